@@ -1,0 +1,64 @@
+"""The typer app: commands, and the one place where errors become a line on stderr."""
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from gpt2xl_cli.export import export
+from gpt2xl_cli.generate import generate
+from gpt2xl_cli.info import info
+from gpt2xl_cli.tokens import detokenize, tokenize
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (generate, export, tokenize, detokenize, info):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from gpt2xl.version import __version__
+
+        typer.echo(f"gpt2xl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Run GPT-2 XL, and every GPT-2, without PyTorch."""
+
+
+def run() -> None:
+    """Turn our own errors, an interrupt and a closed pipe into at most one line and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader has gone: what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _fail("interrupted.")
+    except Exception as error:
+        from gpt2xl import Gpt2xlError
+
+        if not isinstance(error, Gpt2xlError) or os.environ.get("GPT2XL_DEBUG"):
+            raise
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise SystemExit(1) from None

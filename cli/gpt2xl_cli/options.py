@@ -1,0 +1,41 @@
+"""Options that commands share, and the input they share: a prompt or ids from arguments or stdin."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Bundle folder. Without it, the built-in demo.", metavar="MODEL"),  # fmt: skip
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]
+
+
+def read_stdin() -> str:
+    """All of stdin, which has to be UTF-8."""
+    from gpt2xl import RequestError
+
+    if sys.stdin.isatty():
+        typer.echo("Reading from the terminal; end with Ctrl-D.", err=True)
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as reason:
+        raise RequestError(
+            f"stdin is not UTF-8: byte 0x{content[reason.start]:02x} at offset {reason.start}."
+        ) from None
+
+
+def text_or_stdin(text: str | None) -> str:
+    """``text``, or stdin when it is absent or "-"."""
+    return read_stdin() if text is None or text == "-" else text
+
+
+def model_folder(model: str | None) -> Path:
+    """The folder that ``--model`` means."""
+    from gpt2xl_cli.demo import demo_bundle
+
+    return demo_bundle() if model is None else Path(model)

@@ -1,0 +1,64 @@
+"""gpt2xl tokenize and detokenize."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpt2xl_cli.options import Json, Model, model_folder, read_stdin, text_or_stdin
+
+if TYPE_CHECKING:
+    from gpt2xl import Tokenizer
+
+
+def tokenize(
+    text: Annotated[
+        str | None, typer.Argument(help="Text; - or nothing reads stdin.", show_default=False)
+    ] = None,
+    *,
+    model: Model = None,
+    special: Annotated[
+        bool, typer.Option(help="Whether <|endoftext|> in the text is the special token.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Turn text into token ids."""
+    content = text_or_stdin(text)
+    tokenizer = _tokenizer(model)
+    ids = tokenizer.encode(content, parse_special=special)
+    if as_json:
+        tokens = [tokenizer.token_bytes(i).decode("utf-8", "backslashreplace") for i in ids]
+        typer.echo(json.dumps({"ids": ids, "tokens": tokens}))
+    else:
+        typer.echo(" ".join(map(str, ids)))
+
+
+def detokenize(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Token ids; none reads them from stdin.", show_default=False),
+    ] = None,
+    *,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Turn token ids into text."""
+    words = ids or read_stdin().replace(",", " ").strip(" []\n").split()
+    numbers = [_number(word) for word in words]
+    text = _tokenizer(model).decode(numbers)
+    typer.echo(json.dumps({"text": text}) if as_json else text)
+
+
+def _number(word: str) -> int:
+    from gpt2xl import RequestError
+
+    try:
+        return int(word)
+    except ValueError:
+        raise RequestError(f"'{word}' is not a token id: ids are whole numbers.") from None
+
+
+def _tokenizer(model: str | None) -> "Tokenizer":
+    from gpt2xl import Tokenizer
+
+    return Tokenizer.from_file(model_folder(model) / "tokenizer.json")

@@ -1,0 +1,45 @@
+"""The feed-forward activations GPT-2 checkpoints use: numpy for the reference, ONNX for the graphs.
+
+Names and formulas are those of ACT2FN in transformers/activations.py.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def gelu_tanh(x: FloatArray) -> FloatArray:
+    """The tanh approximation (Hendrycks and Gimpel 2016), GPT-2's own."""
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+    return (0.5 * x * (1 + np.tanh(inner))).astype(np.float32)
+
+
+def gelu_erf(x: FloatArray) -> FloatArray:
+    """The exact form."""
+    erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2)).astype(np.float32)
+    return (0.5 * x * (1 + erf)).astype(np.float32)
+
+
+def sigmoid(x: FloatArray) -> FloatArray:
+    """The logistic function, by tanh: no overflow."""
+    return (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
+
+
+ACTIVATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "gelu_new": gelu_tanh,
+    "gelu_fast": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "gelu_python": gelu_erf,
+    "gelu": gelu_erf,
+    "quick_gelu": lambda x: x * sigmoid(np.float32(1.702) * x),
+    "relu": lambda x: np.maximum(x, np.float32(0)),
+    "silu": lambda x: x * sigmoid(x),
+    "swish": lambda x: x * sigmoid(x),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "linear": lambda x: x,
+}

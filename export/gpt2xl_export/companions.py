@@ -1,0 +1,138 @@
+"""The small files of a bundle: configs for four runtimes, the tokenizer, the model card, the licence."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
+
+from gpt2xl.config import GPT2Config, read_json
+from gpt2xl.errors import CheckpointError
+from gpt2xl.tokenizer import Tokenizer
+from gpt2xl_export.checkpoint import Checkpoint
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str) -> None:
+    """Everything but graphs, weights and manifest.
+
+    Args:
+        checkpoint: the source; its own files are carried along where it has them.
+        out: the bundle folder.
+        suffix: of the graph files, as transformers.js spells precisions: "", "_int8", "_q4"...
+        dtype: transformers.js's name of the same.
+    """
+    source, config = checkpoint.folder, checkpoint.config
+    _write_tokenizer(source, out)
+    content = read_json(source / "config.json", CheckpointError)
+    content["transformers.js_config"] = {
+        "dtype": dtype,
+        "use_external_data_format": {f"model{suffix}.onnx": 1},
+    }
+    _write_json(out / "config.json", content)
+    _copy_or_write(source, out, "generation_config.json", _generation_config(config))
+    _copy_or_write(source, out, "tokenizer_config.json", _tokenizer_config(config))
+    _write_json(out / "genai_config.json", genai_config(config, f"onnx/model{suffix}.onnx"))
+    for name in ("special_tokens_map.json", "added_tokens.json"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+    carried = [*source.glob("README*"), *source.glob("LICEN[CS]E*"), *source.glob("NOTICE*")]
+    for path in carried:
+        if path.is_file():
+            shutil.copyfile(path, out / path.name)
+    if not (out / "README.md").exists():
+        (out / "README.md").write_text(
+            "Exported by gpt2xl from a checkpoint that came without a model card: gpt2xl.json says"
+            " from which files.\n",
+            "utf-8",
+        )
+
+
+def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
+    """What onnxruntime-genai needs; each odd value has its reason.
+
+    The type is "decoder" because "gpt2" means an older cache layout there, and the pad id -1 because
+    a pad id equal to end-of-text breaks prompts that end in it.
+    """
+    eos = sorted(config.eos_token_ids) or [0]
+    cache = {"key": "key_names", "value": "value_names"}
+    decoder = {
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "filename": graph,
+        "head_size": config.head_dim,
+        "hidden_size": config.n_embd,
+        "num_attention_heads": config.n_head,
+        "num_key_value_heads": config.n_head,
+        "num_hidden_layers": config.n_layer,
+        "inputs": {name: name for name in ("input_ids", "attention_mask", "position_ids")}
+        | {f"past_{names}": f"past_key_values.%d.{part}" for part, names in cache.items()},
+        "outputs": {"logits": "logits"}
+        | {f"present_{names}": f"present.%d.{part}" for part, names in cache.items()},
+    }
+    model = {
+        "type": "decoder",
+        "bos_token_id": eos[0] if config.bos_token_id is None else config.bos_token_id,
+        "eos_token_id": eos[0] if len(eos) == 1 else eos,
+        "pad_token_id": -1,
+        "vocab_size": config.vocab_size,
+        "context_length": config.n_positions,
+        "decoder": decoder,
+    }
+    search = {
+        "do_sample": False,
+        "max_length": config.n_positions,
+        "past_present_share_buffer": False,
+    }
+    return {"model": model, "search": search}
+
+
+def _write_tokenizer(source: Path, out: Path) -> None:
+    path = source / "tokenizer.json"
+    if path.is_file():
+        json_text = path.read_text("utf-8")
+    elif (source / "vocab.json").is_file() and (source / "merges.txt").is_file():
+        json_text = build_tokenizer(source / "vocab.json", source / "merges.txt")
+    else:
+        raise CheckpointError(f"'{source}' holds neither tokenizer.json nor vocab.json and merges.txt.")
+    try:
+        Tokenizer(json_text)
+    except ValueError as reason:
+        raise CheckpointError(f"'{path}': {reason}") from None
+    (out / "tokenizer.json").write_text(json_text, "utf-8")
+
+
+def build_tokenizer(vocab: Path, merges: Path) -> str:
+    """The tokenizer.json of GPT-2's own vocab.json and merges.txt."""
+    try:
+        tokenizer = tokenizers.Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
+    except Exception as reason:  # tokenizers raises a bare Exception
+        raise CheckpointError(f"'{vocab}' and '{merges}' are no BPE: {reason}") from None
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    if tokenizer.token_to_id(END_OF_TEXT) is not None:
+        tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
+    return str(tokenizer.to_str())
+
+
+def _generation_config(config: GPT2Config) -> dict[str, Any]:
+    return {"bos_token_id": config.bos_token_id, "eos_token_id": config.eos_token_id}
+
+
+def _tokenizer_config(config: GPT2Config) -> dict[str, Any]:
+    tokens = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    return {"tokenizer_class": "GPT2Tokenizer", "model_max_length": config.n_positions, **tokens}
+
+
+def _copy_or_write(source: Path, out: Path, name: str, content: dict[str, Any]) -> None:
+    if (source / name).is_file():
+        shutil.copyfile(source / name, out / name)
+    else:
+        _write_json(out / name, content)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

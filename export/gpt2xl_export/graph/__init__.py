@@ -1,0 +1,1 @@
+"""GPT-2 as ONNX graphs, float32: what the passes start from."""

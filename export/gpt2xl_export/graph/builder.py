@@ -1,0 +1,148 @@
+"""What both graphs are built with: nodes, lazy weights and the parts of GPT-2 they share."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from gpt2xl.config import GPT2Config
+from gpt2xl_export.checkpoint import FloatArray
+from gpt2xl_export.tensors import expected_shapes
+
+OPSET = 20  # Gelu with approximate="tanh"
+CONTRIB = "com.microsoft"
+FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
+TOTAL = "past_sequence_length + sequence_length"
+
+
+class GraphBuilder:
+    """Collects nodes; weights stay on disk until the graph is written."""
+
+    def __init__(self, config: GPT2Config, load: Callable[[str], FloatArray]) -> None:
+        self.config = config
+        self._load = load
+        self._shapes = expected_shapes(config)
+        self._tape = ir.tape.Tape()
+        self._initializers: dict[str, ir.Value] = {}
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        name: str,
+        attributes: Mapping[str, int | float | str | Sequence[int]] | None = None,
+        domain: str = "",
+    ) -> ir.Value:
+        """Add a node with one output; both are called ``name``."""
+        output = ir.val(name)
+        self._tape.op(op_type, inputs, attributes, domain=domain, name=name, output=output)
+        return output
+
+    def op_multi_out(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        names: Sequence[str],
+        attributes: Mapping[str, int | float | str] | None = None,
+        domain: str = "",
+    ) -> Sequence[ir.Value]:
+        """Add a node with several outputs; it is called like the first; "" is an unused one."""
+        outputs = [ir.val(name) for name in names]
+        return self._tape.op_multi_out(
+            op_type, inputs, attributes, domain=domain, name=names[0], outputs=outputs
+        )
+
+    def weight(self, name: str) -> ir.Value:
+        """A tensor of the checkpoint, under its own name."""
+
+        def read() -> ir.TensorProtocol:
+            return ir.tensor(self._load(name))
+
+        shape = ir.Shape(self._shapes[name])
+        return self._initializer(name, ir.LazyTensor(read, FLOAT, shape, name=name))
+
+    def constant(self, name: str, value: Sequence[int] | float, dtype: type = np.int64) -> ir.Value:
+        """A small constant; a plain number becomes a 0-d tensor, as onnxruntime's fusions want."""
+        return self._initializer(name, ir.tensor(np.array(value, dtype), name=name))
+
+    def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        if name not in self._initializers:
+            self._initializers[name] = self._tape.initializer(tensor, name)
+        return self._initializers[name]
+
+    def linear(self, x: ir.Value, name: str) -> ir.Value:
+        """Conv1D: x @ weight + bias."""
+        product = self.op("MatMul", [x, self.weight(f"{name}.weight")], f"{name}.matmul")
+        return self.op("Add", [product, self.weight(f"{name}.bias")], name)
+
+    def embed(self, input_ids: ir.Value, position_ids: ir.Value) -> ir.Value:
+        """[batch_size, sequence_length] -> [batch_size, sequence_length, n_embd]."""
+        tokens = self.op("Gather", [self.weight("wte.weight"), input_ids], "wte")
+        positions = self.op("Gather", [self.weight("wpe.weight"), position_ids], "wpe")
+        return self.op("Add", [tokens, positions], "embeddings")
+
+    def activation(self, x: ir.Value, name: str) -> ir.Value:
+        """The config's activation_function."""
+        match self.config.activation_function:
+            case "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh":
+                return self.op("Gelu", [x], name, {"approximate": "tanh"})
+            case "gelu" | "gelu_python":
+                return self.op("Gelu", [x], name)
+            case "relu" | "tanh" | "sigmoid" as function:
+                return self.op(function.capitalize(), [x], name)
+            case "silu" | "swish":
+                return self.op("Mul", [x, self.op("Sigmoid", [x], f"{name}.sigmoid")], name)
+            case "quick_gelu":
+                scale = self.constant("quick_gelu.scale", 1.702, np.float32)
+                scaled = self.op("Mul", [x, scale], f"{name}.scaled")
+                return self.op("Mul", [x, self.op("Sigmoid", [scaled], f"{name}.sigmoid")], name)
+            case _:  # "linear"
+                return x
+
+    def head(self, hidden: ir.Value, shape: ir.Value) -> ir.Value:
+        """[..., n_embd] -> logits of ``shape``; shares wte's [vocab_size, n_embd] when tied."""
+        name = "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
+        flat_shape = self.constant("lm_head.flat_shape", [-1, self.config.n_embd])
+        flat = self.op("Reshape", [hidden, flat_shape], "lm_head.flat")
+        product = self.op("Gemm", [flat, self.weight(name)], "lm_head", {"transB": 1})
+        return self.op("Reshape", [product, shape], "logits")
+
+    def dimension(self, value: ir.Value, axis: int, name: str) -> ir.Value:
+        """The size of one axis, 0-d int64."""
+        shape = self.op("Shape", [value], f"{name}.shape")
+        return self.op("Gather", [shape, self.constant(f"axis_{axis}", axis)], name)
+
+    def model(self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], name: str) -> ir.Model:
+        """The finished graph."""
+        graph = ir.Graph(
+            inputs,
+            outputs,
+            nodes=self._tape.nodes,
+            initializers=self._tape.initializers,
+            opset_imports={"": OPSET, CONTRIB: 1},
+            name=name,
+        )
+        return ir.Model(graph, ir_version=10, producer_name="gpt2xl")
+
+    def token_inputs(self) -> list[ir.Value]:
+        """input_ids, attention_mask and position_ids."""
+        lengths = {"input_ids": "sequence_length", "attention_mask": TOTAL}
+        lengths["position_ids"] = "sequence_length"
+        return [ir.val(name, INT64, ["batch_size", axis]) for name, axis in lengths.items()]
+
+    def past(self, layer: int, length: str) -> tuple[ir.Value, ir.Value]:
+        """The graph inputs past_key_values.{layer}.key and .value."""
+        prefix = f"past_key_values.{layer}"
+        key, value = ir.val(f"{prefix}.key"), ir.val(f"{prefix}.value")
+        return self.typed_cache(key, length), self.typed_cache(value, length)
+
+    def typed_cache(self, value: ir.Value, length: str) -> ir.Value:
+        """``value`` as [batch_size, n_head, length, head_dim]."""
+        shape = ["batch_size", self.config.n_head, length, self.config.head_dim]
+        return typed(value, FLOAT, shape)
+
+
+def typed(value: ir.Value, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
+    """``value``, told its type: graph outputs and the cut points between layers need it."""
+    value.dtype, value.shape = dtype, ir.Shape(shape)
+    return value

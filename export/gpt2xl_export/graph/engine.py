@@ -1,0 +1,113 @@
+"""The engine graph: fused operators, the KV cache written in place, logits of the last position.
+
+GroupQueryAttention expects past and present bound to one buffer, and rows padded right, if at all.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from gpt2xl.config import GPT2Config
+from gpt2xl_export.checkpoint import FloatArray
+from gpt2xl_export.graph.builder import CONTRIB, FLOAT, GraphBuilder, typed
+
+INT32 = ir.DataType.INT32
+CAPACITY = "max_sequence_length"
+
+
+def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:
+    """The graph that docs/bundle.md calls engine, its weights lazy."""
+    builder = GraphBuilder(config, load)
+    input_ids, attention_mask, position_ids = inputs = builder.token_inputs()
+    past = [builder.past(layer, CAPACITY) for layer in range(config.n_layer)]
+    lengths = _lengths(builder, attention_mask)
+    state = ["batch_size", "sequence_length", config.n_embd]
+    residual = typed(builder.embed(input_ids, position_ids), FLOAT, state)
+    normed = typed(_norm(builder, residual, "h.0.ln_1"), FLOAT, state)
+    present: list[ir.Value] = []
+    for layer, layer_past in enumerate(past):
+        h = f"h.{layer}"
+        attended, *new = _attention(builder, layer, normed, layer_past, lengths)
+        present += [builder.typed_cache(value, CAPACITY) for value in new]
+        normed, residual = _skip_norm(builder, residual, attended, f"{h}.ln_2", f"{h}.attn.residual")
+        inner = builder.linear(normed, f"{h}.mlp.c_fc")
+        inner = builder.linear(builder.activation(inner, f"{h}.mlp.act"), f"{h}.mlp.c_proj")
+        after = f"h.{layer + 1}.ln_1" if layer + 1 < config.n_layer else "ln_f"
+        normed, residual = _skip_norm(builder, residual, inner, after, h)
+        typed(normed, FLOAT, state)
+        typed(residual, FLOAT, state)
+    hidden = builder.op("Identity", [normed], "last_hidden_state")
+    last = _last_real_position(builder, normed, input_ids, lengths)
+    shape = builder.constant("logits.shape", [-1, 1, config.vocab_size])
+    logits = typed(builder.head(last, shape), FLOAT, ["batch_size", 1, config.vocab_size])
+    inputs += [value for pair in past for value in pair]
+    outputs = [logits, *present, typed(hidden, FLOAT, state)]
+    return builder.model(inputs, outputs, "gpt2_engine")
+
+
+def _lengths(builder: GraphBuilder, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """seqlens_k, the index of each row's last real position, and total_sequence_length, both int32."""
+    counts = builder.op("ReduceSum", [attention_mask, builder.constant("axes_1", [1])], "real_positions", {"keepdims": 0})  # fmt: skip
+    last = builder.op("Sub", [counts, builder.constant("one", 1)], "last_position")
+    total = builder.dimension(attention_mask, 1, "total")
+    return (
+        builder.op("Cast", [last], "seqlens_k", {"to": INT32}),
+        builder.op("Cast", [total], "total_sequence_length", {"to": INT32}),
+    )
+
+
+def _norm(builder: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
+    weights = [builder.weight(f"{name}.weight"), builder.weight(f"{name}.bias")]
+    epsilon = {"epsilon": builder.config.layer_norm_epsilon}
+    return builder.op("LayerNormalization", [x, *weights], name, epsilon)
+
+
+def _skip_norm(
+    builder: GraphBuilder, residual: ir.Value, x: ir.Value, norm: str, total: str
+) -> Sequence[ir.Value]:
+    """(normalised sum, sum) of ``residual + x``, the second one called ``total``."""
+    weights = [builder.weight(f"{norm}.weight"), builder.weight(f"{norm}.bias")]
+    epsilon = {"epsilon": builder.config.layer_norm_epsilon}
+    names = [norm, "", "", total]
+    normed, _, _, summed = builder.op_multi_out(
+        "SkipLayerNormalization", [residual, x, *weights], names, epsilon, CONTRIB
+    )
+    return normed, summed
+
+
+def _attention(
+    builder: GraphBuilder,
+    layer: int,
+    x: ir.Value,
+    past: tuple[ir.Value, ir.Value],
+    lengths: tuple[ir.Value, ir.Value],
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(projected attention, present key, present value); q, k and v go in packed."""
+    name, config = f"h.{layer}.attn", builder.config
+    qkv = builder.linear(x, f"{name}.c_attn")
+    heads = {"num_heads": config.n_head, "kv_num_heads": config.n_head}
+    mixed, key, value = builder.op_multi_out(
+        "GroupQueryAttention",
+        [qkv, None, None, *past, *lengths],
+        [f"{name}.mixed", f"present.{layer}.key", f"present.{layer}.value"],
+        {**heads, "scale": config.attention_scale(layer)},
+        CONTRIB,
+    )
+    return builder.linear(mixed, f"{name}.c_proj"), key, value
+
+
+def _last_real_position(
+    builder: GraphBuilder, x: ir.Value, input_ids: ir.Value, lengths: tuple[ir.Value, ir.Value]
+) -> ir.Value:
+    """[batch, n, d] -> [batch, d]: each row where its right padding begins."""
+    seqlens_k, total = lengths
+    count = builder.op("Cast", [builder.dimension(input_ids, 1, "length")], "length_32", {"to": INT32})  # fmt: skip
+    past = builder.op("Sub", [total, count], "past_length")
+    inside = builder.op("Sub", [seqlens_k, past], "last_index")
+    zero, one = (builder.constant(f"{n}_32", n, np.int32) for n in (0, 1))
+    final = builder.op("Sub", [count, one], "final_index")
+    index = builder.op("Clip", [inside, zero, final], "last_index_clipped")
+    index = builder.op("Cast", [index], "last_index_64", {"to": ir.DataType.INT64})
+    index = builder.op("Unsqueeze", [index, builder.constant("axes_1", [1])], "last_index_column")
+    return builder.op("GatherND", [x, index], "last_position_state", {"batch_dims": 1})

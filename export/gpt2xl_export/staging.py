@@ -1,0 +1,70 @@
+"""Write a folder aside and rename it into place: all of it or nothing."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpt2xl.bundle import MANIFEST
+from gpt2xl.errors import ExportError
+
+
+@contextmanager
+def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A fresh folder beside ``out`` that takes its name when the block ends well, and goes if not.
+
+    Args:
+        out: the folder to make.
+        force: whether a bundle that is there may be replaced.
+
+    Raises:
+        ExportError: ``out`` exists and may not be replaced, or the disk is full or read-only.
+    """
+    _refuse_existing(out, force)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    except OSError as reason:
+        raise _explained(out, reason) from None
+    try:
+        yield staging
+        staging.chmod(0o777 & ~_umask())
+        _put_in_place(staging, out, force)
+    except OSError as reason:
+        raise _explained(out, reason) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_existing(out: Path, force: bool) -> None:
+    if not os.path.lexists(out):
+        return
+    if not force:
+        raise ExportError(f"'{out}' exists already: choose another folder, or replace it with --force.")
+    if not (out / MANIFEST).is_file():
+        raise ExportError(f"'{out}' exists and is no gpt2xl bundle: --force does not replace it.")
+
+
+def _put_in_place(staging: Path, out: Path, force: bool) -> None:
+    old = staging.with_name(staging.name.replace(".partial-", ".old-"))
+    if force and out.exists():
+        out.rename(old)
+    elif os.path.lexists(out):
+        raise ExportError(f"'{out}' has come to exist meanwhile: nothing was written.")
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _explained(out: Path, reason: OSError) -> ExportError:
+    if reason.errno == errno.ENOSPC:
+        return ExportError(f"the disk is full: '{out}' was not written, free some space first.")
+    return ExportError(f"'{out}' cannot be written: {reason.strerror or reason}.")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,163 @@
+"""Train the demo checkpoints on public-domain fairy tales and novels.
+
+    python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 3000
+    python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 2000 \
+        --tokenizer models/demo/tokenizer.json
+
+CORPORA holds fairy_tales_clean.txt and novels_clean.txt. Needs torch, transformers, tokenizers and
+matplotlib; the figures land in OUT/training.json, from which OUT/README.md and OUT/loss.png are made.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import GPT2Config, GPT2LMHeadModel
+
+END_OF_TEXT = "<|endoftext|>"
+VOCAB_SIZE = 4352  # 256 bytes, 4095 merges, end-of-text
+N_POSITIONS = 512
+HEAD_DIM = 64
+SEED = 20261123
+HEADING = re.compile(r"\n\n(?=[A-Z][A-Z0-9 ,;:'\".!?()-]{6,}\n\n)")
+
+
+def stories(text: str) -> list[str]:
+    """The pieces between headings in capitals; title pages and tables of contents are too short to stay."""
+    return [piece.strip() for piece in HEADING.split(text) if len(piece) > 1500]
+
+
+def split_corpora(folder: Path) -> tuple[list[str], list[str], dict[str, str]]:
+    """(training stories, held-out fairy tales, sha256 of each file); every 20th fairy tale is held out."""
+    texts = {name: (folder / name).read_text("utf-8") for name in ("fairy_tales_clean.txt", "novels_clean.txt")}
+    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    tales = stories(texts["fairy_tales_clean.txt"])
+    held_out = tales[10::20]
+    return [t for t in tales if t not in held_out] + stories(texts["novels_clean.txt"]), held_out, hashes
+
+
+def train_tokenizer(texts: list[str]) -> Tokenizer:
+    """A byte-level BPE laid out like GPT-2's: bytes, merges, end-of-text last."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE - 1, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+    """All texts as one row of ids, each ended by end-of-text."""
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    rows = [encoding.ids + [end] for encoding in tokenizer.encode_batch(texts)]
+    return torch.tensor(np.concatenate([np.array(row) for row in rows]), dtype=torch.int64)
+
+
+@torch.no_grad()
+def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
+    """Mean negative log-likelihood in nats per token over disjoint full-context windows, in float32."""
+    model.eval()
+    windows = ids[: len(ids) // N_POSITIONS * N_POSITIONS].view(-1, N_POSITIONS)
+    losses = [float(model(w[None], labels=w[None]).loss) for w in windows]
+    model.train()
+    return float(np.mean(losses))
+
+
+def optimizers(model: GPT2LMHeadModel, steps: int) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
+    others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
+    both: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=0.015, weight_decay=0.05, adjust_lr_fn="original"),
+        torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+    def rate(step: int) -> float:
+        return min((step + 1) / 100, 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+
+    return both, [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in both]
+
+
+def train(model: GPT2LMHeadModel, ids: torch.Tensor, held_out: torch.Tensor, steps: int, batch: int) -> list[dict[str, float]]:
+    """Random full-context windows; returns the curve: step, training loss (mean since the last point), held-out loss."""
+    generator = torch.Generator().manual_seed(SEED)
+    opts, schedules = optimizers(model, steps)
+    compiled = torch.compile(model)
+    curve, recent, started = [], [], time.time()
+    for step in range(steps):
+        starts = torch.randint(len(ids) - N_POSITIONS, (batch,), generator=generator)
+        windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = compiled(windows, labels=windows).loss
+        model.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for part in (*opts, *schedules):
+            part.step()
+        recent.append(loss.item())
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            point = {"step": step + 1, "train": float(np.mean(recent)), "held_out": held_out_loss(model, held_out[:8192])}
+            curve.append(point)
+            recent = []
+            print(point, f"{time.time() - started:.0f} s", flush=True)
+    return curve
+
+
+def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
+    """The Hugging Face layout, float16."""
+    model.half().save_pretrained(out)
+    tokenizer.save(str(out / "tokenizer.json"))
+    config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": N_POSITIONS}
+    config |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def main() -> None:
+    """Parse, train, save, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpora", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--tokenizer", type=Path)
+    args = parser.parse_args()
+
+    torch.manual_seed(SEED)
+    train_texts, held_out_texts, hashes = split_corpora(args.corpora)
+    tokenizer = Tokenizer.from_file(str(args.tokenizer)) if args.tokenizer else train_tokenizer(train_texts)
+    ids, held_out = encode(tokenizer, train_texts), encode(tokenizer, held_out_texts)
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    config = GPT2Config(
+        vocab_size=VOCAB_SIZE, n_positions=N_POSITIONS, n_embd=args.heads * HEAD_DIM, n_layer=args.layers,
+        n_head=args.heads, bos_token_id=end, eos_token_id=end, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config)
+    print(f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out", flush=True)
+    started = time.time()
+    curve = train(model, ids, held_out, args.steps, args.batch)
+    save(model, tokenizer, args.out)
+    loss = held_out_loss(model.float(), held_out)
+    byte_count = sum(len(text.encode()) for text in held_out_texts)
+    figures = {
+        "parameters": model.num_parameters(), "seed": SEED, "steps": args.steps, "batch": args.batch,
+        "window": N_POSITIONS, "minutes": round((time.time() - started) / 60, 1), "training_tokens": len(ids),
+        "held_out_tokens": len(held_out), "held_out_loss": loss, "held_out_perplexity": math.exp(loss),
+        "held_out_bits_per_byte": loss * len(held_out) / byte_count / math.log(2), "sha256": hashes, "curve": curve,
+    }  # fmt: skip
+    (args.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Run GPT-2 from an exported bundle: numpy, onnxruntime and tokenizers, nothing else."""
+
+from gpt2xl.config import GPT2Config
+from gpt2xl.errors import (
+    BundleError,
+    CheckpointError,
+    ExportError,
+    Gpt2xlError,
+    ParityError,
+    ProviderError,
+    RequestError,
+)
+from gpt2xl.model import Generation, Model, Piece, Stream, Timings, load
+from gpt2xl.sampling import Sampler, make_sampler
+from gpt2xl.tokenizer import StreamDecoder, Tokenizer
+from gpt2xl.version import __version__
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "ExportError",
+    "GPT2Config",
+    "Generation",
+    "Gpt2xlError",
+    "Model",
+    "ParityError",
+    "Piece",
+    "ProviderError",
+    "RequestError",
+    "Sampler",
+    "Stream",
+    "StreamDecoder",
+    "Timings",
+    "Tokenizer",
+    "__version__",
+    "load",
+    "make_sampler",
+]

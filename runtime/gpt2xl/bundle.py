@@ -1,0 +1,73 @@
+"""Find what a bundle folder holds; the contract is docs/bundle.md."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt2xl.config import GPT2Config, read_config, read_json
+from gpt2xl.errors import BundleError
+
+MANIFEST = "gpt2xl.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one bundle: its config and at least one graph."""
+
+    folder: Path
+    config: GPT2Config
+    engine: Path | None
+    """Graph that writes the KV cache in place."""
+    portable: Path | None
+    """Graph that returns the KV cache as new tensors."""
+    manifest: dict[str, Any]
+    """gpt2xl.json; empty when somebody else exported the folder."""
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer.json."""
+        return self.folder / "tokenizer.json"
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Read ``folder``'s config and manifest and find its graphs, loading neither of them.
+
+    Raises:
+        BundleError: no such folder, no graph, or a file whose size is not the manifest's.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"'{folder}' is not a folder.")
+    if not any(folder.rglob("*.onnx")):
+        hint = (
+            "; it is a checkpoint: run `gpt2xl export` on it first"
+            if any(folder.glob("*.safetensors"))
+            else ""
+        )
+        raise BundleError(f"'{folder}' holds no ONNX file{hint}.")
+    config = read_config(folder, BundleError)
+    manifest = read_json(folder / MANIFEST, BundleError) if (folder / MANIFEST).is_file() else {}
+    _check_sizes(folder, manifest)
+    engine, portable = _only(folder, "engine*.onnx"), _only(folder, "model*.onnx")
+    if engine is None and portable is None:
+        raise BundleError(f"'{folder}' holds neither onnx/engine*.onnx nor onnx/model*.onnx.")
+    return Bundle(folder, config, engine, portable, manifest)
+
+
+def _check_sizes(folder: Path, manifest: dict[str, Any]) -> None:
+    for name, entry in manifest.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"'{path}' is missing: the bundle is incomplete, export it again.")
+        if path.stat().st_size != entry["size"]:
+            raise BundleError(
+                f"'{path}' has {path.stat().st_size} bytes, the manifest says {entry['size']}:"
+                " the file is cut short or changed, export it again."
+            )
+
+
+def _only(folder: Path, pattern: str) -> Path | None:
+    found = sorted([*folder.glob(pattern), *(folder / "onnx").glob(pattern)])
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise BundleError(f"'{folder}' holds several graphs ({names}): keep one precision a folder.")
+    return found[0] if found else None

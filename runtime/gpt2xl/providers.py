@@ -1,0 +1,63 @@
+"""Open an onnxruntime session on the asked-for execution provider."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import onnxruntime as ort
+
+from gpt2xl.errors import BundleError, ProviderError, RequestError
+
+Provider = Literal["cpu", "cuda", "auto"]
+Device = Literal["cpu", "cuda"]
+
+
+def choose_device(provider: Provider) -> Device:
+    """The device that ``provider`` means here; ``auto`` is CUDA where the wheel has it, else the CPU.
+
+    Raises:
+        ProviderError: ``cuda`` with a wheel that has no CUDA.
+        RequestError: not one of cpu, cuda, auto.
+    """
+    if provider not in get_args(Provider):
+        raise RequestError(f"provider has to be one of cpu, cuda, auto, but is {provider!r}.")
+    available = ort.get_available_providers()
+    has_cuda = "CUDAExecutionProvider" in available
+    if provider == "cuda" and not has_cuda:
+        raise ProviderError(
+            f"this onnxruntime {ort.__version__} has no CUDA, only {', '.join(available)}: "
+            "`pip uninstall onnxruntime` and `pip install onnxruntime-gpu`, or use the cpu provider."
+        )
+    return "cuda" if has_cuda and provider != "cpu" else "cpu"
+
+
+def open_session(path: Path, device: Device, threads: int = 0) -> ort.InferenceSession:
+    """Load ``path``.
+
+    Args:
+        path: an ONNX file, its external data beside it.
+        device: where the graph runs.
+        threads: threads a single operator may use; 0 leaves it to onnxruntime.
+
+    Raises:
+        BundleError: onnxruntime cannot load the file.
+        ProviderError: CUDA is there but does not start (driver, libraries).
+    """
+    if threads < 0:
+        raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what fails is raised, with the same words
+    providers = ["CPUExecutionProvider"]
+    if device == "cuda":
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        session = ort.InferenceSession(path, options, providers=providers)
+    except Exception as reason:  # onnxruntime's error classes share no base but Exception
+        first_line = str(reason).splitlines()[0]
+        raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise ProviderError(
+            "onnxruntime has CUDA but could not start it: check the NVIDIA driver and the CUDA and "
+            "cuDNN libraries, or use the cpu provider."
+        )
+    return session

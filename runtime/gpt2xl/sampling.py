@@ -1,0 +1,61 @@
+"""Turn one row of logits into one token id."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt2xl.errors import RequestError
+
+Logits = npt.NDArray[np.float32]
+Sampler = Callable[[Logits], int]
+
+
+def greedy(logits: Logits) -> int:
+    """The most probable id; the lowest one of a tie."""
+    return int(np.argmax(logits))
+
+
+def make_sampler(top_k: int = 40, temperature: float = 1.0, seed: int = 0) -> Sampler:
+    """Draw among the ``top_k`` most probable ids (0: among all) at ``temperature``.
+
+    Exactly ``top_k`` ids are kept: of a tie at the edge the lowest ids stay. The draw inverts the
+    cumulative distribution in float64, so that one seed gives one text on every platform.
+
+    Raises:
+        RequestError: ``top_k`` below 0 or above the vocabulary, ``seed`` below 0, or a
+            ``temperature`` that is not a positive finite number.
+    """
+    if top_k < 0:
+        raise RequestError(f"top_k has to be >= 0 (0 keeps the whole vocabulary), but is {top_k}.")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise RequestError(
+            f"temperature has to be a number above 0, but is {temperature}; for the most probable text use greedy."
+        )
+    if seed < 0:
+        raise RequestError(f"seed has to be >= 0, but is {seed}.")
+    rng = np.random.default_rng(seed)
+
+    def sample(logits: Logits) -> int:
+        kept = largest(logits, top_k)
+        scaled = logits[kept].astype(np.float64) / temperature
+        cumulative = np.cumsum(np.exp(scaled - scaled[0]))
+        drawn = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
+        return int(kept[min(int(drawn), kept.size - 1)])
+
+    return sample
+
+
+def largest(logits: Logits, top_k: int) -> npt.NDArray[np.int64]:
+    """Ids of the ``top_k`` largest logits (0: of all), largest first, ties by ascending id.
+
+    >>> largest(np.array([1.0, 3.0, 1.0, 2.0], dtype=np.float32), 3)
+    array([1, 3, 0])
+    """
+    if top_k > logits.size:
+        raise RequestError(f"top_k has to be <= the vocabulary of {logits.size}, but is {top_k}.")
+    threshold = np.partition(logits, -top_k)[-top_k] if top_k else -np.inf
+    candidates = np.flatnonzero(logits >= threshold)
+    ranked = candidates[np.argsort(-logits[candidates], kind="stable")]
+    return ranked[:top_k] if top_k else ranked
