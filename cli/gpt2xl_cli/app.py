@@ -12,6 +12,8 @@ from gpt2xl_cli.generate import generate
 from gpt2xl_cli.info import info
 from gpt2xl_cli.tokens import detokenize, tokenize
 
+INTERRUPTED = 130  # what typer turns Ctrl-C into, without a word
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,8 +51,10 @@ def run() -> None:
         # The reader has gone: what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        _fail("interrupted.")
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:
+            _fail("interrupted.")
+        raise
     except Exception as error:
         from gpt2xl import Gpt2xlError
 

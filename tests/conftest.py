@@ -1,0 +1,85 @@
+"""Small random checkpoints, the bundles made of them, and the shared data where it is there."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from gpt2xl_export.export import export
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+TEXT = "Once upon a time there was a king who had a fair daughter, and the king said to her: go."
+MakeCheckpoint = Callable[..., Path]
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """A byte-level BPE laid out like GPT-2's: 256 bytes, 30 merges, end-of-text last (id 286)."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=286, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([TEXT] * 3, trainer)
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", normalized=False)])
+    return tokenizer
+
+
+def write_checkpoint(folder: Path, config: dict[str, object] | None = None, seed: int = 0) -> Path:
+    """A random GPT-2 checkpoint; ``config`` overrides keys of its config.json."""
+    values: dict[str, object] = {
+        "model_type": "gpt2", "vocab_size": 289, "n_positions": 96, "n_embd": 32, "n_layer": 2,
+        "n_head": 2, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
+        "bos_token_id": 286, "eos_token_id": 286,
+    } | (config or {})  # fmt: skip
+    from gpt2xl.config import read_config
+    from gpt2xl.errors import CheckpointError
+    from gpt2xl_export.tensors import expected_shapes
+
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(values))
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in expected_shapes(read_config(folder, CheckpointError)).items():
+        mean, std = (1.0, 0.1) if "ln_" in name and name.endswith("weight") else (0.0, 0.2)
+        tensors[name] = rng.normal(mean, std, shape).astype(np.float32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path: Path) -> MakeCheckpoint:
+    """Call it with config overrides (and a seed) for a new random checkpoint."""
+    made: list[Path] = []
+
+    def make(config: dict[str, object] | None = None, seed: int = 0) -> Path:
+        made.append(write_checkpoint(tmp_path / f"checkpoint-{len(made)}", config, seed))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One random checkpoint that tests only read."""
+    return write_checkpoint(tmp_path_factory.mktemp("source") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its float32 bundle, that tests only read."""
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    export(checkpoint, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of golden data beside the checkout; tests that need it skip without it."""
+    if not DATA.is_dir():
+        pytest.skip(f"{DATA} is not here")
+    return DATA
