@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
 import pytest
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -75,6 +77,44 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "tiny"
     export(checkpoint, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Call it with config overrides for the float32 bundle of such a checkpoint, only to be read."""
+    made: dict[str, Path] = {}
+
+    def make(config: dict[str, object] | None = None) -> Path:
+        key = json.dumps(config, sort_keys=True)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("made")
+            export(write_checkpoint(folder / "checkpoint", config), folder / "bundle")
+            made[key] = folder / "bundle"
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_graph() -> Callable[..., npt.NDArray[np.float32]]:
+    """Logits of one run of a graph over an empty cache by plain onnxruntime: none of our runtime."""
+    sessions: dict[Path, ort.InferenceSession] = {}
+
+    def run(path: Path, ids: list[list[int]], **inputs: object) -> npt.NDArray[np.float32]:
+        if path not in sessions:
+            sessions[path] = ort.InferenceSession(path)
+        session = sessions[path]
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        feed |= {"position_ids": np.tile(np.arange(len(ids[0])), (len(ids), 1))} | inputs
+        feed = {name: np.asarray(value, np.int64) for name, value in feed.items()}
+        for value in session.get_inputs():
+            if value.name.startswith("past_key_values."):
+                _, n_head, length, head_dim = value.shape
+                room = len(ids[0]) if length == "max_sequence_length" else 0
+                feed[value.name] = np.zeros((len(ids), n_head, room, head_dim), np.float32)
+        return np.asarray(session.run(["logits"], feed)[0])
+
+    return run
 
 
 @pytest.fixture(scope="session")

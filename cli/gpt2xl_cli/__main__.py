@@ -1,4 +1,4 @@
-"""Entry point: names a missing extra instead of a traceback."""
+"""Entry point: one line instead of a traceback for a missing extra or an early Ctrl-C."""
 
 import sys
 
@@ -6,10 +6,17 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
+        _main()
+    except KeyboardInterrupt:  # while importing; later ones are typer's
+        sys.exit("error: interrupted.")
+
+
+def _main() -> None:
+    try:
         import platformdirs  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
-        sys.exit("gpt2xl: the command line needs `pip install 'gpt2xl[cli]'`.")
+        sys.exit("error: the command line needs `pip install 'gpt2xl[cli]'`.")
     from gpt2xl_cli.app import run
 
     run()

@@ -11,6 +11,7 @@ from gpt2xl_cli.export import export
 from gpt2xl_cli.generate import generate
 from gpt2xl_cli.info import info
 from gpt2xl_cli.tokens import detokenize, tokenize
+from gpt2xl_cli.verify import verify
 
 INTERRUPTED = 130  # what typer turns Ctrl-C into, without a word
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, export, tokenize, detokenize, info):
+for command in (generate, export, verify, tokenize, detokenize, info):
     app.command()(command)
 
 
@@ -44,7 +45,7 @@ def root(
 def run() -> None:
     """Turn our own errors, an interrupt and a closed pipe into at most one line and exit code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         app()
     except BrokenPipeError:
@@ -58,9 +59,10 @@ def run() -> None:
     except Exception as error:
         from gpt2xl import Gpt2xlError
 
-        if not isinstance(error, Gpt2xlError) or os.environ.get("GPT2XL_DEBUG"):
+        known = isinstance(error, Gpt2xlError | OSError | MemoryError)
+        if not known or os.environ.get("GPT2XL_DEBUG"):
             raise
-        _fail(str(error))
+        _fail(str(error) or "not enough memory.")
 
 
 def _fail(message: str) -> None:

@@ -1,4 +1,4 @@
-"""The built-in demo model, exported into the user's cache at its first use."""
+"""Models that need no export by hand: the built-in demo, and those on the hub, in the user's cache."""
 
 from hashlib import sha256
 from importlib.resources import files
@@ -11,9 +11,10 @@ import gpt2xl
 from gpt2xl import ExportError
 
 NOTE = (
-    "Using the built-in demo, a tiny model of fairy tales. "
-    "For the real GPT-2 XL: gpt2xl export FOLDER_OF_GPT2_XL my-gpt2-xl, then -m my-gpt2-xl."
+    "Using the built-in demo, a tiny model of fairy tales."
+    " For the real GPT-2 XL: gpt2xl generate -m gpt2-xl"
 )
+HUB_PRECISION = "int8"  # nearly exact, a quarter of the size
 
 
 def demo_checkpoint() -> Path:
@@ -23,23 +24,30 @@ def demo_checkpoint() -> Path:
 
 
 def demo_bundle() -> Path:
-    """The demo's bundle; says on stderr that it is the demo."""
+    """The demo's bundle, exported at its first use; says on stderr that it is the demo."""
     typer.echo(NOTE, err=True)
     checkpoint = demo_checkpoint()
     digest = sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
-    cache = platformdirs.user_cache_path("gpt2xl")
-    bundle = cache / f"demo-{gpt2xl.__version__}-{digest[:12]}"
-    if not (bundle / "gpt2xl.json").is_file():
-        _export(checkpoint, bundle)
-    return bundle
+    return _cached(f"demo-{gpt2xl.__version__}-{digest[:12]}", str(checkpoint), "fp32")
 
 
-def _export(checkpoint: Path, bundle: Path) -> None:
-    from gpt2xl_cli.export import run_export
+def hub_bundle(name: str) -> Path:
+    """The bundle of a model on the hub, downloaded and exported at its first use."""
+    return _cached(f"{name.replace('/', '--')}-{HUB_PRECISION}", name, HUB_PRECISION)
 
-    typer.echo(f"First use: exporting it to {bundle}", err=True)
+
+def _cached(folder: str, source: str, precision: str) -> Path:
+    from gpt2xl_cli.export import missing_extra_explained, run_export
+
+    bundle = platformdirs.user_cache_path("gpt2xl") / folder
+    if (bundle / "gpt2xl.json").is_file():
+        return bundle
+    with missing_extra_explained():
+        from gpt2xl_export.graphs import ExportOptions
+    typer.echo(f"First use: exporting {source} as {precision} to {bundle}", err=True)
     try:
-        run_export(checkpoint, bundle)
+        run_export(source, bundle, ExportOptions(precision))
     except ExportError:
         if not (bundle / "gpt2xl.json").is_file():  # else another process was faster
             raise
+    return bundle

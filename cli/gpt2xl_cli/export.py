@@ -1,7 +1,9 @@
 """gpt2xl export."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -9,52 +11,103 @@ from gpt2xl_cli.options import Force, Json
 
 if TYPE_CHECKING:
     from gpt2xl_export.export import Progress
+    from gpt2xl_export.graphs import ExportOptions
+    from gpt2xl_export.hub import Plan
 
 
 def export(
     source: Annotated[
-        Path, typer.Argument(help="Hugging Face GPT-2 folder (safetensors).", show_default=False)
+        str,
+        typer.Argument(
+            help="Hugging Face GPT-2 folder, or a model on the hub: gpt2-xl, owner/name.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Bundle folder to create.", show_default=False)],
     *,
-    precision: Annotated[str, typer.Option("--precision", "-p", help="What the weights become.")] = "fp32",  # fmt: skip
+    precision: Annotated[
+        str, typer.Option("--precision", "-p", help="fp32, fp16, int8, int8-weight or int4.")
+    ] = "fp32",
+    block_size: Annotated[int, typer.Option(help="Weights that share a scale in int4.")] = 64,
+    kv: Annotated[
+        Literal["float", "int8"], typer.Option(help="How the engine graph keeps its KV cache.")
+    ] = "float",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another format for some weights, such as fp32:h.0.*; may be given again.",
+            metavar="FORMAT:PATTERN",
+        ),
+    ] = None,
+    backend: Annotated[
+        Literal["gpt2xl", "optimum"], typer.Option(help="Who builds the graph.")
+    ] = "gpt2xl",
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the hub.", show_default=False)
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Turn a checkpoint into an ONNX bundle, and check it against the checkpoint."""
     import json
 
-    manifest = run_export(source, out, precision=precision, force=force)
-    if as_json:
-        typer.echo(json.dumps(manifest))
-        return
-    whole = manifest["parity"]["engine"]["whole"]
+    with missing_extra_explained():
+        from gpt2xl_export.graphs import ExportOptions
+
+    options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend)
+    manifest = run_export(source, out, options, revision=revision, force=force)
+    typer.echo(json.dumps(manifest) if as_json else _summary(out, manifest))
+
+
+def _summary(out: Path, manifest: dict[str, Any]) -> str:
+    parity = manifest["parity"]
+    whole = parity.get("engine", parity["portable"])["whole"]
     size = sum(entry["size"] for entry in manifest["files"].values())
-    typer.echo(
-        f"Wrote {out}: {precision}, {size / 1e6:.1f} MB;"
-        f" largest logit difference {whole['max_abs_logit_diff']:.2g}."
+    return (
+        f"Wrote {out}: {manifest['precision']}, {size / 1e6:.1f} MB;"
+        f" largest logit difference {whole['max_abs_logit_diff']:.2g}, KL {whole['mean_kl']:.2g}."
     )
 
 
-def run_export(
-    source: Path, out: Path, *, precision: str = "fp32", force: bool = False
-) -> dict[str, Any]:
-    """Export with a progress bar on stderr, if that is a terminal."""
+@contextmanager
+def missing_extra_explained() -> Iterator[None]:
+    """Turn a failing import of the exporter into one line that names the extra."""
     try:
-        from gpt2xl_export.export import export as export_bundle
+        yield
     except ModuleNotFoundError as missing:
         from gpt2xl import ExportError
 
         raise ExportError(
             f"exporting needs `pip install 'gpt2xl[export]'` ({missing.name} is not installed)."
         ) from None
+
+
+def run_export(
+    source: str,
+    out: Path,
+    options: "ExportOptions",
+    *,
+    revision: str | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Download if need be, and export with a progress bar on stderr, if that is a terminal."""
+    with missing_extra_explained():
+        from gpt2xl_export.export import export as export_bundle
+        from gpt2xl_export.sources import resolve
+        from gpt2xl_export.staging import refuse_existing
+    import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
+    options.check()
+    refuse_existing(out, force)  # before a long download, too
+    found = resolve(source, revision, announce=_announce, show_progress=console.is_terminal)
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())  # fmt: skip
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
+    # What overflows shows up in the parity check; numpy's warnings would spoil the one line.
+    with bars, np.errstate(all="ignore"):
         tasks: dict[str, Any] = {}
 
         def show(progress: "Progress") -> None:
@@ -62,4 +115,12 @@ def run_export(
                 tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total)
             bars.update(tasks[progress.stage], completed=progress.done)
 
-        return export_bundle(source, out, precision=precision, force=force, progress=show)
+        return export_bundle(found, out, options, force=force, progress=show)
+
+
+def _announce(plan: "Plan") -> None:
+    typer.echo(
+        f"Downloading {plan.repo_id}: {plan.download_size / 1e6:.0f} MB of"
+        f" {plan.total_size / 1e6:.0f} MB are not in the cache yet.",
+        err=True,
+    )

@@ -58,6 +58,8 @@ def generate(
         return
     if echo:
         typer.echo(text, nl=False)
-    for piece in stream:
-        typer.echo(piece.text, nl=False)
-    typer.echo()
+    try:
+        for piece in stream:
+            typer.echo(piece.text, nl=False)
+    finally:
+        typer.echo()

@@ -8,7 +8,7 @@ import typer
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Bundle folder. Without it, the built-in demo.", metavar="MODEL"),  # fmt: skip
+    typer.Option("--model", "-m", help="Bundle folder, or a model on the hub (gpt2-xl). Without it, the built-in demo.", metavar="MODEL"),  # fmt: skip
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]
@@ -18,6 +18,8 @@ def read_stdin() -> str:
     """All of stdin, which has to be UTF-8."""
     from gpt2xl import RequestError
 
+    if sys.stdin is None:
+        raise RequestError("there is no stdin to read from.")
     if sys.stdin.isatty():
         typer.echo("Reading from the terminal; end with Ctrl-D.", err=True)
     content = sys.stdin.buffer.read()
@@ -36,6 +38,9 @@ def text_or_stdin(text: str | None) -> str:
 
 def model_folder(model: str | None) -> Path:
     """The folder that ``--model`` means."""
-    from gpt2xl_cli.demo import demo_bundle
+    from gpt2xl_cli.demo import demo_bundle, hub_bundle
+    from gpt2xl_export.hub import is_hub_name
 
-    return demo_bundle() if model is None else Path(model)
+    if model is None:
+        return demo_bundle()
+    return hub_bundle(model) if is_hub_name(model) and not Path(model).exists() else Path(model)

@@ -29,14 +29,26 @@ def sigmoid(x: FloatArray) -> FloatArray:
     return (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
 
 
+def relu(x: FloatArray) -> FloatArray:
+    """Nothing below 0."""
+    return np.maximum(x, np.float32(0))
+
+
 ACTIVATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "gelu_new": gelu_tanh,
     "gelu_fast": gelu_tanh,
     "gelu_pytorch_tanh": gelu_tanh,
+    "gelu_python_tanh": gelu_tanh,
+    "gelu_accurate": gelu_tanh,
     "gelu_python": gelu_erf,
     "gelu": gelu_erf,
+    "gelu_10": lambda x: np.clip(gelu_erf(x), np.float32(-10), np.float32(10)),
     "quick_gelu": lambda x: x * sigmoid(np.float32(1.702) * x),
-    "relu": lambda x: np.maximum(x, np.float32(0)),
+    "relu": relu,
+    "relu2": lambda x: relu(x) ** 2,
+    "relu6": lambda x: np.minimum(relu(x), np.float32(6)),
+    "leaky_relu": lambda x: np.maximum(x, np.float32(0.01) * x),
+    "mish": lambda x: x * np.tanh(np.logaddexp(x, np.float32(0))),
     "silu": lambda x: x * sigmoid(x),
     "swish": lambda x: x * sigmoid(x),
     "sigmoid": sigmoid,

@@ -11,9 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from gpt2xl.config import GPT2Config, read_config, read_json
 from gpt2xl.errors import CheckpointError
-from gpt2xl_export.tensors import Shape, match_tensors
+from gpt2xl_export.tensors import MASK_BUFFERS, Shape, match_tensors
 
 FloatArray = npt.NDArray[np.float32]
+DTYPES = ("F32", "F16", "BF16")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -46,6 +47,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     config = read_config(folder, CheckpointError)
     files = _weight_files(folder)
     found = {name: (path, shape) for path in files for name, shape in _header(path).items()}
+    if config.n_layer > len(found):  # before a typo costs hours of naming tensors
+        raise CheckpointError(
+            f"'{folder}': the config asks for {config.n_layer} layers, the weights are {len(found)} tensors."
+        )
     try:
         names = match_tensors({name: shape for name, (_, shape) in found.items()}, config)
     except CheckpointError as reason:
@@ -81,9 +86,9 @@ def _header(path: Path) -> dict[str, Shape]:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 no dict
             for name, piece in slices.items():
-                if piece.get_dtype() not in ("F32", "F16", "BF16") and ".attn." not in name:
+                if piece.get_dtype() not in DTYPES and not name.endswith(MASK_BUFFERS):
                     raise CheckpointError(
-                        f"'{path}': tensor '{name}' is {piece.get_dtype()}; supported are F32, F16, BF16."
+                        f"'{path}': tensor '{name}' is {piece.get_dtype()}; supported are {', '.join(DTYPES)}."
                     )
             return {name: tuple(piece.get_shape()) for name, piece in slices.items()}
     except (SafetensorError, OSError) as reason:

@@ -91,21 +91,24 @@ def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
 
 def _write_tokenizer(source: Path, out: Path) -> None:
     path = source / "tokenizer.json"
-    if path.is_file():
-        json_text = path.read_text("utf-8")
-    elif (source / "vocab.json").is_file() and (source / "merges.txt").is_file():
-        json_text = build_tokenizer(source / "vocab.json", source / "merges.txt")
-    else:
-        raise CheckpointError(f"'{source}' holds neither tokenizer.json nor vocab.json and merges.txt.")
+    vocab, merges, added = (source / n for n in ("vocab.json", "merges.txt", "added_tokens.json"))
     try:
+        if path.is_file():
+            json_text = path.read_text("utf-8")
+        elif vocab.is_file() and merges.is_file():
+            json_text = build_tokenizer(vocab, merges, added if added.is_file() else None)
+        else:
+            raise CheckpointError(
+                f"'{source}' holds neither tokenizer.json nor vocab.json and merges.txt."
+            )
         Tokenizer(json_text)
     except ValueError as reason:
         raise CheckpointError(f"'{path}': {reason}") from None
     (out / "tokenizer.json").write_text(json_text, "utf-8")
 
 
-def build_tokenizer(vocab: Path, merges: Path) -> str:
-    """The tokenizer.json of GPT-2's own vocab.json and merges.txt."""
+def build_tokenizer(vocab: Path, merges: Path, added: Path | None = None) -> str:
+    """The tokenizer.json of GPT-2's own vocab.json and merges.txt, and of an added_tokens.json."""
     try:
         tokenizer = tokenizers.Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
     except Exception as reason:  # tokenizers raises a bare Exception
@@ -115,7 +118,21 @@ def build_tokenizer(vocab: Path, merges: Path) -> str:
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     if tokenizer.token_to_id(END_OF_TEXT) is not None:
         tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
+    if added is not None:
+        _add_tokens(tokenizer, added)
     return str(tokenizer.to_str())
+
+
+def _add_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> None:
+    """Add what ``path`` maps to ids; an id that does not follow the vocabulary's is refused."""
+    ids = read_json(path, CheckpointError)
+    for content in sorted(ids, key=lambda content: str(ids[content]).zfill(10)):
+        tokenizer.add_tokens([AddedToken(content, normalized=False)])
+        if tokenizer.token_to_id(content) != ids[content]:
+            raise CheckpointError(
+                f"'{path}': {content!r} cannot have id {ids[content]!r}: ids have to go on from"
+                " the vocabulary's."
+            )
 
 
 def _generation_config(config: GPT2Config) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,15 @@ import tokenizers
 
 import gpt2xl
 from gpt2xl.bundle import MANIFEST
-from gpt2xl.errors import CheckpointError, ParityError, RequestError
+from gpt2xl.errors import CheckpointError
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.activations import ACTIVATIONS
 from gpt2xl_export.checkpoint import Checkpoint, file_sha256, open_checkpoint
 from gpt2xl_export.companions import write_companions
-from gpt2xl_export.graph.engine import build_engine
-from gpt2xl_export.graph.portable import build_portable
+from gpt2xl_export.graphs import ExportOptions, write_graphs
 from gpt2xl_export.parity import check_parity, prompts
-from gpt2xl_export.recipes import RECIPES, Recipe
+from gpt2xl_export.sources import Source
 from gpt2xl_export.staging import staged_folder
-from gpt2xl_export.weights import WeightsFile, externalize
 
 TOOLS = {
     "gpt2xl": gpt2xl.__version__,
@@ -38,6 +36,8 @@ TOOLS = {
     "tokenizers": tokenizers.__version__,
     "python": platform.python_version(),
 }
+
+DEFAULTS = ExportOptions()
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Progress:
 
 
 def export(
-    source: Path,
+    source: Source | Path,
     out: Path,
+    options: ExportOptions = DEFAULTS,
     *,
-    precision: str = "fp32",
     force: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Turn the GPT-2 checkpoint in ``source`` into the bundle ``out``, and check it.
+    """Turn the GPT-2 checkpoint ``source`` into the bundle ``out``, and check it.
 
     Both graphs are compared with a numpy forward pass before the folder takes its name; memory
     holds one layer at a time.
@@ -66,7 +66,7 @@ def export(
     Args:
         source: Hugging Face folder with config.json, safetensors and tokenizer.
         out: folder to create, written aside and renamed.
-        precision: a key of RECIPES.
+        options: precision and the like.
         force: whether to replace a bundle that is there.
         progress: called often, from this thread.
 
@@ -77,34 +77,34 @@ def export(
         CheckpointError: the source is no GPT-2 this can export.
         ExportError: ``out`` exists or cannot be written.
         ParityError: the graphs do not compute what the checkpoint does; nothing is left behind.
+        RequestError: an option out of its range.
     """
-    if precision not in RECIPES:
-        raise RequestError(f"precision has to be one of {', '.join(RECIPES)}, but is {precision!r}.")
-    recipe = RECIPES[precision]
-    checkpoint = open_checkpoint(source)
+    options.check()
+    if isinstance(source, Path):
+        source = Source(source, source.resolve().name)
+    checkpoint = open_checkpoint(source.folder)
     _check_supported(checkpoint)
     with staged_folder(out, force=force) as staging:
-        write_companions(checkpoint, staging, recipe.suffix, recipe.dtype)
-        models, errors, digest = _write_graphs(checkpoint, staging / "onnx", recipe, progress)
-        tokenizer = Tokenizer.from_file(staging / "tokenizer.json")
-        steps = checkpoint.config.n_layer + 2
-        counter = iter(range(1, steps + 1))
-        report = check_parity(
-            checkpoint,
-            models,
-            staging / "onnx",
-            prompts(tokenizer.encode, checkpoint.config.vocab_size, checkpoint.config.n_positions),
-            recipe.tolerance,
-            lambda: progress(Progress("check", next(counter), steps)),
+        write_companions(checkpoint, staging, options.recipe.suffix, options.recipe.dtype)
+        encode = Tokenizer.from_file(staging / "tokenizer.json").encode
+        folder = staging / "onnx"
+        folder.mkdir()
+        graphs = write_graphs(
+            checkpoint, folder, options, encode, lambda n, of: progress(Progress("weights", n, of))
         )
+        rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
+        report = check_parity(
+            checkpoint, graphs.models, folder, rows, options.recipe.tolerance,
+            lambda n, of: progress(Progress("check", n, of)),
+        )  # fmt: skip
         manifest = {
             "format": 1,
-            "precision": precision,
-            "source": {"name": source.resolve().name, "sha256": checkpoint.sha256()},
+            "source": {"name": source.name, "revision": source.revision, "sha256": checkpoint.sha256()},
+            **asdict(options),
             "tools": TOOLS,
-            "passes": errors,
+            "passes": dict(graphs.errors),
             "parity": report,
-            "files": _files(staging, {f"onnx/model{recipe.suffix}.onnx_data": digest}),
+            "files": _files(staging, {f"onnx/{graphs.weights_name}": graphs.weights_sha256}),
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     return manifest
@@ -116,40 +116,6 @@ def _check_supported(checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             f"activation_function {name!r} is not supported; these are: {', '.join(ACTIVATIONS)}."
         )
-
-
-def _write_graphs(
-    checkpoint: Checkpoint, folder: Path, recipe: Recipe, progress: Callable[[Progress], None]
-) -> tuple[dict[str, ir.Model], dict[str, Any], str]:
-    """Both graphs over one weights file; also each pass's errors and the weights' sha256."""
-    folder.mkdir()
-    total = len(set(checkpoint.tensor_names))
-    seen: set[str] = set()
-
-    def load(name: str) -> Any:
-        seen.add(name)
-        progress(Progress("weights", len(seen), total))
-        return checkpoint.load(name)
-
-    models = {
-        "portable": build_portable(checkpoint.config, load),
-        "engine": build_engine(checkpoint.config, load),
-    }
-    weights = WeightsFile(folder / f"model{recipe.suffix}.onnx_data")
-    errors: dict[str, Any] = {}
-    for model in models.values():
-        for change in recipe.passes:
-            errors |= change(model, weights)
-    externalize(models.values(), weights)
-    digest = weights.close()
-    for model, stem in zip(models.values(), ("model", "engine"), strict=True):
-        path = folder / f"{stem}{recipe.suffix}.onnx"
-        ir.save(model, path)
-        try:
-            onnx.checker.check_model(path)
-        except onnx.checker.ValidationError as reason:
-            raise ParityError(f"the onnx checker refuses '{path.name}': {reason}") from None
-    return models, errors, digest
 
 
 def _files(folder: Path, known: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -195,7 +195,7 @@ def _fetch(plan: Plan, name: str) -> Path:
             return Path(hf_hub_download(plan.repo_id, name, revision=plan.revision))
         except _failures() as wrapped:
             error = _root(wrapped)
-            if tries == _TRIES or not _may_pass(error):
+            if tries == _TRIES or _status(error) or _os_fault(error):  # not a broken connection
                 what = f"'{name}' of '{plan.repo_id}'"
                 raise _explain(error, what, plan.repo_id, plan.revision) from None
         tries += 1
@@ -283,10 +283,6 @@ def _os_fault(error: Exception) -> int:
     """The errno, if the operating system would not read or write; Xet only tells it in words."""
     told = errno.ENOSPC if "No space left" in str(error) else 0
     return (error.errno if isinstance(error, OSError) else 0) or told
-
-
-def _may_pass(error: Exception) -> bool:
-    return not _os_fault(error) and not 400 <= _status(error) < 500
 
 
 def _explain(error: Exception, what: str, repo_id: str, revision: str) -> CheckpointError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl.errors import ParityError
+from gpt2xl.errors import CheckpointError, ParityError
 from gpt2xl_export.checkpoint import Checkpoint, FloatArray
 from gpt2xl_export.pieces import Run, run_pieces
 from gpt2xl_export.reference import Reference
@@ -47,9 +47,19 @@ class Difference:
 
 
 def prompts(encode: Callable[[str], list[int]], vocab_size: int, n_positions: int) -> list[list[int]]:
-    """Token ids to check with: two sentences, one single token, one row of random ids."""
+    """Token ids to check with: two sentences, one single token, one row of random ids.
+
+    Raises:
+        CheckpointError: the tokenizer gives an id that the model does not have.
+    """
     rng = np.random.default_rng(0)
     rows = [encode(sentence) for sentence in SENTENCES]
+    largest = max(token_id for row in rows for token_id in row)
+    if largest >= vocab_size:
+        raise CheckpointError(
+            f"the tokenizer gives id {largest}, but the model's vocabulary is {vocab_size}:"
+            " they do not belong together."
+        )
     rows += [rng.integers(0, vocab_size, size).tolist() for size in (1, 9)]
     return [row[:n_positions] for row in rows]
 
@@ -60,7 +70,7 @@ def check_parity(
     folder: Path,
     rows: Sequence[list[int]],
     tolerance: Tolerance,
-    progress: Callable[[], None],
+    progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Run every prompt whole and token by token through every graph, one layer at a time.
 
@@ -70,7 +80,7 @@ def check_parity(
         folder: where the weights file is.
         rows: prompts, ids.
         tolerance: over it, ParityError is raised.
-        progress: called n_layer + 2 times.
+        progress: told (parts of the model done, parts in all).
 
     Returns:
         The report for the manifest.
@@ -100,20 +110,18 @@ def _steps(row: list[int], mode: str) -> list[int]:
 
 
 def _walk(
-    reference: Reference, rows: Sequence[list[int]], walks: list[Any], progress: Callable[[], None]
+    reference: Reference, rows: Sequence[list[int]], walks: list[Any], progress: Callable[[int, int], None]
 ) -> list[FloatArray]:
     """Take reference and graphs through the layers side by side; the reference's logits."""
     states = reference.embed(list(rows))
-    for layer in range(reference.config.n_layer + 1):
+    parts = reference.config.n_layer + 2
+    for done in range(parts):
         for walk in walks:
             next(walk)
-        progress()
-        last = layer == reference.config.n_layer
-        states = reference.head(states) if last else reference.block(layer, states)
-    for walk in walks:
-        next(walk)
-    progress()
-    return states
+        progress(done + 1, parts)
+        if done < reference.config.n_layer:
+            states = reference.block(done, states)
+    return reference.head(states)
 
 
 def _paired(expected: list[FloatArray], runs: list[Run]) -> tuple[FloatArray, FloatArray]:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from gpt2xl.config import GPT2Config
+from gpt2xl.session import CACHE_TYPES
 
 Array = npt.NDArray[np.generic]
 
@@ -79,7 +80,7 @@ class _Cache:
     def names(self, prefix: str) -> list[str]:
         return [f"{prefix}.{self.layer}.{part}" for part in ("key", "value")]
 
-    def empty(self, run: Run, dtype: type) -> list[ort.OrtValue]:
+    def empty(self, run: Run, dtype: type[np.generic]) -> list[ort.OrtValue]:
         length = run.ids.shape[1] if self.in_place else 0
         shape = (len(run.ids), self.config.n_head, length, self.config.head_dim)
         return [ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype)) for _ in range(2)]
@@ -97,8 +98,7 @@ def _run_piece(
     session = _open(model, folder, [*inputs, *past], [*outputs, *present])
     types = {value.name: value.type for value in session.get_inputs()}
     for run in runs:
-        dtype = np.float16 if past and "float16" in types[past[0]] else np.float32
-        values = cache.empty(run, dtype) if cache else []
+        values = cache.empty(run, CACHE_TYPES[types[past[0]]]) if cache else []
         for step, (start, end) in enumerate(run.spans()):
             feed = {**_token_feed(run, start, end), **run.states[step]}
             binding = session.io_binding()

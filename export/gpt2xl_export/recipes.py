@@ -1,18 +1,16 @@
-"""What each precision is made of."""
+"""What each precision is made of: a format for every weight matrix."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from fnmatch import fnmatchcase
 
-import onnx_ir as ir
-
+from gpt2xl.errors import RequestError
 from gpt2xl_export.parity import Tolerance
-from gpt2xl_export.weights import WeightsFile
+from gpt2xl_export.passes.int8 import Int8
+from gpt2xl_export.passes.linears import Format
+from gpt2xl_export.passes.nbits import NBits
 
-Pass = Callable[[ir.Model, WeightsFile], dict[str, Any]]
-"""Changes a float32 graph in place; what it writes goes into the weights file under new names.
-
-Returns the error it introduced, by tensor name."""
+HEADS = ("wte.weight", "lm_head.weight")
 
 
 @dataclass(frozen=True)
@@ -23,10 +21,61 @@ class Recipe:
     """Of the graph files, as transformers.js spells it."""
     dtype: str
     """transformers.js's name for it."""
-    passes: tuple[Pass, ...]
+    blocks: str
+    """The format of the transformer blocks' matrices, a key of `formats`."""
+    head: str
+    """The format of the head, and of the token embedding."""
     tolerance: Tolerance
+    float16: bool = False
+    """Whether all that stays floating-point becomes float16."""
 
 
-RECIPES: dict[str, Recipe] = {
-    "fp32": Recipe("", "fp32", (), Tolerance(relative_logit_diff=1e-4)),
+RECIPES: Mapping[str, Recipe] = {
+    "fp32": Recipe("", "fp32", "fp32", "fp32", Tolerance(relative_logit_diff=1e-4)),
+    "fp16": Recipe("_fp16", "fp16", "fp32", "fp32", Tolerance(mean_kl=0.01), float16=True),
+    "int8": Recipe("_int8", "int8", "int8", "int8", Tolerance(mean_kl=0.1)),
+    "int8-weight": Recipe("_int8", "int8", "int8-weight", "int8-weight", Tolerance(mean_kl=0.1)),
+    "int4": Recipe("_q4", "q4", "int4", "int8-weight", Tolerance(mean_kl=0.5)),
 }
+
+
+def formats(block_size: int) -> Mapping[str, Format | None]:
+    """Every format a weight can have, by name; int4 in blocks of ``block_size`` inputs."""
+    if block_size < 16 or block_size & (block_size - 1):
+        raise RequestError(f"block_size has to be a power of 2 from 16 on, but is {block_size}.")
+    return {
+        "fp32": None,
+        "int8": Int8(),
+        "int8-weight": NBits(bits=8, block_size=32),
+        "int4": NBits(bits=4, block_size=block_size),
+    }
+
+
+def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[str, str]:
+    """The format of each weight matrix in ``names``.
+
+    Args:
+        recipe: decides where ``keep`` does not.
+        names: of the matrices.
+        keep: FORMAT:PATTERN, a pattern of weight names such as ``fp32:h.0.*``; the last match wins.
+
+    Raises:
+        RequestError: an unknown format, a pattern that matches nothing, or an int4 head.
+    """
+    assigned = {name: recipe.head if name in HEADS else recipe.blocks for name in names}
+    for rule in keep:
+        form, _, pattern = rule.partition(":")
+        if form not in formats(64):
+            raise RequestError(f"'{rule}': the format has to be one of {', '.join(formats(64))}.")
+        matching = [name for name in assigned if fnmatchcase(name, pattern)]
+        if not matching:
+            raise RequestError(f"'{rule}' matches no weight; they are called like {next(iter(assigned))}.")  # fmt: skip
+        assigned |= dict.fromkeys(matching, form)
+    if "int4" in (assigned.get(name) for name in HEADS):
+        raise RequestError("the head and the embedding cannot be int4: keep them int8-weight.")
+    return assigned
+
+
+def wants(assigned: Mapping[str, str], form: str) -> Callable[[str], bool]:
+    """Whether a weight has been assigned ``form``, by its name."""
+    return lambda name: assigned.get(name) == form

@@ -35,12 +35,22 @@ def attention(qkv: FloatArray, n_head: int, scale: float) -> FloatArray:
     return np.moveaxis(weights @ v, 0, 1).reshape(n, -1)
 
 
-class Reference:
-    """The model of one checkpoint, its weights read when a part is called."""
+Watch = Callable[[str, FloatArray], None]
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+
+class Reference:
+    """The model of one checkpoint, its weights read when a part is called.
+
+    Args:
+        checkpoint: where they are read from.
+        watch: told the input of each block's product under the name of its weight, and the packed
+            queries, keys and values as `h.0.attn.qkv`; all [positions, features].
+    """
+
+    def __init__(self, checkpoint: Checkpoint, watch: Watch = lambda name, values: None) -> None:
         self.config = checkpoint.config
         self._load = checkpoint.load
+        self._watch = watch
 
     def embed(self, prompts: list[list[int]]) -> list[FloatArray]:
         """Ids -> [n, d] of each prompt."""
@@ -50,11 +60,12 @@ class Reference:
     def block(self, layer: int, states: list[FloatArray]) -> list[FloatArray]:
         """[n, d] -> [n, d] of each prompt, through one transformer block."""
         config, epsilon = self.config, self.config.layer_norm_epsilon
-        weights = _Part(self._load, f"h.{layer}.")
+        weights = _Part(self._load, f"h.{layer}.", self._watch)
         activation = ACTIVATIONS[config.activation_function]
         lengths = np.cumsum([len(x) for x in states])[:-1]
         x = np.concatenate(states)
         qkv = weights.linear("attn.c_attn", layer_norm(x, *weights.pair("ln_1"), epsilon))
+        self._watch(f"h.{layer}.attn.qkv", qkv)
         scale = config.attention_scale(layer)
         attended = [attention(part, config.n_head, scale) for part in np.split(qkv, lengths)]
         x = x + weights.linear("attn.c_proj", np.concatenate(attended))
@@ -66,7 +77,7 @@ class Reference:
         """[n, d] -> logits [n, v] of each prompt."""
         name = "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
         output = self._load(name).T
-        norm = _Part(self._load, "").pair("ln_f")
+        norm = _Part(self._load, "", self._watch).pair("ln_f")
         return [layer_norm(x, *norm, self.config.layer_norm_epsilon) @ output for x in states]
 
     def logits(self, prompts: list[list[int]]) -> list[FloatArray]:
@@ -80,12 +91,13 @@ class Reference:
 class _Part:
     """Weights below a prefix."""
 
-    def __init__(self, load: Callable[[str], FloatArray], prefix: str) -> None:
-        self._load, self._prefix = load, prefix
+    def __init__(self, load: Callable[[str], FloatArray], prefix: str, watch: Watch) -> None:
+        self._load, self._prefix, self._watch = load, prefix, watch
 
     def pair(self, name: str) -> tuple[FloatArray, FloatArray]:
         return self._load(f"{self._prefix}{name}.weight"), self._load(f"{self._prefix}{name}.bias")
 
     def linear(self, name: str, x: FloatArray) -> FloatArray:
+        self._watch(f"{self._prefix}{name}.weight", x)
         weight, bias = self.pair(name)
         return x @ weight + bias

@@ -23,29 +23,37 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         ExportError: ``out`` exists and may not be replaced, or the disk is full or read-only.
     """
-    _refuse_existing(out, force)
+    refuse_existing(out, force)
+    target = Path(os.path.realpath(out))  # a link to a bundle stays one
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     except OSError as reason:
         raise _explained(out, reason) from None
     try:
         yield staging
         staging.chmod(0o777 & ~_umask())
-        _put_in_place(staging, out, force)
+        _put_in_place(staging, target, force)
     except OSError as reason:
         raise _explained(out, reason) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _refuse_existing(out: Path, force: bool) -> None:
+def refuse_existing(out: Path, force: bool) -> None:
+    """Raise ExportError when ``out`` cannot be created, or is there and may not be replaced."""
+    try:
+        os.path.realpath(out).encode()
+    except UnicodeEncodeError:
+        raise ExportError(f"'{out}' cannot be written: onnx asks for a path in UTF-8.") from None
     if not os.path.lexists(out):
         return
     if not force:
         raise ExportError(f"'{out}' exists already: choose another folder, or replace it with --force.")
     if not (out / MANIFEST).is_file():
         raise ExportError(f"'{out}' exists and is no gpt2xl bundle: --force does not replace it.")
+    if any(out.rglob("*.safetensors")):
+        raise ExportError(f"'{out}' holds safetensors, too: --force does not replace them.")
 
 
 def _put_in_place(staging: Path, out: Path, force: bool) -> None:
@@ -54,7 +62,12 @@ def _put_in_place(staging: Path, out: Path, force: bool) -> None:
         out.rename(old)
     elif os.path.lexists(out):
         raise ExportError(f"'{out}' has come to exist meanwhile: nothing was written.")
-    staging.rename(out)
+    try:
+        staging.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

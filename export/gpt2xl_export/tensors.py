@@ -39,6 +39,12 @@ def _linear(name: str, n_in: int, n_out: int) -> dict[str, Shape]:
     return {f"{name}.weight": (n_in, n_out), f"{name}.bias": (n_out,)}
 
 
+def matrix_names(config: GPT2Config) -> list[str]:
+    """The weights that are multiplied with, and so can be quantized: all but wpe."""
+    shapes = expected_shapes(config)
+    return [name for name, shape in shapes.items() if len(shape) == 2 and name != "wpe.weight"]
+
+
 def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, str]:
     """Our name of each tensor -> its name in the checkpoint.
 
@@ -50,6 +56,10 @@ def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, s
     """
     expected = expected_shapes(config)
     stored = {name.removeprefix("transformer."): name for name in found}
+    for name in found:
+        other = stored[name.removeprefix("transformer.")]
+        if other != name:
+            raise CheckpointError(f"tensor '{name}' is there twice, also as '{other}'.")
     names = {name: original for name, original in stored.items() if not name.endswith(MASK_BUFFERS)}
     if config.tie_word_embeddings:
         names.pop("lm_head.weight", None)

@@ -20,6 +20,8 @@ class WeightsFile:
         self._file = path.open("xb")
         self._digest = hashlib.sha256()
         self._tensors: dict[str, ir.ExternalTensor] = {}
+        self.groups: set[str] = set()
+        """Checkpoint tensors that a pass has stored in a format of its own."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors

@@ -37,7 +37,7 @@ def open_bundle(folder: Path) -> Bundle:
     """
     if not folder.is_dir():
         raise BundleError(f"'{folder}' is not a folder.")
-    if not any(folder.rglob("*.onnx")):
+    if not any([*folder.glob("*.onnx"), *folder.glob("*/*.onnx")]):
         hint = (
             "; it is a checkpoint: run `gpt2xl export` on it first"
             if any(folder.glob("*.safetensors"))
@@ -54,13 +54,17 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def _check_sizes(folder: Path, manifest: dict[str, Any]) -> None:
-    for name, entry in manifest.get("files", {}).items():
+    try:
+        sizes = {name: int(entry["size"]) for name, entry in manifest.get("files", {}).items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BundleError(f"'{folder / MANIFEST}' lists its files in an unknown way.") from None
+    for name, size in sizes.items():
         path = folder / name
         if not path.is_file():
             raise BundleError(f"'{path}' is missing: the bundle is incomplete, export it again.")
-        if path.stat().st_size != entry["size"]:
+        if path.stat().st_size != size:
             raise BundleError(
-                f"'{path}' has {path.stat().st_size} bytes, the manifest says {entry['size']}:"
+                f"'{path}' has {path.stat().st_size} bytes, the manifest says {size}:"
                 " the file is cut short or changed, export it again."
             )
 

@@ -7,6 +7,16 @@ from typing import Any
 
 from gpt2xl.errors import Gpt2xlError
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "activation_function": (str,),
+    "layer_norm_epsilon": (float, int),
+    "scale_attn_weights": (bool,),
+    "scale_attn_by_inverse_layer_idx": (bool,),
+    "tie_word_embeddings": (bool,),
+    "bos_token_id": (int, type(None)),
+    "eos_token_id": (int, tuple, type(None)),
+}
+
 
 @dataclass(frozen=True)
 class GPT2Config:
@@ -89,6 +99,11 @@ def _checked(content: dict[str, Any], path: Path, error: type[Gpt2xlError]) -> G
         optional = name == "n_inner" and value is None
         if not optional and (type(value) is not int or value < 1):
             raise error(f"'{path}': {name} has to be a positive integer, but is {value!r}.")
+    for name, types in _TYPES.items():
+        value = values.get(name)
+        items = value if type(value) is tuple else (value,)
+        if name in values and not all(type(item) in types for item in items):
+            raise error(f"'{path}': {name} cannot be {value!r}.")
     config = GPT2Config(**values)
     if config.n_embd % config.n_head:
         raise error(

@@ -154,7 +154,9 @@ class Model:
 
         def pieces() -> Iterator[Piece]:
             for token in tokens:
-                text = "" if token.finish_reason == "stop" else decoder.add(token.id)
+                # A model padded to a round vocabulary may draw ids that have no text.
+                silent = token.finish_reason == "stop" or token.id not in self.tokenizer
+                text = "" if silent else decoder.add(token.id)
                 if token.finish_reason:
                     text += decoder.finish()
                 yield Piece(text, token.id, token.finish_reason)

@@ -14,7 +14,14 @@ from gpt2xl.providers import Device, open_session
 Ids = npt.NDArray[np.int64]  # [batch_size, sequence_length]
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
 
-PREFILL_CHUNK = 256  # the fastest of 64 to 900 measured on a 2-core CPU: attention is quadratic in it
+# The fastest of 64 to 900 measured on a 2-core CPU: attention is quadratic in it.
+PREFILL_CHUNK = 256
+
+CACHE_TYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int8)": np.int8,
+}
 
 
 class Cache(Protocol):
@@ -68,7 +75,7 @@ class _Graph:
     def empty_past(self, name: str, batch_size: int, length: int) -> npt.NDArray[np.generic]:
         """[batch_size, n_head, length, head_dim], head counts read off the graph itself."""
         _, n_head, _, head_dim = self.inputs[name].shape
-        dtype = np.float16 if "float16" in self.inputs[name].type else np.float32
+        dtype = CACHE_TYPES[self.inputs[name].type]
         return np.zeros((batch_size, n_head, length, head_dim), dtype)
 
     def step_inputs(self, input_ids: Ids, past_length: int) -> dict[str, Ids]:
@@ -108,7 +115,10 @@ class EngineSession(_Graph):
     def step(self, input_ids: Ids, cache: Any) -> BatchLogits:
         """See ``Session.step``."""
         assert isinstance(cache, EngineCache)
-        for chunk in chunks(input_ids):
+        # GroupQueryAttention takes several positions after a past for a single row only.
+        rows, length = input_ids.shape
+        size = PREFILL_CHUNK if rows == 1 else 1 if cache.length else length
+        for chunk in chunks(input_ids, size):
             for name, value in self.step_inputs(chunk, cache.length).items():
                 cache.binding.bind_cpu_input(name, value)
             cache.binding.bind_output("logits", "cpu")
@@ -151,16 +161,13 @@ class PortableSession(_Graph):
         return last_logits(logits.numpy())
 
 
-def chunks(input_ids: Ids) -> list[Ids]:
-    """``input_ids`` cut into pieces of at most PREFILL_CHUNK positions.
+def chunks(input_ids: Ids, size: int = PREFILL_CHUNK) -> list[Ids]:
+    """``input_ids`` cut into pieces of at most ``size`` positions.
 
     >>> [chunk.shape for chunk in chunks(np.zeros((1, 300), np.int64))]
     [(1, 256), (1, 44)]
     """
-    return [
-        input_ids[:, start : start + PREFILL_CHUNK]
-        for start in range(0, input_ids.shape[1], PREFILL_CHUNK)
-    ]
+    return [input_ids[:, start : start + size] for start in range(0, input_ids.shape[1], size)]
 
 
 def last_logits(logits: npt.NDArray[np.floating[Any]]) -> BatchLogits:

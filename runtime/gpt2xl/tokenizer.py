@@ -25,6 +25,9 @@ class Tokenizer:
             self._parsing = tokenizers.Tokenizer.from_str(json)
         except Exception as reason:  # tokenizers raises a bare Exception
             raise ValueError(f"not a tokenizer.json: {reason}") from None
+        if not isinstance(self._parsing.decoder, tokenizers.decoders.ByteLevel):
+            kind = type(self._parsing.decoder).__name__
+            raise ValueError(f"not a byte-level BPE as GPT-2 has it: its decoder is {kind}")
         self._json = json
 
     @classmethod
@@ -41,6 +44,10 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
         return int(self._parsing.get_vocab_size(with_added_tokens=True))
+
+    def __contains__(self, token_id: int) -> bool:
+        """Whether the vocabulary has ``token_id``."""
+        return 0 <= token_id < 2**32 and self._parsing.id_to_token(token_id) is not None
 
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
         """The ids of ``text``.

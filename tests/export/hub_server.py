@@ -43,8 +43,8 @@ class HubServer(ThreadingHTTPServer):
         self.drops: dict[str, list[Drop]] = {}  # file -> one for each coming GET
         self.corrupt: set[str] = set()  # files that arrive with one bit changed
         self.declared_size: dict[str, int] = {}  # file -> a lie about its size
-        self.failing: set[str] = set()  # files that are answered with 503
-        self.on_get: Callable[[str], None] = lambda name: None  # called before a body is sent
+        self.failing: dict[str, int] = {}  # end of a path -> the status to answer with
+        self.on_get: Callable[[str], object] = lambda name: None  # called before a body is sent
         self.release = threading.Event()  # what a stalled body waits for
         self.stall: set[str] = set()  # files whose body stops halfway
 
@@ -105,7 +105,10 @@ class Handler(BaseHTTPRequestHandler):
         repo_id = "/".join(parts[2:4] if is_api else parts[:2])
         revision = (parts[5:] or ["main"])[0] if is_api else parts[3]
         repo = self.server.repos.get(repo_id)
-        if self.server.token is not None and token != self.server.token:
+        failing = [code for end, code in self.server.failing.items() if url.path.endswith(end)]
+        if failing:
+            self.fail(HTTPStatus(failing[0]), "", "")
+        elif self.server.token is not None and token != self.server.token:
             said = (
                 "Invalid credentials in Authorization header" if token else "Repository not found"
             )
@@ -118,8 +121,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send_info(repo_id, repo, blobs="blobs" in parse_qs(url.query))
         elif repo_id in self.server.gated:
             self.fail(HTTPStatus.FORBIDDEN, "GatedRepo", "Access is restricted")
-        elif parts[4] in self.server.failing:
-            self.fail(HTTPStatus.SERVICE_UNAVAILABLE, "", "")
         elif parts[4] not in repo:
             self.fail(HTTPStatus.NOT_FOUND, "EntryNotFound", "Entry not found")
         else:

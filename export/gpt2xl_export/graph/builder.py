@@ -1,56 +1,28 @@
 """What both graphs are built with: nodes, lazy weights and the parts of GPT-2 they share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
 from gpt2xl_export.checkpoint import FloatArray
+from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 from gpt2xl_export.tensors import expected_shapes
 
 OPSET = 20  # Gelu with approximate="tanh"
-CONTRIB = "com.microsoft"
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 TOTAL = "past_sequence_length + sequence_length"
 
 
-class GraphBuilder:
-    """Collects nodes; weights stay on disk until the graph is written."""
+class GraphBuilder(NodeBuilder):
+    """Builds GPT-2 in float32; weights stay on disk until the graph is written."""
 
     def __init__(self, config: GPT2Config, load: Callable[[str], FloatArray]) -> None:
+        super().__init__()
         self.config = config
         self._load = load
         self._shapes = expected_shapes(config)
-        self._tape = ir.tape.Tape()
-        self._initializers: dict[str, ir.Value] = {}
-
-    def op(
-        self,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        name: str,
-        attributes: Mapping[str, int | float | str | Sequence[int]] | None = None,
-        domain: str = "",
-    ) -> ir.Value:
-        """Add a node with one output; both are called ``name``."""
-        output = ir.val(name)
-        self._tape.op(op_type, inputs, attributes, domain=domain, name=name, output=output)
-        return output
-
-    def op_multi_out(
-        self,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        names: Sequence[str],
-        attributes: Mapping[str, int | float | str] | None = None,
-        domain: str = "",
-    ) -> Sequence[ir.Value]:
-        """Add a node with several outputs; it is called like the first; "" is an unused one."""
-        outputs = [ir.val(name) for name in names]
-        return self._tape.op_multi_out(
-            op_type, inputs, attributes, domain=domain, name=names[0], outputs=outputs
-        )
 
     def weight(self, name: str) -> ir.Value:
         """A tensor of the checkpoint, under its own name."""
@@ -58,17 +30,7 @@ class GraphBuilder:
         def read() -> ir.TensorProtocol:
             return ir.tensor(self._load(name))
 
-        shape = ir.Shape(self._shapes[name])
-        return self._initializer(name, ir.LazyTensor(read, FLOAT, shape, name=name))
-
-    def constant(self, name: str, value: Sequence[int] | float, dtype: type = np.int64) -> ir.Value:
-        """A small constant; a plain number becomes a 0-d tensor, as onnxruntime's fusions want."""
-        return self._initializer(name, ir.tensor(np.array(value, dtype), name=name))
-
-    def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
-        if name not in self._initializers:
-            self._initializers[name] = self._tape.initializer(tensor, name)
-        return self._initializers[name]
+        return self.initializer(ir.LazyTensor(read, FLOAT, ir.Shape(self._shapes[name]), name=name))
 
     def linear(self, x: ir.Value, name: str) -> ir.Value:
         """Conv1D: x @ weight + bias."""
@@ -84,11 +46,20 @@ class GraphBuilder:
     def activation(self, x: ir.Value, name: str) -> ir.Value:
         """The config's activation_function."""
         match self.config.activation_function:
-            case "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh":
+            case "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh" | "gelu_python_tanh":  # fmt: skip
                 return self.op("Gelu", [x], name, {"approximate": "tanh"})
             case "gelu" | "gelu_python":
                 return self.op("Gelu", [x], name)
-            case "relu" | "tanh" | "sigmoid" as function:
+            case "gelu_10":
+                return self._clip(self.op("Gelu", [x], f"{name}.gelu"), -10, 10, name)
+            case "relu6":
+                return self._clip(x, 0, 6, name)
+            case "relu2":
+                relu = self.op("Relu", [x], f"{name}.relu")
+                return self.op("Mul", [relu, relu], name)
+            case "leaky_relu":
+                return self.op("LeakyRelu", [x], name, {"alpha": 0.01})
+            case "relu" | "tanh" | "sigmoid" | "mish" as function:
                 return self.op(function.capitalize(), [x], name)
             case "silu" | "swish":
                 return self.op("Mul", [x, self.op("Sigmoid", [x], f"{name}.sigmoid")], name)
@@ -98,6 +69,10 @@ class GraphBuilder:
                 return self.op("Mul", [x, self.op("Sigmoid", [scaled], f"{name}.sigmoid")], name)
             case _:  # "linear"
                 return x
+
+    def _clip(self, x: ir.Value, low: float, high: float, name: str) -> ir.Value:
+        bounds = [self.constant(f"clip.{n}", n, np.float32) for n in (low, high)]
+        return self.op("Clip", [x, *bounds], name)
 
     def head(self, hidden: ir.Value, shape: ir.Value) -> ir.Value:
         """[..., n_embd] -> logits of ``shape``; shares wte's [vocab_size, n_embd] when tied."""
@@ -117,8 +92,8 @@ class GraphBuilder:
         graph = ir.Graph(
             inputs,
             outputs,
-            nodes=self._tape.nodes,
-            initializers=self._tape.initializers,
+            nodes=self.tape.nodes,
+            initializers=self.tape.initializers,
             opset_imports={"": OPSET, CONTRIB: 1},
             name=name,
         )

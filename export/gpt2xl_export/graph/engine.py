@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
 from gpt2xl_export.checkpoint import FloatArray
-from gpt2xl_export.graph.builder import CONTRIB, FLOAT, GraphBuilder, typed
+from gpt2xl_export.graph.builder import FLOAT, GraphBuilder, typed
+from gpt2xl_export.graph.nodes import CONTRIB
 
 INT32 = ir.DataType.INT32
 CAPACITY = "max_sequence_length"

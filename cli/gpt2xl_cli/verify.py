@@ -1,0 +1,44 @@
+"""gpt2xl verify."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpt2xl_cli.export import missing_extra_explained
+from gpt2xl_cli.options import Json
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)],
+    *,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint folder it was made from, to compare with.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle again: sums, graphs, numbers, and what others published of its model."""
+    from gpt2xl import BundleError
+
+    with missing_extra_explained():
+        from gpt2xl_export.verify import verify as checks_of
+
+    import numpy as np
+
+    checks = []
+    with np.errstate(all="ignore"):  # what overflows is reported as a check
+        for check in checks_of(bundle, source):
+            checks.append(check)
+            if not as_json:
+                typer.echo(f"{check.status:7}  {check.name}: {check.detail}")
+    failed = [check for check in checks if check.status == "failed"]
+    if as_json:
+        content = {"bundle": str(bundle), "ok": not failed, "checks": [asdict(c) for c in checks]}
+        typer.echo(json.dumps(content))
+    if failed:
+        raise BundleError(f"{failed[0].name}: {failed[0].detail}")

@@ -1,0 +1,150 @@
+"""What a bundle's files and graphs have to be like: sums, inputs and outputs, weights inside."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import onnx_ir as ir
+
+from gpt2xl.bundle import MANIFEST
+from gpt2xl.config import GPT2Config
+from gpt2xl.errors import BundleError
+from gpt2xl_export.checkpoint import file_sha256
+
+INT64, INT8 = ir.DataType.INT64, ir.DataType.INT8
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+SYMBOL = "any symbol"
+
+
+def check_sums(folder: Path, manifest: Mapping[str, Any]) -> tuple[int, int]:
+    """(files, bytes) in the manifest; BundleError names a file that is not what it says.
+
+    A file it does not know is an error below onnx/ only.
+    """
+    try:
+        listed = {name: (int(e["size"]), str(e["sha256"])) for name, e in manifest["files"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BundleError(f"'{MANIFEST}' lists its files in an unknown way.") from None
+    for name, (size, digest) in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"'{name}' is missing.")
+        if (found := path.stat().st_size) != size:
+            raise BundleError(f"'{name}' has {found} bytes, the manifest says {size}.")
+        if file_sha256(path) != digest:
+            raise BundleError(f"'{name}' is not the file of the manifest: its sha256 differs.")
+    for path in sorted((folder / "onnx").rglob("*")):
+        if path.is_file() and (name := path.relative_to(folder).as_posix()) not in listed:
+            raise BundleError(f"'{name}' is not in the manifest.")
+    return len(listed), sum(size for size, _ in listed.values())
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output."""
+
+    dtypes: tuple[ir.DataType, ...]
+    dims: tuple[int | str, ...]
+    """A number, a symbol by name, or SYMBOL."""
+
+    def check(self, value: ir.Value) -> None:
+        """Raise BundleError when ``value`` has another type or shape."""
+        if value.dtype not in self.dtypes:
+            wanted = " or ".join(map(str, self.dtypes))
+            raise BundleError(f"'{value.name}' is {value.dtype}, not {wanted}.")
+        dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape or ()]
+        fits = len(dims) == len(self.dims) and all(map(_fits, dims, self.dims))
+        if not fits:
+            raise BundleError(f"'{value.name}' has the shape {dims}, not {list(self.dims)}.")
+
+
+def _fits(found: int | str | None, wanted: int | str) -> bool:
+    return isinstance(found, str) if wanted == SYMBOL else found == wanted
+
+
+def ports(config: GPT2Config, kind: str) -> tuple[dict[str, Port], dict[str, Port]]:
+    """(inputs, outputs) of the graph ``kind``, "portable" or "engine"."""
+    rows = "batch_size"
+    engine = kind == "engine"
+    cache = Port(
+        (*FLOATS, INT8) if engine else FLOATS, (rows, config.n_head, SYMBOL, config.head_dim)
+    )
+    caches = [f"{layer}.{part}" for layer in range(config.n_layer) for part in ("key", "value")]
+    tokens = ("input_ids", "attention_mask", "position_ids")
+    inputs = dict.fromkeys(tokens, Port((INT64,), (rows, SYMBOL)))
+    inputs |= {f"past_key_values.{name}": cache for name in caches}
+    outputs = {"logits": Port(FLOATS, (rows, 1 if engine else SYMBOL, config.vocab_size))}
+    outputs |= {f"present.{name}": cache for name in caches}
+    if engine:
+        outputs["last_hidden_state"] = Port(FLOATS, (rows, SYMBOL, config.n_embd))
+    return inputs, outputs
+
+
+def check_ports(model: ir.Model, config: GPT2Config, kind: str) -> None:
+    """Raise BundleError naming the first input or output that ``config`` does not ask for."""
+    inputs, outputs = ports(config, kind)
+    _check_all("input", inputs, model.graph.inputs)
+    _check_all("output", outputs, model.graph.outputs)
+
+
+def _check_all(what: str, wanted: Mapping[str, Port], values: Iterable[ir.Value]) -> None:
+    found = {str(value.name): value for value in values}
+    for name in [*wanted, *found]:
+        if name not in found:
+            raise BundleError(f"there is no {what} '{name}'.")
+        if name not in wanted:
+            raise BundleError(f"the {what} '{name}' is none of a bundle's.")
+    for name, port in wanted.items():
+        port.check(found[name])
+
+
+def read_graph(path: Path) -> ir.Model:
+    """The graph without its weights."""
+    try:
+        return ir.load(path)
+    except Exception as reason:  # protobuf's and onnx_ir's own
+        raise BundleError(f"'{path.name}' is not an ONNX file: {reason}") from None
+
+
+def check_weights(model: ir.Model, folder: Path) -> None:
+    """Raise BundleError naming the first tensor whose data is not whole inside ``folder``."""
+    for tensor in _tensors(model):
+        if isinstance(tensor, ir.ExternalTensor):
+            size = _weights_file(tensor, folder).stat().st_size
+            start, length = tensor.offset or 0, tensor.length
+            end = start + (tensor.nbytes if length is None else length)
+            if start < 0 or end > size or end - start != tensor.nbytes:
+                raise BundleError(
+                    f"the tensor '{tensor.name}' of {tensor.nbytes} bytes is said to be the bytes {start}"
+                    f" to {end} of '{tensor.location}', which has {size}."
+                )
+
+
+def _tensors(model: ir.Model) -> Iterable[Any]:
+    for graph in model.graphs():
+        yield from (value.const_value for value in graph.initializers.values())
+        for node in graph:
+            for attribute in node.attributes.values():
+                match attribute.type:
+                    case ir.AttributeType.TENSOR:
+                        yield attribute.value
+                    case ir.AttributeType.TENSORS:
+                        yield from attribute.value
+
+
+def _weights_file(tensor: ir.ExternalTensor, folder: Path) -> Path:
+    """The file that holds ``tensor``: one in ``folder``, after following links."""
+    location = str(tensor.location)
+    leads_out = any(
+        path.is_absolute() or path.drive or path.root or ".." in path.parts
+        for path in (PurePosixPath(location), PureWindowsPath(location))
+    )
+    path = (folder / location).resolve()
+    if leads_out or not path.is_relative_to(folder.resolve()):
+        raise BundleError(
+            f"the data of the tensor '{tensor.name}' is outside the bundle: '{location}'."
+        )
+    if not path.is_file():
+        raise BundleError(f"the data of the tensor '{tensor.name}' is missing: '{location}'.")
+    return path

@@ -1,0 +1,62 @@
+"""Collect nodes and small constants by name; for building a graph and for rewriting one."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+CONTRIB = "com.microsoft"
+Attributes = Mapping[str, int | float | str | Sequence[int]]
+
+
+class NodeBuilder:
+    """Nodes in order; initializers once a name.
+
+    Args:
+        initializers: those of the graph that is rewritten; none for a new one.
+    """
+
+    def __init__(self, initializers: Mapping[str, ir.Value] | None = None) -> None:
+        self.tape = ir.tape.Tape()
+        self._initializers = dict(initializers or {})
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        name: str,
+        attributes: Attributes | None = None,
+        domain: str = "",
+    ) -> ir.Value:
+        """Add a node with one output; both are called ``name``."""
+        output = ir.val(name)
+        self.tape.op(op_type, inputs, attributes, domain=domain, name=name, output=output)
+        return output
+
+    def op_multi_out(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        names: Sequence[str],
+        attributes: Attributes | None = None,
+        domain: str = "",
+    ) -> Sequence[ir.Value]:
+        """Add a node with several outputs; it is called like the first; "" is an unused one."""
+        outputs = [ir.val(name) for name in names]
+        return self.tape.op_multi_out(
+            op_type, inputs, attributes, domain=domain, name=names[0], outputs=outputs
+        )
+
+    def constant(
+        self, name: str, value: Sequence[int] | float, dtype: npt.DTypeLike = np.int64
+    ) -> ir.Value:
+        """A small constant; a plain number becomes a 0-d tensor, as onnxruntime's fusions want."""
+        return self.initializer(ir.tensor(np.array(value, dtype), name=name))
+
+    def initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
+        """The initializer called ``tensor.name``, made of ``tensor`` when it is new."""
+        assert tensor.name is not None
+        if tensor.name not in self._initializers:
+            self._initializers[tensor.name] = self.tape.initializer(tensor, tensor.name)
+        return self._initializers[tensor.name]

@@ -1,0 +1,134 @@
+"""Build both graphs of a checkpoint at a precision, over one weights file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+import onnx_ir as ir
+
+from gpt2xl.errors import CheckpointError, ParityError, RequestError
+from gpt2xl_export.calibration import calibration_ids, kv_ranges
+from gpt2xl_export.checkpoint import Checkpoint, FloatArray
+from gpt2xl_export.graph.engine import build_engine
+from gpt2xl_export.graph.portable import build_portable
+from gpt2xl_export.passes.fp16 import convert_to_float16
+from gpt2xl_export.passes.kv_int8 import quantize_kv_cache
+from gpt2xl_export.passes.linears import store_as
+from gpt2xl_export.recipes import RECIPES, Recipe, assign, formats, wants
+from gpt2xl_export.tensors import matrix_names
+from gpt2xl_export.weights import WeightsFile, externalize
+
+STEMS = {"portable": "model", "engine": "engine"}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How the weights and the cache are stored."""
+
+    precision: str = "fp32"
+    """A key of RECIPES."""
+    block_size: int = 64
+    """Inputs that share a scale in int4."""
+    kv: Literal["float", "int8"] = "float"
+    """How the engine graph keeps its KV cache."""
+    keep: tuple[str, ...] = field(default=())
+    """FORMAT:PATTERN rules for single weights, such as fp32:h.0.*"""
+    backend: Literal["gpt2xl", "optimum"] = "gpt2xl"
+    """Who builds the graph; optimum's is portable only."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the precision."""
+        return RECIPES[self.precision]
+
+    def check(self) -> None:
+        """Raise RequestError for an option out of its range."""
+        if self.precision not in RECIPES:
+            raise RequestError(
+                f"precision has to be one of {', '.join(RECIPES)}, but is {self.precision!r}."
+            )
+        if self.kv not in ("float", "int8"):
+            raise RequestError(f"kv has to be float or int8, but is {self.kv!r}.")
+        if self.recipe.float16 and (self.keep or self.kv == "int8"):
+            raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
+        formats(self.block_size)
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What was written into a folder."""
+
+    models: Mapping[str, ir.Model]
+    """"portable", and "engine" where GroupQueryAttention takes the head size."""
+    errors: Mapping[str, Any]
+    """For each weight a pass changed, its method and the error it introduced."""
+    weights_name: str
+    weights_sha256: str
+
+
+def write_graphs(
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    encode: Callable[[str], list[int]],
+    progress: Callable[[int, int], None],
+) -> Graphs:
+    """Write graphs and weights into the empty ``folder``, tensor by tensor.
+
+    Args:
+        checkpoint: the source.
+        folder: where to.
+        options: checked.
+        encode: the tokenizer, for calibration text.
+        progress: told (tensors read so far, tensors in all).
+
+    Raises:
+        CheckpointError: an int8 KV cache for heads that the engine graph cannot have.
+        RequestError: a keep rule that fits no weight.
+        ParityError: the ONNX checker refuses a graph.
+    """
+    models = _build(checkpoint, progress)
+    if options.kv == "int8" and "engine" not in models:
+        size = checkpoint.config.head_dim
+        raise CheckpointError(f"an int8 KV cache needs a head size that is a multiple of 8, not {size}.")
+    assigned = assign(options.recipe, matrix_names(checkpoint.config), options.keep)
+    weights = WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data")
+    errors: dict[str, Any] = {}
+    for model in models.values():
+        for name, form in formats(options.block_size).items():
+            if form is not None:
+                errors |= store_as(form, model, weights, wants(assigned, name))
+        if options.recipe.float16:
+            errors |= convert_to_float16(model, weights)
+    if options.kv == "int8":
+        ranges = kv_ranges(checkpoint, calibration_ids(encode, checkpoint.config))
+        quantize_kv_cache(models["engine"], ranges)
+    externalize(models.values(), weights)
+    digest = weights.close()
+    for kind, model in models.items():
+        _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")
+    return Graphs(models, errors, weights.path.name, digest)
+
+
+def _build(checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> dict[str, ir.Model]:
+    total, seen = len(checkpoint.tensor_names), set[str]()
+
+    def load(name: str) -> FloatArray:
+        seen.add(name)
+        progress(len(seen), total)
+        return checkpoint.load(name)
+
+    models = {"portable": build_portable(checkpoint.config, load)}
+    if checkpoint.config.head_dim % 8 == 0:  # GroupQueryAttention takes no other
+        models["engine"] = build_engine(checkpoint.config, load)
+    return models
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    ir.save(model, path)
+    try:
+        onnx.checker.check_model(path)
+    except onnx.checker.ValidationError as reason:
+        raise ParityError(f"the onnx checker refuses '{path.name}': {reason}") from None

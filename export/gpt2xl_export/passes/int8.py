@@ -1,0 +1,84 @@
+"""int8 weights and activations: each token on a scale of its own, each output column on its own.
+
+One scale for all tokens (DynamicQuantizeMatMul) would let batch mates and chunk sizes change a
+result. Activations become uint8 around 128 and weights int8: the pair onnxruntime's fast kernels take.
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from gpt2xl_export.checkpoint import FloatArray
+from gpt2xl_export.graph.nodes import NodeBuilder
+from gpt2xl_export.passes.linears import Linear
+from gpt2xl_export.passes.tiles import Tile, quantize_tiles
+from gpt2xl_export.weights import WeightsFile
+
+LIMIT = 127
+SMALLEST_SCALE = 1e-12  # a row of zeros has no scale of its own
+
+
+def quantize_rows(values: FloatArray) -> Tile:
+    """[n_out, n_in] -> int8 of the same shape and the scale of each row, round to nearest."""
+    scales = np.maximum(np.abs(values).max(1) / np.float32(LIMIT), np.float32(SMALLEST_SCALE))
+    codes = np.rint(values / scales[:, None])
+    return Tile((codes.astype(np.int8), scales), codes * scales[:, None])
+
+
+class Int8:
+    """See the module."""
+
+    def write(self, name: str, rows: FloatArray, weights: WeightsFile) -> dict[str, Any]:
+        """Store [n_in, n_out] int8 and one scale a column."""
+        (quantized, scales), error = quantize_tiles("int8", rows, quantize_rows)
+        weights.add(f"{name}.int8", np.ascontiguousarray(quantized.T))
+        weights.add(f"{name}.scale", scales)
+        return error
+
+    def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
+        """QuantizeLinear per row, MatMulInteger, and both scales put back."""
+        name, (n_in, n_out) = linear.output.name, linear.shape
+        flat_shape = new.constant(f"rows_of_{n_in}", [-1, n_in])
+        flat = new.op("Reshape", [linear.x, flat_shape], f"{name}.rows")
+        scale, zero = _row_scale(new, flat, str(name))
+        quantized = new.op("QuantizeLinear", [flat, scale, zero], f"{name}.quantized", {"axis": 0})
+        weight = new.initializer(weights[f"{linear.name}.int8"])
+        product = new.op("MatMulInteger", [quantized, weight, _middle(new)], f"{name}.product")
+        real = new.op("DequantizeLinear", [product, scale], f"{name}.rows_real", {"axis": 0})
+        column = new.initializer(weights[f"{linear.name}.scale"])
+        result = new.op("Mul", [real, column], f"{name}.scaled")
+        if linear.bias is None:
+            return result
+        result = new.op("Add", [result, linear.bias], f"{name}.biased")
+        rows = new.op("Shape", [linear.x], f"{name}.x_shape", {"end": -1})
+        width = new.constant(f"width_{n_out}", [n_out])
+        shape = new.op("Concat", [rows, width], f"{name}.shape", {"axis": 0})
+        return new.op("Reshape", [result, shape], f"{name}.result")
+
+    def embedding(self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile) -> ir.Value:
+        """Rows of the embedding are columns of what a tied head multiplies with: stored once."""
+        table = new.initializer(weights["wte.weight.int8"])
+        columns = new.op("Gather", [table, ids], "wte.columns", {"axis": 1})  # [n_embd, batch, n]
+        rows = new.op("Transpose", [columns], "wte.int8_rows", {"perm": [1, 2, 0]})
+        real = new.op("Cast", [rows], "wte.float_rows", {"to": ir.DataType.FLOAT})
+        scale = new.op("Gather", [new.initializer(weights["wte.weight.scale"]), ids], "wte.row_scales")
+        scale = new.op("Unsqueeze", [scale, new.constant("last_axis", [-1])], "wte.row_scale")
+        return new.op("Mul", [real, scale], "wte.rows")
+
+
+def _row_scale(new: NodeBuilder, rows: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
+    """(largest absolute value / 127, zero point 128) of each row, both [rows]."""
+    size = new.op("Abs", [rows], f"{name}.abs")
+    axis = new.constant("last_axis", [-1])
+    largest = new.op("ReduceMax", [size, axis], f"{name}.largest", {"keepdims": 0})
+    step = new.constant("1/127", 1 / LIMIT, np.float32)
+    scale = new.op("Mul", [largest, step], f"{name}.scale_or_zero")
+    smallest = new.constant("smallest_scale", SMALLEST_SCALE, np.float32)
+    scale = new.op("Max", [scale, smallest], f"{name}.row_scale")
+    shape = new.op("Shape", [scale], f"{name}.row_count")
+    return scale, new.op("Expand", [_middle(new), shape], f"{name}.zero_points")
+
+
+def _middle(new: NodeBuilder) -> ir.Value:
+    return new.constant("uint8_zero_point", 128, np.uint8)

@@ -1,0 +1,110 @@
+"""Weights in 4 or 8 bits, a scale for each block of one output's inputs: MatMulNBits.
+
+Symmetric: q - 2^(bits - 1) in steps of a block's scale. The scale may be negative, so that the
+largest value of a block, whatever its sign, can take the one code more on the negative side.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from gpt2xl_export.checkpoint import FloatArray
+from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
+from gpt2xl_export.passes.linears import Linear
+from gpt2xl_export.passes.tiles import Tile, quantize_tiles
+from gpt2xl_export.weights import WeightsFile
+
+Codes = npt.NDArray[np.uint8]
+ACCURACY_LEVEL = 4  # int8 activations: many times faster than float ones on CPUs
+
+
+@dataclass(frozen=True)
+class NBits:
+    """See the module."""
+
+    bits: Literal[4, 8]
+    block_size: int
+
+    def write(self, name: str, rows: FloatArray, weights: WeightsFile) -> dict[str, Any]:
+        """Store [n_out, blocks, bytes] and a float32 scale a block."""
+        method = f"int{self.bits}, blocks of {self.block_size}"
+        (codes, scales), error = quantize_tiles(method, rows, self._quantize)
+        weights.add(f"{name}.q{self.bits}", codes)
+        weights.add(f"{name}.scales", scales)
+        return error
+
+    def _quantize(self, rows: FloatArray) -> Tile:
+        codes, scales = quantize_blocks(to_blocks(rows, self.block_size), self.bits)
+        restored = dequantize_blocks(codes, scales, self.bits).reshape(len(rows), -1)
+        return Tile((pack(codes, self.bits), scales), restored[:, : rows.shape[1]])
+
+    def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
+        """One MatMulNBits, bias included."""
+        n_in, n_out = linear.shape
+        stored = [weights[f"{linear.name}.q{self.bits}"], weights[f"{linear.name}.scales"]]
+        inputs = [linear.x, *map(new.initializer, stored)]
+        inputs += [] if linear.bias is None else [None, None, linear.bias]
+        sizes = {"K": n_in, "N": n_out, "bits": self.bits, "block_size": self.block_size}
+        return new.op(
+            "MatMulNBits",
+            inputs,
+            f"{linear.output.name}.matmul",
+            {**sizes, "accuracy_level": ACCURACY_LEVEL},
+            CONTRIB,
+        )
+
+    def embedding(self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile) -> ir.Value:
+        """Rows gathered as they are stored, then scaled; 8 bits only."""
+        assert self.bits == 8
+        packed, scales = weights["wte.weight.q8"], weights["wte.weight.scales"]
+        rows = new.op("Gather", [new.initializer(packed), ids], "wte.codes")
+        real = new.op("Cast", [rows], "wte.float_codes", {"to": ir.DataType.FLOAT})
+        middle = new.constant("middle_code", 128, np.float32)
+        real = new.op("Sub", [real, middle], "wte.centred")
+        scale = new.op("Gather", [new.initializer(scales), ids], "wte.block_scales")
+        scale = new.op("Unsqueeze", [scale, new.constant("last_axis", [-1])], "wte.scale_column")
+        real = new.op("Mul", [real, scale], "wte.scaled_blocks")
+        shape = new.constant("merge_blocks", [0, 0, -1])
+        rows = new.op("Reshape", [real, shape], "wte.rows")
+        if width % self.block_size == 0:
+            return rows
+        ends = [new.constant(f"slice_{name}", [n]) for name, n in (("start", 0), ("end", width), ("axis", 2))]  # fmt: skip
+        return new.op("Slice", [rows, *ends], "wte.unpadded_rows")
+
+
+def to_blocks(rows: FloatArray, block_size: int) -> FloatArray:
+    """[n_out, n_in] -> [n_out, blocks, block_size], the last block filled up with zeros."""
+    n_out, n_in = rows.shape
+    missing = -n_in % block_size
+    if missing:
+        rows = np.pad(rows, ((0, 0), (0, missing)))
+    return np.ascontiguousarray(rows).reshape(n_out, -1, block_size)
+
+
+def quantize_blocks(blocks: FloatArray, bits: int) -> tuple[Codes, FloatArray]:
+    """[..., block_size] -> (codes, scales [...]), round to nearest."""
+    middle = 1 << (bits - 1)
+    at = np.abs(blocks).argmax(-1, keepdims=True)
+    scales = np.take_along_axis(blocks, at, -1) / np.float32(-middle)
+    return encode(blocks, scales, middle), scales[..., 0]
+
+
+def encode(blocks: FloatArray, scales: FloatArray, middle: int) -> Codes:
+    """The nearest codes; ``scales`` is [..., 1]."""
+    safe = np.where(scales == 0, np.float32(1), scales)
+    codes = np.rint(blocks / safe) + np.float32(middle)
+    return np.clip(codes, 0, 2 * middle - 1).astype(np.uint8)
+
+
+def dequantize_blocks(codes: Codes, scales: FloatArray, bits: int) -> FloatArray:
+    """(codes [..., block_size], scales [...]) -> values."""
+    centred = codes.astype(np.float32) - np.float32(1 << (bits - 1))
+    return centred * scales[..., None]
+
+
+def pack(codes: Codes, bits: int) -> Codes:
+    """Two 4-bit codes a byte, the first in the low half."""
+    return codes if bits == 8 else codes[..., ::2] | (codes[..., 1::2] << 4)

@@ -1,0 +1,144 @@
+"""Bundles that are broken, with and without the manifest that knows the sizes of their files."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, models
+
+Refused = Callable[..., str]
+Damage = Callable[[Path], None]
+ENGINE, PORTABLE, WEIGHTS = "onnx/engine.onnx", "onnx/model.onnx", "onnx/model.onnx_data"
+
+
+def remove(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return damage
+
+
+def overwrite(name: str) -> Damage:
+    """Same size, other content."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(b"#" * (folder / name).stat().st_size)
+
+    return damage
+
+
+def foreign(*damages: Damage) -> Damage:
+    """The same damage to a folder without a manifest, as somebody else exports it."""
+
+    def damage(folder: Path) -> None:
+        for one in (remove("gpt2xl.json"), *damages):
+            one(folder)
+
+    return damage
+
+
+def config(**changes: object) -> Damage:
+    def damage(folder: Path) -> None:
+        content = json.loads((folder / "config.json").read_text()) | changes
+        (folder / "config.json").write_text(json.dumps(content))
+
+    return damage
+
+
+def manifest(content: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (folder / "gpt2xl.json").write_text(content)
+
+    return damage
+
+
+def word_pieces(folder: Path) -> None:
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+CHANGED: dict[str, tuple[Damage, str]] = {
+    "the engine graph cut short": (cut(ENGINE), f"{ENGINE}' has "),
+    "the portable graph cut short": (cut(PORTABLE), f"{PORTABLE}' has "),
+    "the weights cut short": (cut(WEIGHTS), f"{WEIGHTS}' has "),
+    "the weights missing": (remove(WEIGHTS), f"{WEIGHTS}' is missing"),
+    "the config missing": (remove("config.json"), "config.json' does not exist"),
+    "the config a BERT's": (config(model_type="bert"), "model_type 'bert'"),
+    "the tokenizer missing": (remove("tokenizer.json"), "tokenizer.json' is missing"),
+    "the manifest not JSON": (cut("gpt2xl.json"), "gpt2xl.json' cannot be read as JSON"),
+    "the manifest a list": (manifest("[]"), "gpt2xl.json' has to hold a JSON object"),
+    "the manifest of another kind": (manifest('{"files": [1]}'), "gpt2xl.json'"),
+}
+
+UNLOADABLE: dict[str, tuple[Damage, str]] = {
+    "the engine graph overwritten": (overwrite(ENGINE), f"cannot load '{{}}/{ENGINE}'"),
+    "the tokenizer overwritten": (overwrite("tokenizer.json"), "tokenizer.json' cannot be read"),
+    "foreign, the engine graph cut short": (foreign(cut(ENGINE)), f"cannot load '{{}}/{ENGINE}'"),
+    "foreign, its only graph cut short": (
+        foreign(remove(ENGINE), cut(PORTABLE)),
+        f"cannot load '{{}}/{PORTABLE}'",
+    ),
+    "foreign, the weights cut short": (foreign(cut(WEIGHTS)), f"cannot load '{{}}/{ENGINE}'"),
+    "foreign, the weights missing": (foreign(remove(WEIGHTS)), f"cannot load '{{}}/{ENGINE}'"),
+    "foreign, no tokenizer": (foreign(remove("tokenizer.json")), "tokenizer.json' does not exist"),
+    "foreign, the tokenizer cut short": (foreign(cut("tokenizer.json")), "cannot be read"),
+    "foreign, a tokenizer of word pieces": (foreign(word_pieces), "not a byte-level BPE"),
+}
+
+
+@pytest.mark.parametrize("command", ["info", "generate"])
+@pytest.mark.parametrize(("damage", "message"), CHANGED.values(), ids=CHANGED)
+def test_what_the_manifest_does_not_agree_with_is_refused_unloaded(
+    damage: Damage, message: str, command: str, bundle: Path, tmp_path: Path, refused: Refused
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    damage(copy)
+    arguments = [copy] if command == "info" else ["Once", "-m", copy]
+    assert message in refused(command, *arguments)
+
+
+@pytest.mark.parametrize(("damage", "message"), UNLOADABLE.values(), ids=UNLOADABLE)
+def test_what_cannot_be_loaded_is_named(
+    damage: Damage, message: str, bundle: Path, tmp_path: Path, refused: Refused
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    damage(copy)
+    assert message.format(copy) in refused("generate", "Once", "-m", copy)
+
+
+def test_word_pieces_are_refused_when_tokenizing_as_well(tmp_path: Path, refused: Refused) -> None:
+    word_pieces(tmp_path)
+    assert "not a byte-level BPE" in refused("tokenize", "Once", "-m", tmp_path)
+
+
+@pytest.mark.parametrize("command", [["info"], ["generate", "Once", "-m"]])
+def test_a_checkpoint_is_told_apart_and_the_way_out_named(
+    command: list[str], checkpoint: Path, refused: Refused
+) -> None:
+    message = refused(*command, checkpoint)
+    assert f"'{checkpoint}' holds no ONNX file" in message
+    assert "run `gpt2xl export` on it first" in message
+
+
+@pytest.mark.parametrize("command", [["info"], ["generate", "Once", "-m"]])
+def test_a_folder_that_is_none_is_named(
+    command: list[str], bundle: Path, tmp_path: Path, refused: Refused
+) -> None:
+    assert "'nowhere' is not a folder" in refused(*command, "nowhere")
+    assert "config.json' is not a folder" in refused(*command, bundle / "config.json")
+    assert f"'{tmp_path}' holds no ONNX file." in refused(*command, tmp_path)
+
+
+def test_a_whole_disk_is_not_searched_for_a_graph(
+    bundle: Path, tmp_path: Path, refused: Refused
+) -> None:
+    shutil.copytree(bundle, tmp_path / "far" / "below")
+    assert "holds no ONNX file" in refused("info", tmp_path)

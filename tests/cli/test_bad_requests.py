@@ -1,0 +1,64 @@
+"""Options and prompts that cannot be served: one line that names the option and its value."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+
+import onnxruntime
+import pytest
+
+Refused = Callable[..., str]
+OPTIONS = {
+    ("-n", "0"): "max_new_tokens has to be >= 1, but is 0",
+    ("-n", "-3"): "max_new_tokens has to be >= 1, but is -3",
+    ("--top-k", "290"): "top_k has to be <= the vocabulary of 289, but is 290",
+    ("--top-k", "-1"): "top_k has to be >= 0 (0 keeps the whole vocabulary), but is -1",
+    ("--temperature", "0"): "temperature has to be a number above 0, but is 0.0",
+    ("--temperature", "-1"): "temperature has to be a number above 0, but is -1.0",
+    ("--temperature", "nan"): "temperature has to be a number above 0, but is nan",
+    ("--temperature", "inf"): "temperature has to be a number above 0, but is inf",
+    ("--seed", "-1"): "seed has to be >= 0, but is -1",
+    ("--threads", "-1"): "threads has to be >= 0 (0: all cores), but is -1",
+    ("--threads", str(10**12)): f"but is {10**12}",
+}
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize(("option", "message"), OPTIONS.items(), ids=map("=".join, OPTIONS))
+def test_an_option_out_of_its_range_is_named(
+    option: tuple[str, str], message: str, json: list[str], bundle: Path, refused: Refused
+) -> None:
+    assert message in refused("generate", "-m", bundle, "Once", *option, *json)
+
+
+def test_a_prompt_longer_than_the_context_is_refused(bundle: Path, refused: Refused) -> None:
+    message = "the prompt has 97 tokens, but the model's context is 96: shorten it"
+    assert message in refused("generate", "-m", bundle, "#" * 97)
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="this onnxruntime has CUDA",
+)
+def test_cuda_is_refused_where_the_wheel_has_none(bundle: Path, refused: Refused) -> None:
+    message = refused("generate", "-m", bundle, "Once", "--provider", "cuda")
+    assert f"onnxruntime {onnxruntime.__version__} has no CUDA" in message
+    assert "`pip install onnxruntime-gpu`" in message
+
+
+@pytest.mark.parametrize("command", ["generate", "tokenize"])
+def test_an_argument_has_to_be_utf_8(
+    command: str,
+    bundle: Path,
+    spawn: Callable[..., Popen[bytes]],
+    error_line: Callable[[CompletedProcess[str]], str],
+) -> None:
+    process = spawn(command, "-m", bundle, b"a\xffb")
+    output, errors = (stream.decode() for stream in process.communicate(timeout=60))
+    done = CompletedProcess([command], process.returncode, output, errors)
+    assert "the text is not valid Unicode" in error_line(done)
+
+
+@pytest.mark.parametrize("command", ["generate", "tokenize"])
+def test_a_lone_surrogate_is_no_text(command: str, bundle: Path, refused: Refused) -> None:
+    assert "lone surrogate" in refused(command, "-m", bundle, "a\ud800b")

@@ -1,0 +1,116 @@
+"""Without -m: the built-in demo, exported at its first use into the user's cache."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from gpt2xl_cli import demo
+
+Run = Callable[..., CompletedProcess[str]]
+DEMO = Path(__file__).parents[2] / "models" / "demo"
+
+
+@pytest.fixture
+def stand_in(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny random model in the demo's place."""
+    monkeypatch.setattr(demo, "demo_checkpoint", lambda: checkpoint)
+    return checkpoint
+
+
+def test_the_first_use_exports_it_and_the_next_ones_find_it(
+    stand_in: Path, run: Run, tmp_path: Path
+) -> None:
+    first = run("generate", "Once", "--seed", 1)
+    assert (first.returncode, first.stdout[:4]) == (0, "Once")
+    note, where = first.stderr.splitlines()
+    assert "built-in demo" in note
+    assert "gpt2xl export" in note
+    (bundle,) = (tmp_path / "cache" / "gpt2xl").iterdir()
+    assert where == f"First use: exporting it to {bundle}"
+    before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
+    again = run("generate", "Once", "--seed", 1)
+    assert (again.stdout, again.stderr) == (first.stdout, f"{note}\n")
+    assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == before
+
+
+@pytest.mark.parametrize("command", [["tokenize", "Once"], ["detokenize", "65"]])
+def test_the_other_commands_use_it_as_well(command: list[str], stand_in: Path, run: Run) -> None:
+    done = run(*command)
+    assert done.returncode == 0
+    assert "built-in demo" in done.stderr
+
+
+def test_another_model_is_no_demo(stand_in: Path, run: Run, bundle: Path, tmp_path: Path) -> None:
+    assert run("generate", "Once", "-m", bundle).stderr == ""
+    assert not (tmp_path / "cache").exists()
+
+
+def test_json_stays_alone_on_stdout(stand_in: Path, run: Run) -> None:
+    done = run("generate", "Once", "--json")
+    assert json.loads(done.stdout)["prompt"] == "Once"
+    assert done.stdout.count("\n") == 1
+
+
+def test_another_demo_gets_a_bundle_of_its_own(
+    stand_in: Path,
+    run: Run,
+    make_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run("generate", "Once")
+    monkeypatch.setattr(demo, "demo_checkpoint", lambda: make_checkpoint(seed=1))
+    assert "First use" in run("generate", "Once").stderr
+    assert len(os.listdir(tmp_path / "cache" / "gpt2xl")) == 2
+
+
+def test_a_process_that_was_faster_is_no_error(
+    stand_in: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(checkpoint: Path, bundle: Path) -> object:
+        real(checkpoint, bundle)
+        return real(checkpoint, bundle)
+
+    from gpt2xl_cli import export
+
+    real = export.run_export
+    monkeypatch.setattr(export, "run_export", overtaken)
+    assert run("generate", "Once").returncode == 0
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    stand_in: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").write_text("precious")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("file").absolute()))
+    done = run("generate", "Once")
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "cannot be written" in last
+
+
+def test_a_demo_that_is_not_there_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "demo_checkpoint", lambda: tmp_path)
+    done = run("generate", "Once")
+    assert done.returncode == 1
+    assert f"{tmp_path}/model.safetensors" in done.stderr.splitlines()[-1]
+
+
+def test_the_repositorys_own_demo_tells_a_tale(run: Run) -> None:
+    assert demo.demo_checkpoint() == DEMO
+    assert (DEMO / "model.safetensors").is_file()
+    started = time.monotonic()
+    done = run("generate", "Once upon a time", "-n", 40, "--seed", 1)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Once upon a time ")
+    assert len(done.stdout.split()) > 15
+    assert "\ufffd" not in done.stdout
+    assert time.monotonic() - started < 60

@@ -1,0 +1,155 @@
+"""gpt2xl export: what it prints, and what it never overwrites."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from gpt2xl_export import staging
+
+Run = Callable[..., CompletedProcess[str]]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def old(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that an export may replace, marked by a file."""
+    copy = shutil.copytree(bundle, tmp_path / "old")
+    (copy / "mark").write_text("mine")
+    return copy
+
+
+def test_export_sums_up_what_it_wrote(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    done = run("export", checkpoint, "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Wrote out: fp32, 0.2 MB; largest logit difference ")
+    assert done.stdout.count("\n") == 1
+    assert os.listdir(tmp_path) == ["out"]
+    assert run("generate", "-m", "out", "Once", "--greedy").returncode == 0
+
+
+def test_json_is_the_manifest(run: Run, checkpoint: Path) -> None:
+    done = run("export", checkpoint, "new/out", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(Path("new/out/gpt2xl.json").read_text())
+
+
+def test_the_folder_has_the_usual_permissions(run: Run, checkpoint: Path) -> None:
+    run("export", checkpoint, "out")
+    Path("usual").mkdir()
+    assert Path("out").stat().st_mode == Path("usual").stat().st_mode
+
+
+def test_an_unknown_precision_is_named(refused: Refused, checkpoint: Path) -> None:
+    message = refused("export", checkpoint, "out", "-p", "int99")
+    assert "precision has to be one of fp32" in message
+    assert "'int99'" in message
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "bundle"])
+def test_what_exists_is_refused(
+    kind: str, refused: Refused, checkpoint: Path, bundle: Path
+) -> None:
+    out = Path("out")
+    if kind == "file":
+        out.write_text("precious")
+    elif kind == "folder":
+        out.mkdir()
+    else:
+        out.symlink_to(bundle if kind == "bundle" else "nowhere")
+    assert "'out' exists already" in refused("export", checkpoint, out)
+
+
+@pytest.mark.parametrize("kind", ["file", "empty folder", "folder", "link"])
+def test_force_replaces_nothing_but_a_bundle(kind: str, refused: Refused, checkpoint: Path) -> None:
+    out = Path("out")
+    if kind == "file":
+        out.write_text("precious")
+    elif kind == "link":
+        out.symlink_to("nowhere")
+    else:
+        out.mkdir()
+    if kind == "folder":
+        (out / "config.json").write_text("precious")
+    assert "'out' exists and is no gpt2xl bundle" in refused("export", checkpoint, out, "--force")
+    assert kind != "folder" or (out / "config.json").read_text() == "precious"
+
+
+def test_force_replaces_a_bundle_and_all_it_held(
+    run: Run, old: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    assert run("export", checkpoint, old, "--force").returncode == 0
+    assert not (old / "mark").exists()
+    assert run("generate", "-m", old, "Once").returncode == 0
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_force_may_stand_where_nothing_is(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    assert run("export", checkpoint, "out", "--force").returncode == 0
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_force_keeps_a_link_to_the_bundle(
+    run: Run, old: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(old)
+    assert run("export", checkpoint, link, "--force").returncode == 0
+    assert link.is_symlink()
+    assert not (old / "mark").exists()
+    assert sorted(os.listdir(tmp_path)) == ["link", "old"]
+
+
+@pytest.mark.parametrize("place", [".", "original"])
+def test_force_never_replaces_a_checkpoint_that_lies_in_the_bundle(
+    place: str, refused: Refused, old: Path, checkpoint: Path
+) -> None:
+    source = old / place
+    shutil.copytree(checkpoint, source, dirs_exist_ok=True)
+    assert "holds safetensors" in refused("export", source, old, "--force")
+    assert (old / "mark").read_text() == "mine"
+
+
+def test_a_failing_export_leaves_the_old_bundle(
+    refused: Refused, old: Path, make_checkpoint: Callable[..., Path]
+) -> None:
+    broken = make_checkpoint()
+    (broken / "tokenizer.json").write_text("{")
+    assert "tokenizer.json" in refused("export", broken, old, "--force")
+    assert (old / "mark").read_text() == "mine"
+
+
+def test_a_failing_rename_brings_the_old_bundle_back(
+    refused: Refused, old: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stubborn(self: Path, target: Path) -> Path:
+        if ".partial-" in self.name:
+            raise PermissionError(13, "Permission denied")
+        return real(self, target)
+
+    real = Path.rename
+    monkeypatch.setattr(Path, "rename", stubborn)
+    message = refused("export", checkpoint, old, "--force")
+    assert "cannot be written: Permission denied" in message
+    assert (old / "mark").read_text() == "mine"
+
+
+def test_a_folder_that_appears_meanwhile_is_not_touched(
+    run: Run,
+    error_line: Callable[[CompletedProcess[str]], str],
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def overtaken(*arguments: object) -> None:
+        Path("out").mkdir()
+        real(*arguments)
+
+    real = staging._put_in_place
+    monkeypatch.setattr(staging, "_put_in_place", overtaken)
+    assert "'out' has come to exist meanwhile" in error_line(run("export", checkpoint, "out"))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "out"]

@@ -1,0 +1,50 @@
+"""Without an extra: one line that names it; and no more of it is imported than a command needs."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+ErrorLine = Callable[[CompletedProcess[str]], str]
+MAIN = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+from gpt2xl_cli.__main__ import main
+main()
+"""
+
+
+def without(modules: str, *arguments: object) -> CompletedProcess[str]:
+    """`gpt2xl` where ``modules`` (by commas) are not installed."""
+    command = [sys.executable, "-W", "error", "-c", MAIN, modules, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("module", ["typer", "platformdirs"])
+def test_the_command_line_names_its_extra(module: str, error_line: ErrorLine) -> None:
+    assert "`pip install 'gpt2xl[cli]'`" in error_line(without(module, "--version"))
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnx_ir", "safetensors"])
+def test_export_names_its_extra(module: str, checkpoint: Path, error_line: ErrorLine) -> None:
+    message = error_line(without(module, "export", checkpoint, "out"))
+    assert "`pip install 'gpt2xl[export]'`" in message
+    assert f"({module} is not installed)" in message
+
+
+def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
+    absent = "onnx,onnx_ir,safetensors,torch,transformers,gpt2xl_export"
+    done = without(absent, "generate", "Once", "-m", bundle, "--greedy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Once")
+
+
+def test_help_needs_nothing_but_the_command_line() -> None:
+    absent = "numpy,onnxruntime,tokenizers,onnx,onnx_ir,safetensors"
+    for arguments in (["-h"], ["generate", "-h"], ["export", "-h"]):
+        done = without(absent, *arguments)
+        assert (done.returncode, done.stderr) == (0, "")

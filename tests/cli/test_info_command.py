@@ -1,0 +1,73 @@
+"""gpt2xl info."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+Run = Callable[..., CompletedProcess[str]]
+
+
+def test_info_says_what_a_bundle_holds(run: Run, bundle: Path) -> None:
+    done = run("info", bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = dict(line.split("  ", 1) for line in done.stdout.splitlines())
+    facts = {name: value.strip() for name, value in lines.items()}
+    assert facts["Folder"] == str(bundle)
+    assert facts["Precision"] == "fp32"
+    assert facts["Model"] == "2 layers, 2 heads, 32 wide, context 96, vocabulary 289"
+    assert facts["Graphs"] == "onnx/engine.onnx, onnx/model.onnx"
+    assert facts["Source"] == "tiny"
+    assert "same top token 100.0%" in facts["Parity, engine, stepwise"]
+
+
+def test_json_is_one_object_with_the_manifests_figures(run: Run, bundle: Path) -> None:
+    printed = run("info", bundle, "--json").stdout
+    assert printed.count("\n") == 1
+    content = json.loads(printed)
+    manifest = json.loads((bundle / "gpt2xl.json").read_text())
+    assert content["parity"] == manifest["parity"]
+    assert content["source"]["name"] == "tiny"
+    assert content["config"]["n_embd"] == 32
+    sizes = [path.stat().st_size for path in bundle.rglob("*") if path.is_file()]
+    assert content["size"] == sum(sizes)
+
+
+def test_a_folder_that_somebody_else_exported_has_no_manifest(
+    run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    (copy / "gpt2xl.json").unlink()
+    (copy / "onnx" / "engine.onnx").unlink()
+    done = run("info", copy)
+    assert done.returncode == 0
+    assert "unknown (not exported by gpt2xl)" in done.stdout
+    assert "  onnx/model.onnx\n" in done.stdout
+    content = json.loads(run("info", copy, "--json").stdout)
+    assert (content["precision"], content["engine"]) == (None, None)
+
+
+@pytest.mark.parametrize("key", ["source", "parity", "precision"])
+def test_a_manifest_that_lacks_a_part_is_shown_without_it(
+    key: str, run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((bundle / "gpt2xl.json").read_text())
+    del manifest[key]
+    (copy / "gpt2xl.json").write_text(json.dumps(manifest))
+    assert run("info", copy).returncode == 0
+
+
+def test_a_folder_name_that_is_no_utf_8_is_printed_as_it_is(
+    spawn: Callable[..., subprocess.Popen[bytes]], bundle: Path, tmp_path: Path
+) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff"
+    os.symlink(bundle, name)
+    output, errors = spawn("info", name).communicate(timeout=60)
+    assert errors == b""
+    assert name + b"\n" in output

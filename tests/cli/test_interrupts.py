@@ -1,0 +1,166 @@
+"""Ctrl-C, a reader that goes away, and a killed process."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import pytest
+
+import gpt2xl_export.export
+
+Run = Callable[..., CompletedProcess[str]]
+Spawn = Callable[..., Popen[bytes]]
+ENDLESS: dict[str, object] = {
+    "vocab_size": 287, "n_positions": 4096, "n_embd": 128, "n_layer": 4, "eos_token_id": None,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Holds the bundle of a model that talks for seconds, made by the first test that needs it."""
+    return []
+
+
+@pytest.fixture
+def talker(
+    endless: list[Path],
+    make_checkpoint: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """That bundle."""
+    if not endless:
+        endless.append(tmp_path_factory.mktemp("endless") / "bundle")
+        gpt2xl_export.export.export(make_checkpoint(ENDLESS), endless[0])
+    return endless[0]
+
+
+def first_bytes(process: Popen[bytes], count: int) -> bytes:
+    assert process.stdout is not None
+    content = b""
+    while len(content) < count:
+        content += os.read(process.stdout.fileno(), count - len(content))
+    return content
+
+
+def await_partial(process: Popen[bytes], folder: Path) -> None:
+    """Until the export has begun to write."""
+    while not any(name.startswith(".out.partial-") for name in os.listdir(folder)):
+        assert process.poll() is None
+        time.sleep(0.002)
+
+
+def test_ctrl_c_ends_a_text_with_one_line(talker: Path, spawn: Spawn) -> None:
+    process = spawn("generate", "Once", "-m", talker, "-n", 4000, "--seed", 1)
+    start = first_bytes(process, 40)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, b"error: interrupted.\n")
+    assert start.startswith(b"Once")
+    assert rest.endswith(b"\n")
+
+
+def test_ctrl_c_ends_json_without_half_an_object(talker: Path, spawn: Spawn) -> None:
+    process = spawn("generate", "-m", talker, "-n", 4000, "--json")
+    assert process.stdin is not None
+    process.stdin.write(b"Once")
+    process.stdin.close()
+    process.stdin = None
+    time.sleep(1.0)  # whatever it does by then: reading modules, loading, talking
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == (b"", b"error: interrupted.\n")
+    assert process.returncode == 1
+
+
+def test_ctrl_c_ends_waiting_for_stdin(bundle: Path, spawn: Spawn) -> None:
+    process = spawn("generate", "-m", bundle)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 1
+    assert process.communicate() == (b"", b"error: interrupted.\n")
+
+
+def test_ctrl_c_while_importing_is_one_line() -> None:
+    code = (
+        "import sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from gpt2xl_cli.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: interrupted.\n")
+
+
+def test_ctrl_c_ends_an_export_and_leaves_nothing(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, spawn: Spawn
+) -> None:
+    source = make_checkpoint(ENDLESS)
+    process = spawn("export", source, tmp_path / "new" / "out")
+    while not (tmp_path / "new").exists():
+        time.sleep(0.002)
+    await_partial(process, tmp_path / "new")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == (b"", b"error: interrupted.\n")
+    assert process.returncode == 1
+    assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize(("stage", "done"), [("weights", 1), ("weights", 28), ("check", 1), ("check", 4)])  # fmt: skip
+def test_ctrl_c_at_any_stage_leaves_nothing(
+    stage: str,
+    done: int,
+    checkpoint: Path,
+    tmp_path: Path,
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupting(*arguments: Any) -> Any:
+        if arguments[:2] == (stage, done):
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    real = gpt2xl_export.export.Progress
+    monkeypatch.setattr("gpt2xl_export.export.Progress", interrupting)
+    assert refused("export", checkpoint, "out") == "error: interrupted.\n"
+
+
+def test_a_killed_export_leaves_no_folder_under_the_name(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, spawn: Spawn, run: Run
+) -> None:
+    source = make_checkpoint(ENDLESS)
+    process = spawn("export", source, tmp_path / "out")
+    await_partial(process, tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    assert run("export", source, tmp_path / "out").returncode == 0
+
+
+def test_a_reader_that_goes_away_ends_the_text_without_a_word(talker: Path, spawn: Spawn) -> None:
+    process = spawn("generate", "Once", "-m", talker, "-n", 4000, "--seed", 1)
+    assert process.stdout is not None
+    first_bytes(process, 10)
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, b"")
+
+
+@pytest.mark.parametrize("command", [["-h"], ["info", "{}"], ["tokenize", "Once", "-m", "{}"]])
+def test_a_reader_that_never_was_is_no_traceback(
+    command: list[str], bundle: Path, spawn: Spawn
+) -> None:
+    process = spawn(*(word.format(bundle) for word in command))
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, b"")

@@ -1,0 +1,68 @@
+"""Bundles scored by lm-eval's "onnxruntime" model type: no task, for those download data sets."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpt2xl
+from gpt2xl.bundle import open_bundle
+from gpt2xl.session import open_best
+from gpt2xl_export.checkpoint import FloatArray, open_checkpoint
+from gpt2xl_export.reference import Reference
+
+reason = "the extra 'interop' is not installed"
+registry = pytest.importorskip("lm_eval.api.registry", reason=reason)
+instance = pytest.importorskip("lm_eval.api.instance", reason=reason)
+
+PAIRS = (
+    ("The king said to his", " daughter"),
+    ("The king said to his", " refrigerator"),
+    ("Once upon a time there was a", " poor woodcutter who lived in the forest with his wife."),
+)
+
+
+@pytest.fixture(scope="module")
+def scorer(folder: Path) -> Any:
+    return registry.get_model("onnxruntime")(pretrained=str(folder))
+
+
+def log_likelihood(logits: FloatArray, ids: list[int], start: int) -> tuple[float, bool]:
+    """(log-probability of ids[start:], whether greedy decoding gives them), by logits [n, v]."""
+    rows, targets = logits[start - 1 : -1].astype(np.float64), np.array(ids[start:])
+    rows = rows - rows.max(-1, keepdims=True)
+    chosen = np.take_along_axis(rows, targets[:, None], -1)[:, 0]
+    total = float((chosen - np.log(np.exp(rows).sum(-1))).sum())
+    return total, bool((rows.argmax(-1) == targets).all())
+
+
+def engine_logits(folder: Path, ids: list[int]) -> FloatArray:
+    """Of every position, by our engine graph, which gives those of one position a step."""
+    session = open_best(open_bundle(folder), "cpu")
+    cache = session.new_cache()
+    return np.concatenate([session.step(np.array([[token_id]]), cache) for token_id in ids])
+
+
+@pytest.mark.parametrize(("context", "continuation"), PAIRS)
+def test_its_log_likelihoods_are_ours(
+    scorer: Any, folder: Path, model: gpt2xl.Model, context: str, continuation: str
+) -> None:
+    request = instance.Instance("loglikelihood", {}, (context, continuation), 0)
+    ((total, is_greedy),) = scorer.loglikelihood([request], disable_tqdm=True)
+    start = len(model.tokenizer.encode(context))
+    ids = model.tokenizer.encode(context + continuation)
+    wanted = log_likelihood(engine_logits(folder, ids), ids, start)
+    assert (total, is_greedy) == (pytest.approx(wanted[0], rel=1e-4), wanted[1])
+
+
+@pytest.mark.parametrize("precision", ["fp32"], indirect=True)
+def test_its_rolling_log_likelihood_is_that_of_the_checkpoint(
+    scorer: Any, demo: Path, model: gpt2xl.Model
+) -> None:
+    text = "".join(PAIRS[-1])
+    request = instance.Instance("loglikelihood_rolling", {}, (text,), 0)
+    (total,) = scorer.loglikelihood_rolling([request], disable_tqdm=True)
+    ids = [*model.config.eos_token_ids, *model.tokenizer.encode(text)]
+    (logits,) = Reference(open_checkpoint(demo)).logits([ids])
+    assert total == pytest.approx(log_likelihood(logits, ids, 1)[0], rel=1e-4)

@@ -1,0 +1,43 @@
+"""Bundles in optimum's ORTModelForCausalLM, with the tokenizer of transformers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+reason = "the extra 'interop' is not installed"
+optimum = pytest.importorskip("optimum.onnxruntime", reason=reason)
+transformers = pytest.importorskip("transformers", reason=reason)
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> tuple[Any, Any]:
+    """(model, tokenizer); the file is named, for optimum takes any .onnx if none is model.onnx."""
+    (graph,) = folder.glob("onnx/model*.onnx")
+    model = optimum.ORTModelForCausalLM.from_pretrained(folder, file_name=graph.name)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def greedy(loaded: tuple[Any, Any], prompts: list[str]) -> list[list[int]]:
+    """24 tokens after each prompt."""
+    model, tokenizer = loaded
+    inputs = tokenizer(prompts, padding=True, return_tensors="pt")
+    pad = tokenizer.pad_token_id
+    output = model.generate(**inputs, do_sample=False, max_new_tokens=24, pad_token_id=pad)
+    new: list[list[int]] = output[:, inputs["input_ids"].shape[1] :].tolist()
+    return new
+
+
+def test_each_prompt_gets_the_tokens_of_our_runtime(
+    loaded: tuple[Any, Any], expected: dict[str, list[int]]
+) -> None:
+    for prompt, new_ids in expected.items():
+        assert greedy(loaded, [prompt]) == [new_ids]
+
+
+def test_rows_of_a_left_padded_batch_get_the_tokens_of_their_prompts_alone(
+    loaded: tuple[Any, Any], expected: dict[str, list[int]]
+) -> None:
+    assert greedy(loaded, list(expected)) == list(expected.values())

@@ -1,0 +1,155 @@
+"""Bundle folders: whole ones load, incomplete ones say what is wrong."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from gpt2xl import BundleError, ProviderError, RequestError, load
+from gpt2xl.bundle import open_bundle
+from gpt2xl.providers import choose_device, open_session
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle to damage."""
+    return shutil.copytree(bundle, tmp_path / "copy")
+
+
+def test_a_whole_bundle_has_both_graphs_and_a_manifest(bundle: Path) -> None:
+    found = open_bundle(bundle)
+    assert found.engine == bundle / "onnx" / "engine.onnx"
+    assert found.portable == bundle / "onnx" / "model.onnx"
+    assert found.manifest["precision"] == "fp32"
+    assert found.config.n_layer == 2
+
+
+def test_a_folder_with_only_a_portable_graph_loads_and_says_the_same(
+    make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = make_bundle({"vocab_size": 287})
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    (copy / "onnx" / "engine.onnx").unlink()
+    (copy / "gpt2xl.json").unlink()
+    assert open_bundle(copy).engine is None
+    texts = [load(folder).generate("Once", greedy=True).new_ids for folder in (whole, copy)]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) > 10
+
+
+def test_graphs_may_lie_in_the_folder_itself(copy: Path) -> None:
+    (copy / "gpt2xl.json").unlink()
+    for path in [*(copy / "onnx").iterdir()]:
+        path.rename(copy / path.name)
+    assert open_bundle(copy).portable == copy / "model.onnx"
+    load(copy)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere' is not a folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_file_in_place_of_a_folder(bundle: Path) -> None:
+    with pytest.raises(BundleError, match=r"config\.json' is not a folder"):
+        load(bundle / "config.json")
+
+
+def test_an_empty_folder_holds_no_graph(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"holds no ONNX file\.$"):
+        load(tmp_path)
+
+
+def test_a_checkpoint_is_told_apart_and_the_way_out_named(checkpoint: Path) -> None:
+    with pytest.raises(BundleError, match="it is a checkpoint: run `gpt2xl export` on it first"):
+        load(checkpoint)
+
+
+def test_graphs_of_other_names_are_not_guessed_at(copy: Path) -> None:
+    (copy / "gpt2xl.json").unlink()
+    (copy / "onnx" / "model.onnx").rename(copy / "onnx" / "decoder.onnx")
+    (copy / "onnx" / "engine.onnx").unlink()
+    with pytest.raises(BundleError, match="holds neither onnx/engine"):
+        load(copy)
+
+
+def test_two_precisions_in_a_folder_are_refused(copy: Path) -> None:
+    shutil.copy(copy / "onnx" / "model.onnx", copy / "onnx" / "model_int8.onnx")
+    with pytest.raises(BundleError, match=r"several graphs \(model.onnx, model_int8.onnx\)"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["onnx/model.onnx_data", "onnx/engine.onnx", "tokenizer.json", "README.md"]
+)
+def test_a_missing_file_of_the_manifest_is_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=f"{name}' is missing: the bundle is incomplete"):
+        load(copy)
+
+
+def test_a_file_cut_short_is_named_with_both_sizes(copy: Path) -> None:
+    path = copy / "onnx" / "model.onnx_data"
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(BundleError, match=f"onnx_data' has 1000 bytes, the manifest says {whole}"):
+        load(copy)
+
+
+def test_a_graph_that_is_none_is_named(copy: Path) -> None:
+    path = copy / "onnx" / "engine.onnx"
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(BundleError, match=r"onnxruntime cannot load '.*engine\.onnx'"):
+        load(copy)
+
+
+def test_weights_missing_beside_a_foreign_graph_are_named(copy: Path) -> None:
+    (copy / "gpt2xl.json").unlink()
+    (copy / "onnx" / "model.onnx_data").unlink()
+    with pytest.raises(BundleError, match=r"onnxruntime cannot load .*model\.onnx_data"):
+        load(copy)
+
+
+def test_a_graph_without_logits_is_refused(copy: Path) -> None:
+    path = copy / "onnx" / "engine.onnx"
+    model = onnx.load(path, load_external_data=False)
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "scores"
+    onnx.save(model, path)
+    (copy / "gpt2xl.json").unlink()
+    with pytest.raises(BundleError, match="lacks logits: not a GPT-2 with past-key-value inputs"):
+        load(copy)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_a_broken_manifest_is_named(copy: Path, content: str) -> None:
+    (copy / "gpt2xl.json").write_text(content)
+    with pytest.raises(BundleError, match=r"gpt2xl\.json"):
+        load(copy)
+
+
+@pytest.mark.parametrize("files", ["[]", "1", '{"README.md": 3}', '{"README.md": {"sha256": ""}}'])
+def test_a_manifest_of_another_shape_is_named(copy: Path, files: str) -> None:
+    (copy / "gpt2xl.json").write_text('{"files": ' + files + "}")
+    with pytest.raises(BundleError, match=r"gpt2xl\.json"):
+        load(copy)
+
+
+def test_an_unknown_provider_is_refused() -> None:
+    with pytest.raises(RequestError, match="provider has to be one of cpu, cuda, auto, but is 'x'"):
+        choose_device("x")  # type: ignore[arg-type]
+
+
+def test_cuda_is_refused_where_the_wheel_has_none() -> None:
+    if choose_device("auto") == "cuda":
+        pytest.skip("this onnxruntime has CUDA")
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(ProviderError, match=r"has no CUDA.*pip install onnxruntime-gpu"):
+        choose_device("cuda")
+
+
+def test_a_negative_number_of_threads_is_refused(bundle: Path) -> None:
+    with pytest.raises(RequestError, match="threads has to be >= 0"):
+        open_session(bundle / "onnx" / "model.onnx", "cpu", -1)
