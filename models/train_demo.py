@@ -36,11 +36,18 @@ def stories(text: str) -> list[str]:
 
 def split_corpora(folder: Path) -> tuple[list[str], list[str], dict[str, str]]:
     """(training stories, held-out fairy tales, sha256 of each file); every 20th fairy tale is held out."""
-    texts = {name: (folder / name).read_text("utf-8") for name in ("fairy_tales_clean.txt", "novels_clean.txt")}
+    texts = {
+        name: (folder / name).read_text("utf-8")
+        for name in ("fairy_tales_clean.txt", "novels_clean.txt")
+    }
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     tales = stories(texts["fairy_tales_clean.txt"])
     held_out = tales[10::20]
-    return [t for t in tales if t not in held_out] + stories(texts["novels_clean.txt"]), held_out, hashes
+    return (
+        [t for t in tales if t not in held_out] + stories(texts["novels_clean.txt"]),
+        held_out,
+        hashes,
+    )
 
 
 def train_tokenizer(texts: list[str]) -> Tokenizer:
@@ -50,7 +57,9 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE - 1, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE - 1, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
     return tokenizer
@@ -59,7 +68,7 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
 def encode(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     """All texts as one row of ids, each ended by end-of-text."""
     end = tokenizer.token_to_id(END_OF_TEXT)
-    rows = [encoding.ids + [end] for encoding in tokenizer.encode_batch(texts)]
+    rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
     return torch.tensor(np.concatenate([np.array(row) for row in rows]), dtype=torch.int64)
 
 
@@ -73,7 +82,9 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
     return float(np.mean(losses))
 
 
-def optimizers(model: GPT2LMHeadModel, steps: int) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+def optimizers(
+    model: GPT2LMHeadModel, steps: int
+) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
     """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
@@ -88,7 +99,9 @@ def optimizers(model: GPT2LMHeadModel, steps: int) -> tuple[list[torch.optim.Opt
     return both, [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in both]
 
 
-def train(model: GPT2LMHeadModel, ids: torch.Tensor, held_out: torch.Tensor, steps: int, batch: int) -> list[dict[str, float]]:
+def train(
+    model: GPT2LMHeadModel, ids: torch.Tensor, held_out: torch.Tensor, steps: int, batch: int
+) -> list[dict[str, float]]:
     """Random full-context windows; returns the curve: step, training loss (mean since the last point), held-out loss."""
     generator = torch.Generator().manual_seed(SEED)
     opts, schedules = optimizers(model, steps)
@@ -106,7 +119,11 @@ def train(model: GPT2LMHeadModel, ids: torch.Tensor, held_out: torch.Tensor, ste
             part.step()
         recent.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
-            point = {"step": step + 1, "train": float(np.mean(recent)), "held_out": held_out_loss(model, held_out[:8192])}
+            point = {
+                "step": step + 1,
+                "train": float(np.mean(recent)),
+                "held_out": held_out_loss(model, held_out[:8192]),
+            }
             curve.append(point)
             recent = []
             print(point, f"{time.time() - started:.0f} s", flush=True)
@@ -124,7 +141,9 @@ def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
 
 def main() -> None:
     """Parse, train, save, write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpora", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--layers", type=int, default=6)
@@ -136,7 +155,9 @@ def main() -> None:
 
     torch.manual_seed(SEED)
     train_texts, held_out_texts, hashes = split_corpora(args.corpora)
-    tokenizer = Tokenizer.from_file(str(args.tokenizer)) if args.tokenizer else train_tokenizer(train_texts)
+    tokenizer = (
+        Tokenizer.from_file(str(args.tokenizer)) if args.tokenizer else train_tokenizer(train_texts)
+    )
     ids, held_out = encode(tokenizer, train_texts), encode(tokenizer, held_out_texts)
     end = tokenizer.token_to_id(END_OF_TEXT)
     config = GPT2Config(
@@ -144,7 +165,10 @@ def main() -> None:
         n_head=args.heads, bos_token_id=end, eos_token_id=end, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
-    print(f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out", flush=True)
+    print(
+        f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out",
+        flush=True,
+    )
     started = time.time()
     curve = train(model, ids, held_out, args.steps, args.batch)
     save(model, tokenizer, args.out)

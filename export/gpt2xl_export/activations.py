@@ -15,18 +15,18 @@ FloatArray = npt.NDArray[np.float32]
 def gelu_tanh(x: FloatArray) -> FloatArray:
     """The tanh approximation (Hendrycks and Gimpel 2016), GPT-2's own."""
     inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-    return (0.5 * x * (1 + np.tanh(inner))).astype(np.float32)
+    return np.asarray(0.5 * x * (1 + np.tanh(inner)), np.float32)
 
 
 def gelu_erf(x: FloatArray) -> FloatArray:
     """The exact form."""
     erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2)).astype(np.float32)
-    return (0.5 * x * (1 + erf)).astype(np.float32)
+    return np.asarray(0.5 * x * (1 + erf), np.float32)
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
     """The logistic function, by tanh: no overflow."""
-    return (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)
 
 
 def relu(x: FloatArray) -> FloatArray:

@@ -7,9 +7,9 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.parity import Tolerance, difference
 from gpt2xl_export.pieces import Run, run_pieces
+from gpt2xl_export.tensor_files import FloatArray
 
 
 def check_agreement(

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt2xl.config import GPT2Config
-from gpt2xl_export.checkpoint import Checkpoint, FloatArray
+from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.reference import Reference
+from gpt2xl_export.tensor_files import FloatArray
 
 # Our own words, for models whose training text nobody has at hand: narrative, speech, numbers,
 # names, code and a list, so that many kinds of tokens occur.

@@ -104,7 +104,7 @@ def read_graph(path: Path) -> ir.Model:
     try:
         return ir.load(path)
     except Exception as reason:  # protobuf's and onnx_ir's own
-        raise BundleError(f"'{path.name}' is not an ONNX file: {reason}") from None
+        raise BundleError(f"'{path.name}' cannot be read as an ONNX file: {reason}") from None
 
 
 def check_weights(model: ir.Model, folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from gpt2xl_export.activations import ACTIVATIONS
 from gpt2xl_export.checkpoint import Checkpoint, file_sha256, open_checkpoint
 from gpt2xl_export.companions import write_companions
 from gpt2xl_export.graphs import ExportOptions, write_graphs
-from gpt2xl_export.parity import check_parity, prompts
+from gpt2xl_export.optimum_backend import write_optimum_graph
+from gpt2xl_export.parity import check_parity, compare, prompts
+from gpt2xl_export.pieces import run_whole
 from gpt2xl_export.sources import Source
 from gpt2xl_export.staging import staged_folder
 
@@ -89,25 +92,63 @@ def export(
         encode = Tokenizer.from_file(staging / "tokenizer.json").encode
         folder = staging / "onnx"
         folder.mkdir()
-        graphs = write_graphs(
-            checkpoint, folder, options, encode, lambda n, of: progress(Progress("weights", n, of))
-        )
         rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
-        report = check_parity(
-            checkpoint, graphs.models, folder, rows, options.recipe.tolerance,
-            lambda n, of: progress(Progress("check", n, of)),
-        )  # fmt: skip
+        make = _make_with_optimum if options.backend == "optimum" else _make
+        errors, hashes, report = make(checkpoint, folder, options, encode, rows, progress)
         manifest = {
             "format": 1,
-            "source": {"name": source.name, "revision": source.revision, "sha256": checkpoint.sha256()},
+            "source": {
+                "name": source.name,
+                "revision": source.revision,
+                "sha256": checkpoint.sha256(),
+            },
             **asdict(options),
             "tools": TOOLS,
-            "passes": dict(graphs.errors),
+            "passes": errors,
             "parity": report,
-            "files": _files(staging, {f"onnx/{graphs.weights_name}": graphs.weights_sha256}),
+            "files": _files(staging, hashes),
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     return manifest
+
+
+Made = tuple[dict[str, Any], dict[str, str], dict[str, Any]]
+"""The passes' errors, hashes of files already known, and the parity report."""
+
+
+def _make(
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    encode: Callable[[str], list[int]],
+    rows: list[list[int]],
+    progress: Callable[[Progress], None],
+) -> Made:
+    graphs = write_graphs(
+        checkpoint, folder, options, encode, lambda n, of: progress(Progress("weights", n, of))
+    )
+    report = check_parity(
+        checkpoint, graphs.models, folder, rows, options.recipe.tolerance,
+        lambda n, of: progress(Progress("check", n, of)),
+    )  # fmt: skip
+    return dict(graphs.errors), {f"onnx/{graphs.weights_name}": graphs.weights_sha256}, report
+
+
+def _make_with_optimum(
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    encode: Callable[[str], list[int]],
+    rows: list[list[int]],
+    progress: Callable[[Progress], None],
+) -> Made:
+    name, digest = write_optimum_graph(checkpoint.folder, folder)
+    walk = partial(run_whole, folder / "model.onnx", checkpoint.config)
+    report = compare(
+        checkpoint, {"portable": walk}, rows, options.recipe.tolerance,
+        lambda n, of: progress(Progress("check", n, of)),
+    )  # fmt: skip
+    return {}, {f"onnx/{name}": digest}, report
 
 
 def _check_supported(checkpoint: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """Build both graphs of a checkpoint at a precision, over one weights file."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,14 @@ import onnx_ir as ir
 
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.calibration import calibration_ids, kv_ranges
-from gpt2xl_export.checkpoint import Checkpoint, FloatArray
+from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.passes.fp16 import convert_to_float16
 from gpt2xl_export.passes.kv_int8 import quantize_kv_cache
 from gpt2xl_export.passes.linears import store_as
 from gpt2xl_export.recipes import RECIPES, Recipe, assign, formats, wants
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.tensors import matrix_names
 from gpt2xl_export.weights import WeightsFile, externalize
 
@@ -53,6 +55,8 @@ class ExportOptions:
             raise RequestError(f"kv has to be float or int8, but is {self.kv!r}.")
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
+        if self.backend == "optimum" and self != ExportOptions(backend="optimum"):
+            raise RequestError("the optimum backend makes fp32 only, and takes no other option.")
         formats(self.block_size)
 
 
@@ -92,20 +96,23 @@ def write_graphs(
     models = _build(checkpoint, progress)
     if options.kv == "int8" and "engine" not in models:
         size = checkpoint.config.head_dim
-        raise CheckpointError(f"an int8 KV cache needs a head size that is a multiple of 8, not {size}.")
+        raise CheckpointError(
+            f"an int8 KV cache needs a head size that is a multiple of 8, not {size}."
+        )
     assigned = assign(options.recipe, matrix_names(checkpoint.config), options.keep)
     weights = WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data")
     errors: dict[str, Any] = {}
-    for model in models.values():
-        for name, form in formats(options.block_size).items():
-            if form is not None:
-                errors |= store_as(form, model, weights, wants(assigned, name))
-        if options.recipe.float16:
-            errors |= convert_to_float16(model, weights)
-    if options.kv == "int8":
-        ranges = kv_ranges(checkpoint, calibration_ids(encode, checkpoint.config))
-        quantize_kv_cache(models["engine"], ranges)
-    externalize(models.values(), weights)
+    with closing(weights):  # also when interrupted
+        for model in models.values():
+            for name, form in formats(options.block_size).items():
+                if form is not None:
+                    errors |= store_as(form, model, weights, wants(assigned, name))
+            if options.recipe.float16:
+                errors |= convert_to_float16(model, weights)
+        if options.kv == "int8":
+            ranges = kv_ranges(checkpoint, calibration_ids(encode, checkpoint.config))
+            quantize_kv_cache(models["engine"], ranges)
+        externalize(models.values(), weights)
     digest = weights.close()
     for kind, model in models.items():
         _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")

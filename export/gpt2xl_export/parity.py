@@ -1,7 +1,8 @@
 """Compare exported graphs with the numpy reference; the figures go into the manifest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.errors import CheckpointError, ParityError
-from gpt2xl_export.checkpoint import Checkpoint, FloatArray
+from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.pieces import Run, run_pieces
 from gpt2xl_export.reference import Reference
+from gpt2xl_export.tensor_files import FloatArray
 
+Walk = Callable[[Sequence[Run]], Iterator[None]]
 SENTENCES = (
     "Once upon a time there was a",
     "The quick brown fox jumps over the lazy dog. In 1969, 2 + 2 = 4!",
@@ -46,7 +49,9 @@ class Difference:
                 raise ParityError(f"{what}: {name} is {value:.3g}, the tolerance is {limit:.3g}.")
 
 
-def prompts(encode: Callable[[str], list[int]], vocab_size: int, n_positions: int) -> list[list[int]]:
+def prompts(
+    encode: Callable[[str], list[int]], vocab_size: int, n_positions: int
+) -> list[list[int]]:
     """Token ids to check with: two sentences, one single token, one row of random ids.
 
     Raises:
@@ -86,16 +91,29 @@ def check_parity(
         The report for the manifest.
     """
     config = checkpoint.config
+    walks = {
+        kind: partial(run_pieces, model, kind, config, folder) for kind, model in models.items()
+    }
+    return compare(checkpoint, walks, rows, tolerance, progress)
+
+
+def compare(
+    checkpoint: Checkpoint,
+    walks: Mapping[str, Walk],
+    rows: Sequence[list[int]],
+    tolerance: Tolerance,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """As ``check_parity``; ``walks`` take prompts through a graph, pausing n_layer + 2 times."""
     runs = {
         (kind, mode): [Run(np.array([row]), _steps(row, mode)) for row in rows]
-        for kind in models
+        for kind in walks
         for mode in ("whole", "stepwise")
     }
-    walks = [
-        run_pieces(model, kind, config, folder, [*runs[kind, "whole"], *runs[kind, "stepwise"]])
-        for kind, model in models.items()
+    started = [
+        walk([*runs[kind, "whole"], *runs[kind, "stepwise"]]) for kind, walk in walks.items()
     ]
-    expected = _walk(Reference(checkpoint), rows, walks, progress)
+    expected = _walk(Reference(checkpoint), rows, started, progress)
     report: dict[str, Any] = {"prompts": len(rows), "positions": sum(map(len, rows))}
     report["tolerance"] = asdict(tolerance)
     for (kind, mode), done in runs.items():
@@ -110,7 +128,10 @@ def _steps(row: list[int], mode: str) -> list[int]:
 
 
 def _walk(
-    reference: Reference, rows: Sequence[list[int]], walks: list[Any], progress: Callable[[int, int], None]
+    reference: Reference,
+    rows: Sequence[list[int]],
+    walks: Sequence[Iterator[None]],
+    progress: Callable[[int, int], None],
 ) -> list[FloatArray]:
     """Take reference and graphs through the layers side by side; the reference's logits."""
     states = reference.embed(list(rows))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from gpt2xl.config import GPT2Config
 from gpt2xl.session import CACHE_TYPES
 
 Array = npt.NDArray[np.generic]
+TOKENS = ["input_ids", "attention_mask", "position_ids"]
 
 
 @dataclass
@@ -58,65 +60,94 @@ def run_pieces(
         runs: the prompts.
     """
     cuts = cut_names(config, kind)
-    tokens = ["input_ids", "attention_mask", "position_ids"]
     for run in runs:
         run.states = [{} for _ in run.steps]
-    _run_piece(model, folder, tokens, cuts[0], None, runs)
+    none = _Cache(range(0), config)
+    _run(_cut(model, folder, TOKENS, cuts[0], none), TOKENS, cuts[0], none, runs)
     yield
-    for layer, (before, after) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-        cache = _Cache(layer, config, in_place=kind == "engine")
-        _run_piece(model, folder, [*tokens[:2], *before], after, cache, runs)
+    for layer, (before, after) in enumerate(pairwise(cuts)):
+        cache = _Cache(range(layer, layer + 1), config, in_place=kind == "engine")
+        inputs = [*TOKENS[:2], *before]
+        _run(_cut(model, folder, inputs, after, cache), inputs, after, cache, runs)
         yield
-    _run_piece(model, folder, [*tokens[:2], *cuts[-1]], ["logits"], None, runs)
+    inputs = [*TOKENS[:2], *cuts[-1]]
+    _run(_cut(model, folder, inputs, ["logits"], none), inputs, ["logits"], none, runs)
     yield
+
+
+def run_whole(path: Path, config: GPT2Config, runs: Sequence[Run]) -> Iterator[None]:
+    """As ``run_pieces``, for a portable graph of anybody's making, loaded as one.
+
+    Everything happens before the first pause.
+    """
+    for run in runs:
+        run.states = [{} for _ in run.steps]
+    session = ort.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
+    inputs = [value.name for value in session.get_inputs() if value.name in TOKENS]
+    _run(session, inputs, ["logits"], _Cache(range(config.n_layer), config), runs)
+    for _ in range(config.n_layer + 2):
+        yield
 
 
 @dataclass
 class _Cache:
-    layer: int
+    """The KV cache of some layers."""
+
+    layers: range
     config: GPT2Config
-    in_place: bool
+    in_place: bool = False
 
     def names(self, prefix: str) -> list[str]:
-        return [f"{prefix}.{self.layer}.{part}" for part in ("key", "value")]
+        return [f"{prefix}.{layer}.{part}" for layer in self.layers for part in ("key", "value")]
 
-    def empty(self, run: Run, dtype: type[np.generic]) -> list[ort.OrtValue]:
+    def empty(self, run: Run, dtypes: Sequence[type[np.generic]]) -> list[ort.OrtValue]:
         length = run.ids.shape[1] if self.in_place else 0
         shape = (len(run.ids), self.config.n_head, length, self.config.head_dim)
-        return [ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype)) for _ in range(2)]
+        return [ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype)) for dtype in dtypes]
 
 
-def _run_piece(
-    model: ir.Model,
-    folder: Path,
-    inputs: list[str],
-    outputs: list[str],
-    cache: _Cache | None,
+def _run(
+    session: ort.InferenceSession,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    cache: _Cache,
     runs: Sequence[Run],
 ) -> None:
-    past, present = (cache.names("past_key_values"), cache.names("present")) if cache else ([], [])
-    session = _open(model, folder, [*inputs, *past], [*outputs, *present])
+    """Take ``runs`` through one session; their states become its ``outputs``."""
+    past = cache.names("past_key_values")
     types = {value.name: value.type for value in session.get_inputs()}
     for run in runs:
-        values = cache.empty(run, CACHE_TYPES[types[past[0]]]) if cache else []
+        values = cache.empty(run, [CACHE_TYPES[types[name]] for name in past])
         for step, (start, end) in enumerate(run.spans()):
             feed = {**_token_feed(run, start, end), **run.states[step]}
             binding = session.io_binding()
             for name in inputs:
                 binding.bind_cpu_input(name, np.ascontiguousarray(feed[name]))
-            for name in outputs:
-                binding.bind_output(name)
-            for old, new, value in zip(past, present, values, strict=True):
-                binding.bind_ortvalue_input(old, value)
-                if cache is not None and cache.in_place:
-                    binding.bind_ortvalue_output(new, value)
-                else:
-                    binding.bind_output(new)
-            session.run_with_iobinding(binding)
-            results = dict(zip([o.name for o in session.get_outputs()], binding.get_outputs(), strict=True))  # fmt: skip
+            results = _bind_and_run(session, binding, outputs, cache, values)
             run.states[step] = {name: results[name].numpy() for name in outputs}
-            if cache is not None and not cache.in_place:
-                values = [results[name] for name in present]
+            if not cache.in_place:
+                values = [results[name] for name in cache.names("present")]
+
+
+def _bind_and_run(
+    session: ort.InferenceSession,
+    binding: ort.IOBinding,
+    outputs: Sequence[str],
+    cache: _Cache,
+    values: Sequence[ort.OrtValue],
+) -> dict[str, ort.OrtValue]:
+    present = cache.names("present")
+    for name, value in zip(cache.names("past_key_values"), values, strict=True):
+        binding.bind_ortvalue_input(name, value)
+    for name in outputs:
+        binding.bind_output(name)
+    for name, value in zip(present, values, strict=True):
+        if cache.in_place:
+            binding.bind_ortvalue_output(name, value)
+        else:
+            binding.bind_output(name)
+    session.run_with_iobinding(binding)
+    return dict(zip([*outputs, *present], binding.get_outputs(), strict=True))
 
 
 def _token_feed(run: Run, start: int, end: int) -> dict[str, Array]:
@@ -128,13 +159,22 @@ def _token_feed(run: Run, start: int, end: int) -> dict[str, Array]:
     }
 
 
-def _open(model: ir.Model, folder: Path, inputs: list[str], outputs: list[str]) -> ort.InferenceSession:  # fmt: skip
-    graph = ir.convenience.extract(model.graph, inputs, outputs)
+def _cut(
+    model: ir.Model, folder: Path, inputs: Sequence[str], outputs: Sequence[str], cache: _Cache
+) -> ort.InferenceSession:
+    """A session of what lies between ``inputs`` and ``outputs``."""
+    ends = [*inputs, *cache.names("past_key_values")], [*outputs, *cache.names("present")]
+    graph = ir.convenience.extract(model.graph, *ends)
     piece = ir.Model(graph, ir_version=model.ir_version)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options = _options()
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(folder)
     )
     content = ir.serde.serialize_model(piece).SerializeToString()
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return options

@@ -9,19 +9,21 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt2xl_export.activations import ACTIVATIONS
-from gpt2xl_export.checkpoint import Checkpoint, FloatArray
+from gpt2xl_export.checkpoint import Checkpoint
+from gpt2xl_export.tensor_files import FloatArray
 
 
 def layer_norm(x: FloatArray, weight: FloatArray, bias: FloatArray, epsilon: float) -> FloatArray:
     """Normalise the last axis."""
     mean = x.mean(-1, keepdims=True)
     variance = x.var(-1, keepdims=True)
-    return (x - mean) / np.sqrt(variance + np.float32(epsilon)) * weight + bias
+    normed: FloatArray = (x - mean) / np.sqrt(variance + np.float32(epsilon))
+    return normed * weight + bias
 
 
 def softmax(x: FloatArray) -> FloatArray:
     """Over the last axis."""
-    exp = np.exp(x - x.max(-1, keepdims=True))
+    exp: FloatArray = np.exp(x - x.max(-1, keepdims=True))
     return exp / exp.sum(-1, keepdims=True)
 
 

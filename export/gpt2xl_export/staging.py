@@ -49,7 +49,9 @@ def refuse_existing(out: Path, force: bool) -> None:
     if not os.path.lexists(out):
         return
     if not force:
-        raise ExportError(f"'{out}' exists already: choose another folder, or replace it with --force.")
+        raise ExportError(
+            f"'{out}' exists already: choose another folder, or replace it with --force."
+        )
     if not (out / MANIFEST).is_file():
         raise ExportError(f"'{out}' exists and is no gpt2xl bundle: --force does not replace it.")
     if any(out.rglob("*.safetensors")):

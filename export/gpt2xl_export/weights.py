@@ -29,7 +29,9 @@ class WeightsFile:
     def __getitem__(self, name: str) -> ir.ExternalTensor:
         return self._tensors[name]
 
-    def add(self, name: str, values: ir.TensorProtocol | npt.NDArray[np.generic]) -> ir.ExternalTensor:
+    def add(
+        self, name: str, values: ir.TensorProtocol | npt.NDArray[np.generic]
+    ) -> ir.ExternalTensor:
         """Write ``values`` unless ``name`` is written already; the tensor that stands for them."""
         if name not in self._tensors:
             tensor = values if isinstance(values, ir.TensorProtocol) else ir.tensor(values)

@@ -73,5 +73,7 @@ def _only(folder: Path, pattern: str) -> Path | None:
     found = sorted([*folder.glob(pattern), *(folder / "onnx").glob(pattern)])
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise BundleError(f"'{folder}' holds several graphs ({names}): keep one precision a folder.")
+        raise BundleError(
+            f"'{folder}' holds several graphs ({names}): keep one precision a folder."
+        )
     return found[0] if found else None

@@ -199,9 +199,12 @@ class Model:
         return ids
 
     def _start_ids(self) -> list[int]:
-        starts = sorted(self.config.eos_token_ids) or [self.config.bos_token_id]
-        if starts[0] is None:
-            raise RequestError("the prompt is empty and the model has no end-of-text to start from.")
+        bos = self.config.bos_token_id
+        starts = sorted(self.config.eos_token_ids) or ([] if bos is None else [bos])
+        if not starts:
+            raise RequestError(
+                "the prompt is empty and the model has no end-of-text to start from."
+            )
         return [starts[0]]
 
 

@@ -64,7 +64,9 @@ class Tokenizer:
         try:
             return list(tokenizer.encode(text, add_special_tokens=False).ids)
         except (UnicodeEncodeError, TypeError):
-            raise RequestError("the text is not valid Unicode: it holds a lone surrogate.") from None
+            raise RequestError(
+                "the text is not valid Unicode: it holds a lone surrogate."
+            ) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, special tokens written out; bytes that are not UTF-8 become U+FFFD.

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
+from gpt2xl import CheckpointError
 from gpt2xl_cli import demo
+from gpt2xl_cli import export as export_command
 
 Run = Callable[..., CompletedProcess[str]]
 DEMO = Path(__file__).parents[2] / "models" / "demo"
@@ -29,9 +32,9 @@ def test_the_first_use_exports_it_and_the_next_ones_find_it(
     assert (first.returncode, first.stdout[:4]) == (0, "Once")
     note, where = first.stderr.splitlines()
     assert "built-in demo" in note
-    assert "gpt2xl export" in note
+    assert "gpt2xl generate -m gpt2-xl" in note
     (bundle,) = (tmp_path / "cache" / "gpt2xl").iterdir()
-    assert where == f"First use: exporting it to {bundle}"
+    assert where == f"First use: exporting {stand_in} as fp32 to {bundle}"
     before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
     again = run("generate", "Once", "--seed", 1)
     assert (again.stdout, again.stderr) == (first.stdout, f"{note}\n")
@@ -47,7 +50,7 @@ def test_the_other_commands_use_it_as_well(command: list[str], stand_in: Path, r
 
 def test_another_model_is_no_demo(stand_in: Path, run: Run, bundle: Path, tmp_path: Path) -> None:
     assert run("generate", "Once", "-m", bundle).stderr == ""
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "gpt2xl").exists()
 
 
 def test_json_stays_alone_on_stdout(stand_in: Path, run: Run) -> None:
@@ -72,14 +75,12 @@ def test_another_demo_gets_a_bundle_of_its_own(
 def test_a_process_that_was_faster_is_no_error(
     stand_in: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(checkpoint: Path, bundle: Path) -> object:
-        real(checkpoint, bundle)
-        return real(checkpoint, bundle)
+    def overtaken(*arguments: Any) -> object:
+        real(*arguments)
+        return real(*arguments)
 
-    from gpt2xl_cli import export
-
-    real = export.run_export
-    monkeypatch.setattr(export, "run_export", overtaken)
+    real = export_command.run_export
+    monkeypatch.setattr(export_command, "run_export", overtaken)
     assert run("generate", "Once").returncode == 0
 
 
@@ -102,6 +103,21 @@ def test_a_demo_that_is_not_there_is_named(
     done = run("generate", "Once")
     assert done.returncode == 1
     assert f"{tmp_path}/model.safetensors" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["gpt2-xl", "no-one/no-model"])
+def test_a_name_on_the_hub_is_looked_for_there(
+    name: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, *_: object, **__: object) -> None:
+        raise CheckpointError(f"no '{source}' on this hub")
+
+    monkeypatch.setattr("gpt2xl_export.sources.plan", refuse)
+    done = run("generate", "-m", name, "Once")
+    assert (done.returncode, done.stdout) == (1, "")
+    where, error = done.stderr.splitlines()
+    assert where.startswith(f"First use: exporting {name} as int8")
+    assert error == f"error: no '{name}' on this hub"
 
 
 def test_the_repositorys_own_demo_tells_a_tale(run: Run) -> None:

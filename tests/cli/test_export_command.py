@@ -44,10 +44,33 @@ def test_the_folder_has_the_usual_permissions(run: Run, checkpoint: Path) -> Non
     assert Path("out").stat().st_mode == Path("usual").stat().st_mode
 
 
-def test_an_unknown_precision_is_named(refused: Refused, checkpoint: Path) -> None:
-    message = refused("export", checkpoint, "out", "-p", "int99")
-    assert "precision has to be one of fp32" in message
-    assert "'int99'" in message
+OPTIONS = {
+    "-p int99": "precision has to be one of fp32, fp16, int8, int8-weight, int4, but is 'int99'",
+    "--block-size 7": "block_size has to be a power of 2 from 16 on, but is 7",
+    "--block-size -32": "block_size has to be a power of 2 from 16 on, but is -32",
+    "--keep fp99:h.0.*": "'fp99:h.0.*': the format has to be one of fp32",
+    "--keep fp32:h.9.*": "'fp32:h.9.*' matches no weight",
+    "--keep int4:wte.weight": "the head and the embedding cannot be int4",
+    "-p fp16 --kv int8": "fp16 goes with neither keep nor an int8 KV cache",
+    "--revision main": "is a local folder: it has no revision 'main'",
+}
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS.items(), ids=OPTIONS)
+def test_an_option_out_of_its_range_is_named(
+    options: str, message: str, refused: Refused, checkpoint: Path
+) -> None:
+    assert message in refused("export", checkpoint, "out", *options.split())
+
+
+@pytest.mark.parametrize("options", ["-p int8", "-p int4 --block-size 32 --keep fp32:h.0.*"])
+def test_a_precision_is_named_in_the_summary_and_runs(
+    options: str, run: Run, checkpoint: Path
+) -> None:
+    done = run("export", checkpoint, "out", *options.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Wrote out: {options.split()[1]}, ")
+    assert run("generate", "-m", "out", "Once", "--greedy").returncode == 0
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "bundle"])
@@ -151,5 +174,5 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
 
     real = staging._put_in_place
     monkeypatch.setattr(staging, "_put_in_place", overtaken)
-    assert "'out' has come to exist meanwhile" in error_line(run("export", checkpoint, "out"))
+    assert "out' has come to exist meanwhile" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]

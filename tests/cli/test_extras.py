@@ -37,7 +37,7 @@ def test_export_names_its_extra(module: str, checkpoint: Path, error_line: Error
 
 
 def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
-    absent = "onnx,onnx_ir,safetensors,torch,transformers,gpt2xl_export"
+    absent = "onnx,onnx_ir,safetensors,torch,transformers,huggingface_hub"
     done = without(absent, "generate", "Once", "-m", bundle, "--greedy")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Once")

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,31 +13,19 @@ from typing import Any
 import pytest
 
 import gpt2xl_export.export
+from gpt2xl import StreamDecoder
 
 Run = Callable[..., CompletedProcess[str]]
 Spawn = Callable[..., Popen[bytes]]
 ENDLESS: dict[str, object] = {
-    "vocab_size": 287, "n_positions": 4096, "n_embd": 128, "n_layer": 4, "eos_token_id": None,
+    "vocab_size": 287, "n_positions": 16384, "n_embd": 128, "n_layer": 4, "eos_token_id": None,
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def endless(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Holds the bundle of a model that talks for seconds, made by the first test that needs it."""
-    return []
-
-
 @pytest.fixture
-def talker(
-    endless: list[Path],
-    make_checkpoint: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """That bundle."""
-    if not endless:
-        endless.append(tmp_path_factory.mktemp("endless") / "bundle")
-        gpt2xl_export.export.export(make_checkpoint(ENDLESS), endless[0])
-    return endless[0]
+def talker(make_bundle: Callable[..., Path]) -> Path:
+    """The bundle of a model that talks for many seconds."""
+    return make_bundle(ENDLESS)
 
 
 def first_bytes(process: Popen[bytes], count: int) -> bytes:
@@ -55,7 +44,7 @@ def await_partial(process: Popen[bytes], folder: Path) -> None:
 
 
 def test_ctrl_c_ends_a_text_with_one_line(talker: Path, spawn: Spawn) -> None:
-    process = spawn("generate", "Once", "-m", talker, "-n", 4000, "--seed", 1)
+    process = spawn("generate", "Once", "-m", talker, "-n", 16000, "--seed", 1)
     start = first_bytes(process, 40)
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
@@ -64,21 +53,27 @@ def test_ctrl_c_ends_a_text_with_one_line(talker: Path, spawn: Spawn) -> None:
     assert rest.endswith(b"\n")
 
 
-def test_ctrl_c_ends_json_without_half_an_object(talker: Path, spawn: Spawn) -> None:
-    process = spawn("generate", "-m", talker, "-n", 4000, "--json")
-    assert process.stdin is not None
-    process.stdin.write(b"Once")
-    process.stdin.close()
-    process.stdin = None
-    time.sleep(1.0)  # whatever it does by then: reading modules, loading, talking
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == (b"", b"error: interrupted.\n")
-    assert process.returncode == 1
+def test_ctrl_c_ends_json_without_half_an_object(
+    bundle: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupting(self: StreamDecoder, token_id: int) -> str:
+        seen.append(token_id)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return real(self, token_id)
+
+    seen: list[int] = []
+    real = StreamDecoder.add
+    monkeypatch.setattr(StreamDecoder, "add", interrupting)
+    message = refused("generate", "-m", bundle, "Once", "--json", "--seed", 1)
+    assert message == "error: interrupted.\n"
 
 
 def test_ctrl_c_ends_waiting_for_stdin(bundle: Path, spawn: Spawn) -> None:
     process = spawn("generate", "-m", bundle)
-    time.sleep(1.0)
+    assert process.stdin is not None
+    process.stdin.write(b"x" * 200_000)  # more than a pipe holds: returns when it is being read
+    process.stdin.flush()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 1
     assert process.communicate() == (b"", b"error: interrupted.\n")
@@ -94,7 +89,7 @@ def test_ctrl_c_while_importing_is_one_line() -> None:
         "from gpt2xl_cli.__main__ import main\n"
         "main()\n"
     )
-    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: interrupted.\n")
 
 
@@ -145,7 +140,7 @@ def test_a_killed_export_leaves_no_folder_under_the_name(
 
 
 def test_a_reader_that_goes_away_ends_the_text_without_a_word(talker: Path, spawn: Spawn) -> None:
-    process = spawn("generate", "Once", "-m", talker, "-n", 4000, "--seed", 1)
+    process = spawn("generate", "Once", "-m", talker, "-n", 16000, "--seed", 1)
     assert process.stdout is not None
     first_bytes(process, 10)
     process.stdout.close()

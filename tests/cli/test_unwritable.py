@@ -33,7 +33,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
 
     yield mount
     for place in places:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @pytest.mark.parametrize("below", ["file/out", "file/new/out"])
@@ -59,9 +59,17 @@ def test_a_read_only_place_is_named(checkpoint: Path, mount: Mount, refused: Ref
     assert f"'{out}' cannot be written: Read-only file system" in message
 
 
-@pytest.mark.parametrize("size", ["16k", "96k", "400k"])
-def test_a_full_disk_is_named(size: str, checkpoint: Path, mount: Mount, refused: Refused) -> None:
-    out = mount(f"size={size}") / "out"
+def pages(folder: Path) -> int:
+    """What a tmpfs of pages of 4 KiB needs for ``folder``."""
+    return sum(-(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 1.0])
+def test_a_full_disk_is_named(
+    share: float, checkpoint: Path, bundle: Path, mount: Mount, refused: Refused
+) -> None:
+    room = int(share * pages(bundle)) - 1  # one page too few for all of it
+    out = mount(f"size={4 * room}k") / "out"
     assert f"the disk is full: '{out}' was not written" in refused("export", checkpoint, out)
 
 

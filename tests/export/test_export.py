@@ -125,7 +125,9 @@ def with_one_wrong_weight(build: Build) -> Build:
 
 
 @pytest.mark.parametrize("sabotage", [with_a_wrong_epsilon, with_one_wrong_weight])
-@pytest.mark.parametrize(("kind", "build"), [("portable", build_portable), ("engine", build_engine)])
+@pytest.mark.parametrize(
+    ("kind", "build"), [("portable", build_portable), ("engine", build_engine)]
+)
 @pytest.mark.parametrize("force", [False, True])
 def test_a_sabotaged_graph_fails_the_export_and_leaves_nothing_behind(
     make_checkpoint: MakeCheckpoint,
@@ -203,7 +205,7 @@ def test_force_replaces_a_bundle_and_the_new_one_loads(
 
 
 def test_an_unknown_precision_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="precision has to be one of fp32, .*, but is 'fp64'"):
+    with pytest.raises(RequestError, match=r"precision has to be one of fp32, .*, but is 'fp64'"):
         export(checkpoint, tmp_path / "out", ExportOptions("fp64"))
 
 

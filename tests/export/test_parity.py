@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def checked(
     checked_with: Checkpoint,
     folder: Path,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> dict[str, dict[str, dict[str, float]]]:
+) -> dict[str, Any]:
     """The report of a graph built from one checkpoint and checked with another."""
     model = BUILDERS[kind](built_from.config, built_from.load)
     weights = WeightsFile(folder / "model.onnx_data")
@@ -78,7 +79,10 @@ def test_logits_below_1_are_compared_absolutely() -> None:
 @pytest.mark.parametrize(
     ("tolerance", "message"),
     [
-        (Tolerance(relative_logit_diff=0.1), "it: relative_logit_diff is 0.2, the tolerance is 0.1"),
+        (
+            Tolerance(relative_logit_diff=0.1),
+            "it: relative_logit_diff is 0.2, the tolerance is 0.1",
+        ),
         (Tolerance(mean_kl=0.2), "it: mean_kl is 0.3, the tolerance is 0.2"),
     ],
 )

@@ -70,7 +70,7 @@ def test_an_interruption_leaves_nothing_behind(
 
 def test_what_is_there_is_refused_without_force(tmp_path: Path) -> None:
     make(tmp_path / "out", "old")
-    with pytest.raises(ExportError, match="out' exists already: .* --force"):
+    with pytest.raises(ExportError, match=r"out' exists already: .* --force"):
         make(tmp_path / "out")
     assert content(tmp_path / "out") == "old"
 
@@ -151,7 +151,7 @@ def test_a_rename_that_fails_brings_the_old_bundle_back(
 
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     with (
-        pytest.raises(ExportError, match="the disk is full: '.*out' was not written"),
+        pytest.raises(ExportError, match=r"the disk is full: '.*out' was not written"),
         staged_folder(tmp_path / "out", force=False),
         open("/dev/full", "w") as full,
     ):

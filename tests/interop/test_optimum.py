@@ -12,9 +12,14 @@ transformers = pytest.importorskip("transformers", reason=reason)
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> tuple[Any, Any]:
-    """(model, tokenizer); the file is named, for optimum takes any .onnx if none is model.onnx."""
+    """(model, tokenizer).
+
+    optimum finds a model.onnx by itself; where there is none it may take the engine graph, which is
+    wrong for left padding, so that the other precisions are named.
+    """
     (graph,) = folder.glob("onnx/model*.onnx")
-    model = optimum.ORTModelForCausalLM.from_pretrained(folder, file_name=graph.name)
+    name = None if graph.name == "model.onnx" else graph.name
+    model = optimum.ORTModelForCausalLM.from_pretrained(folder, file_name=name)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
     tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

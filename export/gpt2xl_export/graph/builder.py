@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.tensors import expected_shapes
 
 OPSET = 20  # Gelu with approximate="tanh"
@@ -113,7 +113,7 @@ class GraphBuilder(NodeBuilder):
 
     def typed_cache(self, value: ir.Value, length: str) -> ir.Value:
         """``value`` as [batch_size, n_head, length, head_dim]."""
-        shape = ["batch_size", self.config.n_head, length, self.config.head_dim]
+        shape: list[int | str] = ["batch_size", self.config.n_head, length, self.config.head_dim]
         return typed(value, FLOAT, shape)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.graph.builder import FLOAT, GraphBuilder, typed
 from gpt2xl_export.graph.nodes import CONTRIB
+from gpt2xl_export.tensor_files import FloatArray
 
 INT32 = ir.DataType.INT32
 CAPACITY = "max_sequence_length"
@@ -23,7 +23,7 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
     input_ids, attention_mask, position_ids = inputs = builder.token_inputs()
     past = [builder.past(layer, CAPACITY) for layer in range(config.n_layer)]
     lengths = _lengths(builder, attention_mask)
-    state = ["batch_size", "sequence_length", config.n_embd]
+    state: list[int | str] = ["batch_size", "sequence_length", config.n_embd]
     residual = typed(builder.embed(input_ids, position_ids), FLOAT, state)
     normed = typed(_norm(builder, residual, "h.0.ln_1"), FLOAT, state)
     present: list[ir.Value] = []
@@ -31,7 +31,9 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
         h = f"h.{layer}"
         attended, *new = _attention(builder, layer, normed, layer_past, lengths)
         present += [builder.typed_cache(value, CAPACITY) for value in new]
-        normed, residual = _skip_norm(builder, residual, attended, f"{h}.ln_2", f"{h}.attn.residual")
+        normed, residual = _skip_norm(
+            builder, residual, attended, f"{h}.ln_2", f"{h}.attn.residual"
+        )
         inner = builder.linear(normed, f"{h}.mlp.c_fc")
         inner = builder.linear(builder.activation(inner, f"{h}.mlp.act"), f"{h}.mlp.c_proj")
         after = f"h.{layer + 1}.ln_1" if layer + 1 < config.n_layer else "ln_f"

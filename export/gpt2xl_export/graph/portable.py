@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.graph.builder import FLOAT, TOTAL, GraphBuilder, typed
+from gpt2xl_export.tensor_files import FloatArray
 
 
 def build_portable(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:
@@ -20,7 +20,7 @@ def build_portable(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.
     input_ids, attention_mask, position_ids = inputs = builder.token_inputs()
     past = [builder.past(layer, "past_sequence_length") for layer in range(config.n_layer)]
     allowed = _allowed(builder, input_ids, attention_mask)
-    state = ["batch_size", "sequence_length", config.n_embd]
+    state: list[int | str] = ["batch_size", "sequence_length", config.n_embd]
     x = typed(builder.embed(input_ids, position_ids), FLOAT, state)
     present: list[ir.Value] = []
     for layer, (past_key, past_value) in enumerate(past):
@@ -70,7 +70,9 @@ def _attention(
     name = f"h.{layer}.attn"
     qkv = builder.linear(x, f"{name}.c_attn")
     parts = builder.op_multi_out("Split", [qkv], [f"{name}.{p}_packed" for p in "qkv"], {"axis": -1, "num_outputs": 3})  # fmt: skip
-    query, key, value = [_heads(builder, p, f"{name}.{n}") for p, n in zip(parts, "qkv", strict=True)]
+    query, key, value = [
+        _heads(builder, p, f"{name}.{n}") for p, n in zip(parts, "qkv", strict=True)
+    ]
     key = builder.op("Concat", [past_key, key], f"present.{layer}.key", {"axis": 2})
     value = builder.op("Concat", [past_value, value], f"present.{layer}.value", {"axis": 2})
     scale = builder.constant(f"{name}.scale", builder.config.attention_scale(layer), np.float32)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
 FLOAT, FLOAT16 = ir.DataType.FLOAT, ir.DataType.FLOAT16

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.graph.nodes import NodeBuilder
 from gpt2xl_export.passes.linears import Linear
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
 LIMIT = 127
@@ -56,13 +56,17 @@ class Int8:
         shape = new.op("Concat", [rows, width], f"{name}.shape", {"axis": 0})
         return new.op("Reshape", [result, shape], f"{name}.result")
 
-    def embedding(self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile) -> ir.Value:
+    def embedding(
+        self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
+    ) -> ir.Value:
         """Rows of the embedding are columns of what a tied head multiplies with: stored once."""
         table = new.initializer(weights["wte.weight.int8"])
         columns = new.op("Gather", [table, ids], "wte.columns", {"axis": 1})  # [n_embd, batch, n]
         rows = new.op("Transpose", [columns], "wte.int8_rows", {"perm": [1, 2, 0]})
         real = new.op("Cast", [rows], "wte.float_rows", {"to": ir.DataType.FLOAT})
-        scale = new.op("Gather", [new.initializer(weights["wte.weight.scale"]), ids], "wte.row_scales")
+        scale = new.op(
+            "Gather", [new.initializer(weights["wte.weight.scale"]), ids], "wte.row_scales"
+        )
         scale = new.op("Unsqueeze", [scale, new.constant("last_axis", [-1])], "wte.row_scale")
         return new.op("Mul", [real, scale], "wte.rows")
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.passes.linears import rewriter
+from gpt2xl_export.tensor_files import FloatArray
 
 INT8 = ir.DataType.INT8
 LIMIT = 127

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.graph.nodes import NodeBuilder
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
 
@@ -103,7 +103,9 @@ class Format(Protocol):
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """Nodes that multiply with what ``write`` stored; their result."""
 
-    def embedding(self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile) -> ir.Value:
+    def embedding(
+        self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
+    ) -> ir.Value:
         """Nodes that read rows of what ``write`` stored for wte.weight; [batch_size, n, width]."""
 
 

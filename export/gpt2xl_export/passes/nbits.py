@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from gpt2xl_export.checkpoint import FloatArray
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 from gpt2xl_export.passes.linears import Linear
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
 Codes = npt.NDArray[np.uint8]
@@ -45,7 +45,7 @@ class NBits:
         """One MatMulNBits, bias included."""
         n_in, n_out = linear.shape
         stored = [weights[f"{linear.name}.q{self.bits}"], weights[f"{linear.name}.scales"]]
-        inputs = [linear.x, *map(new.initializer, stored)]
+        inputs: list[ir.Value | None] = [linear.x, *map(new.initializer, stored)]
         inputs += [] if linear.bias is None else [None, None, linear.bias]
         sizes = {"K": n_in, "N": n_out, "bits": self.bits, "block_size": self.block_size}
         return new.op(
@@ -56,7 +56,9 @@ class NBits:
             CONTRIB,
         )
 
-    def embedding(self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile) -> ir.Value:
+    def embedding(
+        self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
+    ) -> ir.Value:
         """Rows gathered as they are stored, then scaled; 8 bits only."""
         assert self.bits == 8
         packed, scales = weights["wte.weight.q8"], weights["wte.weight.scales"]
@@ -107,4 +109,7 @@ def dequantize_blocks(codes: Codes, scales: FloatArray, bits: int) -> FloatArray
 
 def pack(codes: Codes, bits: int) -> Codes:
     """Two 4-bit codes a byte, the first in the low half."""
-    return codes if bits == 8 else codes[..., ::2] | (codes[..., 1::2] << 4)
+    if bits == 8:
+        return codes
+    high = np.left_shift(codes[..., 1::2], 4, dtype=np.uint8)
+    return np.bitwise_or(codes[..., ::2], high, dtype=np.uint8)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl_export.checkpoint import FloatArray
+from gpt2xl_export.tensor_files import FloatArray
 
 TILE = 1 << 17  # elements; half a megabyte of float32
 Array = npt.NDArray[Any]

@@ -1,0 +1,59 @@
+"""Held-out text of the demo, and how a bundle does on it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt2xl.bundle import Bundle
+from gpt2xl.session import PortableSession
+from gpt2xl.tokenizer import Tokenizer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def held_out_windows(corpora: Path, tokenizer: Tokenizer, length: int) -> npt.NDArray[np.int64]:
+    """The demo's held-out fairy tales as [windows, length] ids, the rest of a window left over."""
+    from train_demo import END_OF_TEXT, split_corpora
+
+    end = tokenizer.encode(END_OF_TEXT)
+    ids = [i for text in split_corpora(corpora)[1] for i in tokenizer.encode(text) + end]
+    return np.array(ids[: len(ids) // length * length]).reshape(-1, length)
+
+
+def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[FloatArray]:
+    """For each window, log-softmax of all positions, [length, vocab_size], by the portable graph."""
+    assert bundle.portable is not None
+    session = PortableSession(bundle.portable, bundle.config.n_positions, "cpu", 0)
+    result = []
+    for window in windows:
+        feed = {
+            **session.step_inputs(window[None], 0),
+            **{name: session.empty_past(name, 1, 0) for name in session.past},
+        }
+        (logits,) = session.session.run(["logits"], feed)
+        shifted = logits[0] - logits[0].max(-1, keepdims=True)
+        result.append(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+    return result
+
+
+def perplexity(log_probs: list[FloatArray], windows: npt.NDArray[np.int64]) -> float:
+    """exp of the mean negative log-likelihood per token."""
+    rows = zip(log_probs, windows, strict=True)
+    nll = [-lp[np.arange(len(w) - 1), w[1:]].mean(dtype=np.float64) for lp, w in rows]
+    return float(np.exp(np.mean(nll)))
+
+
+def mean_kl(reference: list[FloatArray], other: list[FloatArray]) -> float:
+    """Mean KL(reference || other) in nats."""
+    pairs = zip(reference, other, strict=True)
+    return float(np.mean([(np.exp(p) * (p - q)).sum(-1).mean(dtype=np.float64) for p, q in pairs]))
+
+
+def top1_agreement(reference: list[FloatArray], other: list[FloatArray]) -> float:
+    """How often the most probable token is the same."""
+    pairs = zip(reference, other, strict=True)
+    return float(np.mean([(p.argmax(-1) == q.argmax(-1)).mean() for p, q in pairs]))

@@ -1,0 +1,85 @@
+"""What each precision costs and saves, as a Markdown table.
+
+    python benchmarks/precisions.py models/demo --corpora CORPORA     # quality, too
+    python benchmarks/precisions.py GPT2_XL_CHECKPOINT                # size, time and memory only
+
+Each export runs in a process of its own; its peak resident memory is the kernel's figure.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from held_out import held_out_windows, log_probabilities, mean_kl, perplexity, top1_agreement
+
+from gpt2xl.bundle import open_bundle
+from gpt2xl.tokenizer import Tokenizer
+
+CASES = (
+    ("fp32",),
+    ("fp16",),
+    ("int8",),
+    ("int8-weight",),
+    ("int4",),
+    ("int4", "--block-size", "32"),
+    ("int4", "--kv", "int8"),
+)
+
+
+def run_export(checkpoint: Path, out: Path, case: tuple[str, ...]) -> tuple[float, float]:
+    """(seconds, peak RSS in MB) of one export."""
+    command = [sys.executable, "-m", "gpt2xl_cli", "export", str(checkpoint), str(out), "-p", *case]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)} failed")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Export, measure, print row by row."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--corpora", type=Path)
+    parser.add_argument("--only", nargs="*", help="precisions; default all")
+    args = parser.parse_args()
+
+    head = ["precision", "size MB", "export s", "peak RSS MB", "max logit diff"]
+    quality = ["perplexity", "vs fp32", "KL to fp32", "same top token"] if args.corpora else []
+    print("| " + " | ".join(head + quality) + " |")
+    print("|" + " --- |" * len(head + quality))
+    reference = windows = None
+    for case in CASES:
+        if args.only and case[0] not in args.only:
+            continue
+        with tempfile.TemporaryDirectory(dir=args.checkpoint.resolve().parent) as folder:
+            out = Path(folder) / "bundle"
+            seconds, peak = run_export(args.checkpoint, out, case)
+            manifest = json.loads((out / "gpt2xl.json").read_text())
+            size = sum(entry["size"] for entry in manifest["files"].values()) / 1e6
+            parity = manifest["parity"].get("engine", manifest["parity"]["portable"])
+            row = [" ".join(case), f"{size:.1f}", f"{seconds:.1f}", f"{peak:.0f}"]
+            row.append(f"{parity['whole']['max_abs_logit_diff']:.2g}")
+            if args.corpora:
+                bundle = open_bundle(out)
+                if windows is None:
+                    tokenizer = Tokenizer.from_file(bundle.tokenizer)
+                    windows = held_out_windows(args.corpora, tokenizer, bundle.config.n_positions)
+                got = log_probabilities(bundle, windows)
+                reference = reference or got
+                base, ppl = perplexity(reference, windows), perplexity(got, windows)
+                row += [f"{ppl:.4f}", f"{ppl / base - 1:+.3%}", f"{mean_kl(reference, got):.2g}"]
+                row.append(f"{top1_agreement(reference, got):.2%}")
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

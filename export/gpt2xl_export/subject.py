@@ -1,0 +1,115 @@
+"""A bundle under test: what its checks read, each part at first need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from gpt2xl.bundle import MANIFEST, Bundle, open_bundle
+from gpt2xl.config import read_json
+from gpt2xl.errors import BundleError
+from gpt2xl.session import Session, open_best
+from gpt2xl.tokenizer import Tokenizer
+from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
+from gpt2xl_export.contract import read_graph
+from gpt2xl_export.parity import Tolerance, prompts
+from gpt2xl_export.published import Published, published
+from gpt2xl_export.recipes import RECIPES
+
+
+class Skip(Exception):  # noqa: N818 no error
+    """Why a check is not done."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The bundle and its source, each part read at first need."""
+
+    folder: Path
+    source: Path | None
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """gpt2xl.json; empty when there is none."""
+        path = self.folder / MANIFEST
+        return read_json(path, BundleError) if path.is_file() else {}
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The manifest's word on the source."""
+        found = self.manifest.get("source")
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The folder, opened by the runtime."""
+        return open_bundle(self.folder)
+
+    @property
+    def graphs(self) -> Mapping[str, Path]:
+        """By kind, "portable" and "engine", those that are there."""
+        found = {"portable": self.bundle.portable, "engine": self.bundle.engine}
+        return {kind: path for kind, path in found.items() if path is not None}
+
+    @cached_property
+    def models(self) -> dict[str, ir.Model]:
+        """Graphs without their weights; only checked ones may be run."""
+        return {kind: read_graph(path) for kind, path in self.graphs.items()}
+
+    @property
+    def cuttable(self) -> dict[str, ir.Model]:
+        """Graphs that can be run layer by layer."""
+        if not self.manifest or self.manifest.get("backend", "gpt2xl") != "gpt2xl":
+            raise Skip("the graphs were not built by gpt2xl")
+        return self.models
+
+    @property
+    def onnx_folder(self) -> Path:
+        """Where graphs and weights are."""
+        return next(iter(self.graphs.values())).parent
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The opened source."""
+        if self.source is None:
+            raise Skip("no --source was given")
+        return open_checkpoint(self.source)
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is quantized."""
+        lossless = {"precision": "fp32", "kv": "float", "keep": []}
+        return all(self.manifest.get(key, value) == value for key, value in lossless.items())
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What the graphs may differ by."""
+        if self.exact:
+            return Tolerance(relative_logit_diff=1e-3)
+        precision = str(self.manifest.get("precision"))
+        if precision not in RECIPES:
+            raise BundleError(f"'{MANIFEST}' has precision {precision!r}, which is unknown.")
+        return Tolerance(
+            mean_kl=RECIPES[precision].tolerance.mean_kl or RECIPES["int8"].tolerance.mean_kl
+        )
+
+    def rows(self) -> list[list[int]]:
+        """Prompts to compare with, ids."""
+        config, tokenizer = self.bundle.config, Tokenizer.from_file(self.bundle.tokenizer)
+        return prompts(tokenizer.encode, config.vocab_size, config.n_positions)
+
+    @cached_property
+    def published(self) -> Published:
+        """Known outputs of the model that the manifest names."""
+        name = str(self.origin.get("name", ""))
+        if (found := published(name)) is None:
+            raise Skip(f"no outputs are known of the model {name!r}")
+        return found
+
+    @cached_property
+    def session(self) -> Session:
+        """The whole model, loaded."""
+        return open_best(self.bundle, "cpu")
