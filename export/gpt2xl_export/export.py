@@ -128,7 +128,7 @@ def _make(
         checkpoint, folder, options, encode, lambda n, of: progress(Progress("weights", n, of))
     )
     report = check_parity(
-        checkpoint, graphs.models, folder, rows, options.recipe.tolerance,
+        checkpoint, graphs.models, folder, rows, options.tolerance,
         lambda n, of: progress(Progress("check", n, of)),
     )  # fmt: skip
     return dict(graphs.errors), {f"onnx/{graphs.weights_name}": graphs.weights_sha256}, report
@@ -145,7 +145,7 @@ def _make_with_optimum(
     name, digest = write_optimum_graph(checkpoint.folder, folder)
     walk = partial(run_whole, folder / "model.onnx", checkpoint.config)
     report = compare(
-        checkpoint, {"portable": walk}, rows, options.recipe.tolerance,
+        checkpoint, {"portable": walk}, rows, options.tolerance,
         lambda n, of: progress(Progress("check", n, of)),
     )  # fmt: skip
     return {}, {f"onnx/{name}": digest}, report

@@ -14,10 +14,11 @@ from gpt2xl_export.calibration import calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
+from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.passes.fp16 import convert_to_float16
 from gpt2xl_export.passes.kv_int8 import quantize_kv_cache
 from gpt2xl_export.passes.linears import store_as
-from gpt2xl_export.recipes import RECIPES, Recipe, assign, formats, wants
+from gpt2xl_export.recipes import LOSSES, RECIPES, Recipe, assign, formats, wants
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.tensors import matrix_names
 from gpt2xl_export.weights import WeightsFile, externalize
@@ -44,6 +45,14 @@ class ExportOptions:
     def recipe(self) -> Recipe:
         """That of the precision."""
         return RECIPES[self.precision]
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """That of the lossiest part."""
+        parts = [self.recipe.tolerance, *(LOSSES.get(k.partition(":")[0]) for k in self.keep)]
+        parts.append(LOSSES["int8"] if self.kv == "int8" else None)
+        losses = [part.mean_kl for part in parts if part is not None and part.mean_kl is not None]
+        return Tolerance(mean_kl=max(losses)) if losses else self.recipe.tolerance
 
     def check(self) -> None:
         """Raise RequestError for an option out of its range."""

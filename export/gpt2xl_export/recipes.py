@@ -11,6 +11,13 @@ from gpt2xl_export.passes.linears import Format
 from gpt2xl_export.passes.nbits import NBits
 
 HEADS = ("wte.weight", "lm_head.weight")
+# What a format may cost; a wrong graph costs several nats.
+LOSSES = {
+    "fp16": Tolerance(mean_kl=0.01),
+    "int8": Tolerance(mean_kl=0.1),
+    "int8-weight": Tolerance(mean_kl=0.1),
+    "int4": Tolerance(mean_kl=0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,10 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "fp32": Recipe("", "fp32", "fp32", "fp32", Tolerance(relative_logit_diff=1e-4)),
-    "fp16": Recipe("_fp16", "fp16", "fp32", "fp32", Tolerance(mean_kl=0.01), float16=True),
-    "int8": Recipe("_int8", "int8", "int8", "int8", Tolerance(mean_kl=0.1)),
-    "int8-weight": Recipe("_int8", "int8", "int8-weight", "int8-weight", Tolerance(mean_kl=0.1)),
-    "int4": Recipe("_q4", "q4", "int4", "int8-weight", Tolerance(mean_kl=0.5)),
+    "fp16": Recipe("_fp16", "fp16", "fp32", "fp32", LOSSES["fp16"], float16=True),
+    "int8": Recipe("_int8", "int8", "int8", "int8", LOSSES["int8"]),
+    "int8-weight": Recipe("_int8", "int8", "int8-weight", "int8-weight", LOSSES["int8-weight"]),
+    "int4": Recipe("_q4", "q4", "int4", "int8-weight", LOSSES["int4"]),
 }
 
 

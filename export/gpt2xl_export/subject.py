@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from gpt2xl.session import Session, open_best
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.contract import read_graph
-from gpt2xl_export.parity import Tolerance, prompts
+from gpt2xl_export.parity import Tolerance, Walk, prompts
+from gpt2xl_export.pieces import run_pieces, run_whole
 from gpt2xl_export.published import Published, published
 from gpt2xl_export.recipes import RECIPES
 
@@ -60,11 +61,17 @@ class Subject:
         return {kind: read_graph(path) for kind, path in self.graphs.items()}
 
     @property
-    def cuttable(self) -> dict[str, ir.Model]:
-        """Graphs that can be run layer by layer."""
-        if not self.manifest or self.manifest.get("backend", "gpt2xl") != "gpt2xl":
-            raise Skip("the graphs were not built by gpt2xl")
-        return self.models
+    def walks(self) -> dict[str, Walk]:
+        """Ways through the graphs, layer by layer where gpt2xl built them."""
+        if not self.manifest:
+            raise Skip(f"there is no {MANIFEST} to say how exact it is")
+        config, folder, graphs = self.bundle.config, self.onnx_folder, self.graphs
+        if self.manifest.get("backend", "gpt2xl") != "gpt2xl":
+            return {kind: partial(run_whole, path, config) for kind, path in graphs.items()}
+        return {
+            kind: partial(run_pieces, model, kind, config, folder)
+            for kind, model in self.models.items()
+        }
 
     @property
     def onnx_folder(self) -> Path:

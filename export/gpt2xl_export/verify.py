@@ -12,7 +12,7 @@ from gpt2xl.config import GPT2Config
 from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError
 from gpt2xl_export.agreement import check_agreement
 from gpt2xl_export.contract import check_ports, check_sums, check_weights
-from gpt2xl_export.parity import check_parity
+from gpt2xl_export.parity import compare
 from gpt2xl_export.published import check_continuations, check_scores, check_tables
 from gpt2xl_export.subject import Skip, Subject
 
@@ -107,11 +107,11 @@ def _check_graphs(subject: Subject) -> str:
 
 
 def _check_graph_parity(subject: Subject) -> str:
-    models, config = subject.cuttable, subject.bundle.config
-    if "portable" not in models:
+    walks = subject.walks
+    if "portable" not in walks:
         raise Skip("there is no portable graph to compare with")
-    worst = check_agreement(models, config, subject.onnx_folder, subject.rows(), subject.tolerance)
-    return f"{' and '.join(models)}, whole and stepwise: relative logit difference {worst:.2g}"
+    worst = check_agreement(walks, subject.rows(), subject.tolerance)
+    return f"{' and '.join(walks)}, whole and stepwise: relative logit difference {worst:.2g}"
 
 
 def _check_source_sums(subject: Subject) -> str:
@@ -125,12 +125,11 @@ def _check_source_sums(subject: Subject) -> str:
 
 
 def _check_source_parity(subject: Subject) -> str:
-    checkpoint, models = subject.checkpoint, subject.cuttable
+    checkpoint, walks = subject.checkpoint, subject.walks
     if _computed(checkpoint.config) != _computed(subject.bundle.config):
         raise CheckpointError(f"'{subject.source}' has another config.json than the bundle.")
-    folder, rows = subject.onnx_folder, subject.rows()
-    report = check_parity(checkpoint, models, folder, rows, subject.tolerance, lambda *_: None)
-    found = [report[kind][mode] for kind in models for mode in ("whole", "stepwise")]
+    report = compare(checkpoint, walks, subject.rows(), subject.tolerance, lambda *_: None)
+    found = [report[kind][mode] for kind in walks for mode in ("whole", "stepwise")]
     largest = max(figures["max_abs_logit_diff"] for figures in found)
     kl = max(figures["mean_kl"] for figures in found)
     return (

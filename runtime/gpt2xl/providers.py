@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import onnxruntime as ort
 
 from gpt2xl.errors import BundleError, ProviderError, RequestError
+from gpt2xl.external_data import check_external_data
 
 Provider = Literal["cpu", "cuda", "auto"]
 Device = Literal["cpu", "cuda"]
@@ -44,6 +45,7 @@ def open_session(path: Path, device: Device, threads: int = 0) -> ort.InferenceS
     """
     if threads < 0:
         raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
+    check_external_data(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what fails is raised, with the same words

@@ -3,7 +3,7 @@
 import io
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -43,17 +43,21 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
 
 @pytest.fixture
-def spawn() -> Callable[..., subprocess.Popen[bytes]]:
+def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start `gpt2xl` as a process of its own, all its streams being pipes."""
+    started = []
 
     def spawn(*arguments: object) -> subprocess.Popen[bytes]:
         words = [a if isinstance(a, bytes) else str(a) for a in arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [sys.executable, "-m", "gpt2xl_cli", *words], stdin=pipe, stdout=pipe, stderr=pipe
-        )
+        command = [sys.executable, "-m", "gpt2xl_cli", *words]
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
+        return started[-1]
 
-    return spawn
+    yield spawn
+    for process in started:  # over by now, unless the test has failed
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

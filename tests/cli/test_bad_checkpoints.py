@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 Refused = Callable[..., str]
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 Tensors = dict[str, npt.NDArray[np.generic]]
 WEIGHTS = "model.safetensors"
 
@@ -38,15 +38,15 @@ def tensors(change: Callable[[Tensors], object]) -> Damage:
 
 
 def write(name: str, content: bytes) -> Damage:
-    return lambda folder: (folder / name).write_bytes(content) and None
+    return lambda folder: (folder / name).write_bytes(content)
 
 
 def cut(name: str, size: int) -> Damage:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size]) and None
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
 
 
-def remove(*names: str) -> Damage:
-    return lambda folder: [(folder / name).unlink() for name in names] and None
+def remove(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
 
 
 def cast(name: str, dtype: type) -> Damage:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -168,7 +169,7 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def overtaken(*arguments: object) -> None:
+    def overtaken(*arguments: Any) -> None:
         Path("out").mkdir()
         real(*arguments)
 

@@ -74,6 +74,7 @@ def test_ctrl_c_ends_waiting_for_stdin(bundle: Path, spawn: Spawn) -> None:
     assert process.stdin is not None
     process.stdin.write(b"x" * 200_000)  # more than a pipe holds: returns when it is being read
     process.stdin.flush()
+    time.sleep(0.3)  # until it has read all of that and waits for more
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 1
     assert process.communicate() == (b"", b"error: interrupted.\n")

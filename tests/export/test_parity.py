@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from gpt2xl import CheckpointError, ParityError
-from gpt2xl_export.checkpoint import Checkpoint, FloatArray, open_checkpoint
+from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.parity import Difference, Tolerance, check_parity, difference, prompts
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile, externalize
 
 BUILDERS = {"portable": build_portable, "engine": build_engine}

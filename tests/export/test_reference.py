@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gpt2xl import GPT2Config
-from gpt2xl_export.checkpoint import Checkpoint, FloatArray, open_checkpoint
+from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.reference import Reference, attention, layer_norm, softmax
+from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.tensors import expected_shapes
 
 Vector = list[float]

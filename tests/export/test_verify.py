@@ -190,9 +190,20 @@ def test_a_folder_without_manifest_is_checked_as_far_as_it_goes(copy: Path) -> N
     assert set(found.values()) == {"skipped"}
 
 
-def test_a_folder_that_optimum_exported_is_checked_as_far_as_it_goes(copy: Path) -> None:
+def test_a_graph_that_optimum_built_is_run_in_one_piece(copy: Path, checkpoint: Path) -> None:
+    (copy / "onnx" / "engine.onnx").unlink()
+    change_graph(copy, "model", rename_first_layer)
+    assert failure(copy).name == "parity"  # there is no place to cut
     change_manifest(copy, backend="optimum")
-    assert statuses(copy)["parity"] == "skipped"
+    checks = {check.name: check for check in verify(copy, checkpoint)}
+    assert checks["parity"].detail.startswith("portable, whole and stepwise: ")
+    assert checks["source parity"].status == "ok"
+
+
+def rename_first_layer(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        node.input[:] = ["first" if name == "h.0" else name for name in node.input]
+        node.output[:] = ["first" if name == "h.0" else name for name in node.output]
 
 
 def test_a_graph_that_is_none_is_noticed(copy: Path) -> None:

@@ -1,0 +1,81 @@
+"""Write README.md and loss.png of a demo checkpoint from its training.json.
+
+    python models/model_card.py models/demo
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+CARD = """\
+---
+license: mit
+language: en
+pipeline_tag: text-generation
+---
+
+# {name}
+
+A GPT-2 of {parameters:,} parameters ({n_layer} layers, {n_head} heads, {n_embd} wide, context
+{n_positions}, vocabulary {vocab_size}) that writes fairy tales: the {purpose} of
+gpt2xl. It is float16 in the Hugging Face layout and loads in transformers, too.
+
+## How it was made
+
+- Text: 14 books of fairy tales (Lang, Grimm, Andersen, Jacobs) and 12 novels from Project Gutenberg, in
+  the public domain in the US; every 20th tale was held out. {training_tokens:,} training tokens. The
+  text itself is not in this repository. sha256:
+{hashes}
+- Tokenizer: byte-level BPE of its own, 4095 merges, trained on the same text.
+- `{command}`: {steps} steps of {batch} windows of {window} tokens, Muon for the blocks' matrices
+  and AdamW for the rest, seed {seed}, bfloat16 autocast, {minutes} minutes on 2 CPU cores (shared
+  with other work).
+- Held-out tales, {held_out_tokens:,} tokens in windows of the full context, float16 weights: loss
+  {held_out_loss:.4f} nats a token, **perplexity {held_out_perplexity:.2f}**, {held_out_bits_per_byte:.3f} bits a byte.
+
+![Loss](loss.png)
+
+## Limits
+
+It knows the words, people and prejudices of books from 1865 to 1911, and nothing else. What it writes is
+neither true nor meant to be. Do not use it for anything but trying out software.
+"""
+COMMANDS = {
+    "demo": "python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 3600",
+    "demo-draft": "python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2"
+    " --steps 2500 --tokenizer models/demo/tokenizer.json",
+}
+PURPOSES = {
+    "demo": "built-in demo",
+    "demo-draft": "small sibling of the built-in demo, with its tokenizer, for speculative decoding",
+}
+
+
+def draw(curve: list[dict[str, float]], path: Path) -> None:
+    """The loss curve as a picture."""
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    steps = [point["step"] for point in curve]
+    axes.plot(steps, [point["train"] for point in curve], label="training, mean of 100 steps")
+    axes.plot(steps, [point["held_out"] for point in curve], label="held-out tales")
+    axes.set(xlabel="step", ylabel="loss, nats a token")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    """Draw and write."""
+    out = Path(sys.argv[1])
+    figures: dict[str, Any] = json.loads((out / "training.json").read_text())
+    config = json.loads((out / "config.json").read_text())
+    hashes = "\n".join(f"  - {name}: `{digest}`" for name, digest in figures["sha256"].items())
+    draw(figures["curve"], out / "loss.png")
+    names = {"name": out.name, "command": COMMANDS[out.name], "purpose": PURPOSES[out.name]}
+    card = CARD.format(**(config | figures | names | {"hashes": hashes}))
+    (out / "README.md").write_text(card)
+
+
+if __name__ == "__main__":
+    main()

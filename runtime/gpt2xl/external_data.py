@@ -1,0 +1,90 @@
+"""Where an ONNX file says its weights are: refused when that is outside its own folder.
+
+onnxruntime before 1.24 follows any path. Reads protobuf's wire format as far as needed for that, so
+that the runtime does without the onnx package. Field numbers: onnx/onnx.proto.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpt2xl.errors import BundleError
+
+Fields = dict[int, Any]  # field number -> the message inside, or LEAF
+LEAF: Fields = {}
+ENTRY: Fields = {1: LEAF, 2: LEAF}  # StringStringEntryProto: key, value
+TENSOR: Fields = {13: ENTRY}
+GRAPH: Fields = {5: TENSOR, 15: {1: TENSOR, 2: TENSOR}}
+NODE: Fields = {5: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 22: {1: TENSOR, 2: TENSOR}}}
+GRAPH[1] = NODE
+MODEL: Fields = {7: GRAPH, 25: {7: NODE}}
+
+
+def check_external_data(path: Path) -> None:
+    """Look at the external-data locations of ``path``.
+
+    Raises:
+        BundleError: the file is not whole, or a location leaves its folder.
+    """
+    folder = path.parent.resolve()
+    try:
+        locations = set(external_locations(path.read_bytes()))
+    except (IndexError, ValueError):
+        raise BundleError(f"'{path}' is not a whole ONNX file: export it again.") from None
+    except OSError as reason:
+        raise BundleError(f"'{path}' cannot be read: {reason.strerror}.") from None
+    for location in locations:
+        if not (folder / location).resolve().is_relative_to(folder):
+            raise BundleError(f"'{path}' wants weights from '{location}', outside its folder: refused.")
+        if not (folder / location).is_file():
+            raise BundleError(f"'{folder / location}' is missing: '{path.name}' has its weights there.")
+
+
+def external_locations(model: bytes) -> Iterator[str]:
+    """The `location` of every externally stored tensor of a serialized ModelProto."""
+    for key, value in _entries(memoryview(model), MODEL):
+        if key == "location":
+            yield value
+
+
+def _entries(message: memoryview, known: Fields) -> Iterator[tuple[str, str]]:
+    if known is ENTRY:
+        content = {number: bytes(value).decode() for number, value in _fields(message)}
+        yield content.get(1, ""), content.get(2, "")
+        return
+    for number, value in _fields(message):
+        if number in known:
+            yield from _entries(value, known[number])
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """(number, content) of the length-delimited fields."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            _, at = _varint(message, at)
+            continue
+        size = {1: 8, 5: 4}.get(kind)
+        if size is None:
+            if kind != 2:
+                raise ValueError(f"wire type {kind}")
+            size, at = _varint(message, at)
+        if at + size > len(message):
+            raise ValueError("cut short")
+        if kind == 2:
+            yield tag >> 3, message[at : at + size]
+        at += size
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """(value, where it ends)."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

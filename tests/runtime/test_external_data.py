@@ -1,0 +1,74 @@
+"""Weights are looked for in the model's own folder only."""
+
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+from gpt2xl import BundleError, load
+from gpt2xl.external_data import check_external_data, external_locations
+
+
+def point_to(graph: Path, location: str) -> None:
+    model = onnx.load(graph, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    onnx.save(model, graph)
+
+
+@pytest.fixture
+def engine(bundle: Path, tmp_path: Path) -> Path:
+    """The engine graph of a copy of the bundle, without the manifest that would notice a change."""
+    shutil.copytree(bundle, tmp_path / "bundle")
+    (tmp_path / "bundle" / "gpt2xl.json").unlink()
+    return tmp_path / "bundle" / "onnx" / "engine.onnx"
+
+
+def test_the_weights_file_of_a_bundle_is_found(engine: Path) -> None:
+    assert set(external_locations(engine.read_bytes())) == {"model.onnx_data"}
+    check_external_data(engine)
+
+
+@pytest.mark.parametrize("location", ["../../secret", "/etc/passwd", "a/../../secret", "link"])
+def test_a_location_outside_the_folder_is_refused(engine: Path, location: str) -> None:
+    secret = engine.parents[2] / "secret"
+    secret.write_bytes((engine.parent / "model.onnx_data").read_bytes())
+    (engine.parent / "link").symlink_to(secret)
+    point_to(engine, location)
+    with pytest.raises(BundleError, match=f"'{location}', outside its folder"):
+        load(engine.parents[1])
+
+
+def test_a_location_in_a_folder_below_is_allowed(engine: Path) -> None:
+    below = engine.parent / "below"
+    below.mkdir()
+    shutil.copy(engine.parent / "model.onnx_data", below / "weights")
+    point_to(engine, "below/weights")
+    check_external_data(engine)
+
+
+def test_a_tensor_in_a_node_attribute_is_seen(tmp_path: Path) -> None:
+    tensor = onnx.TensorProto(name="t", data_type=1, dims=[4], data_location=1)
+    tensor.external_data.add(key="location", value="../outside")
+    node = onnx.helper.make_node("Constant", [], ["t"], value=tensor)
+    output = onnx.helper.make_tensor_value_info("t", 1, [4])
+    graph = onnx.helper.make_graph([node], "g", [], [output])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(BundleError, match="outside its folder"):
+        check_external_data(path)
+
+
+def test_a_missing_weights_file_is_named(engine: Path) -> None:
+    (engine.parent / "model.onnx_data").unlink()
+    with pytest.raises(BundleError, match=r"model\.onnx_data' is missing"):
+        load(engine.parents[1])
+
+
+def test_a_file_cut_short_is_no_onnx_file(engine: Path) -> None:
+    engine.write_bytes(engine.read_bytes()[:-20])
+    with pytest.raises(BundleError, match="not a whole ONNX file"):
+        load(engine.parents[1])
