@@ -41,7 +41,7 @@ def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[Fl
 
 
 def perplexity(log_probs: list[FloatArray], windows: npt.NDArray[np.int64]) -> float:
-    """exp of the mean negative log-likelihood per token."""
+    """Exp of the mean negative log-likelihood per token."""
     rows = zip(log_probs, windows, strict=True)
     nll = [-lp[np.arange(len(w) - 1), w[1:]].mean(dtype=np.float64) for lp, w in rows]
     return float(np.exp(np.mean(nll)))

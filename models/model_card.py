@@ -1,6 +1,6 @@
 """Write README.md and loss.png of a demo checkpoint from its training.json.
 
-    python models/model_card.py models/demo
+python models/model_card.py models/demo
 """
 
 import json

@@ -13,7 +13,7 @@ Model = Annotated[
         "-m",
         help="Bundle folder, or a model on the hub (gpt2-xl). Without it, the built-in demo.",
         metavar="MODEL",
-    ),  # fmt: skip
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]

@@ -1,7 +1,6 @@
 """Build both graphs of a checkpoint at a precision, over one weights file."""
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -109,9 +108,8 @@ def write_graphs(
             f"an int8 KV cache needs a head size that is a multiple of 8, not {size}."
         )
     assigned = assign(options.recipe, matrix_names(checkpoint.config), options.keep)
-    weights = WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data")
     errors: dict[str, Any] = {}
-    with closing(weights):  # also when interrupted
+    with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
         for model in models.values():
             for name, form in formats(options.block_size).items():
                 if form is not None:
@@ -122,10 +120,9 @@ def write_graphs(
             ranges = kv_ranges(checkpoint, calibration_ids(encode, checkpoint.config))
             quantize_kv_cache(models["engine"], ranges)
         externalize(models.values(), weights)
-    digest = weights.close()
     for kind, model in models.items():
         _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")
-    return Graphs(models, errors, weights.path.name, digest)
+    return Graphs(models, errors, weights.path.name, weights.sha256)
 
 
 def _build(checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> dict[str, ir.Model]:

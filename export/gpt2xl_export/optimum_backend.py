@@ -44,10 +44,9 @@ def write_optimum_graph(checkpoint: Path, folder: Path) -> tuple[str, str]:
 
 
 def _move_weights(model: ir.Model, folder: Path) -> str:
-    weights = WeightsFile(folder / "model.onnx_data")
-    for name, value in model.graph.initializers.items():
-        if value.const_value is not None and value.const_value.nbytes >= INLINE:
-            value.const_value = weights.add(name, value.const_value)
-    digest = weights.close()
+    with WeightsFile(folder / "model.onnx_data") as weights:
+        for name, value in model.graph.initializers.items():
+            if value.const_value is not None and value.const_value.nbytes >= INLINE:
+                value.const_value = weights.add(name, value.const_value)
     ir.save(model, folder / "model.onnx")
-    return digest
+    return weights.sha256

@@ -38,9 +38,15 @@ class WeightsFile:
             self._tensors[name] = self._append(name, tensor)
         return self._tensors[name]
 
-    def close(self) -> str:
-        """Finish the file; its sha256."""
+    def __enter__(self) -> "WeightsFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    @property
+    def sha256(self) -> str:
+        """Of what has been written so far."""
         return self._digest.hexdigest()
 
     def _append(self, name: str, tensor: ir.TensorProtocol) -> ir.ExternalTensor:

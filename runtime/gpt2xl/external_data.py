@@ -35,9 +35,13 @@ def check_external_data(path: Path) -> None:
         raise BundleError(f"'{path}' cannot be read: {reason.strerror}.") from None
     for location in locations:
         if not (folder / location).resolve().is_relative_to(folder):
-            raise BundleError(f"'{path}' wants weights from '{location}', outside its folder: refused.")
+            raise BundleError(
+                f"'{path}' wants weights from '{location}', outside its folder: refused."
+            )
         if not (folder / location).is_file():
-            raise BundleError(f"'{folder / location}' is missing: '{path.name}' has its weights there.")
+            raise BundleError(
+                f"'{folder / location}' is missing: '{path.name}' has its weights there."
+            )
 
 
 def external_locations(model: bytes) -> Iterator[str]:

@@ -24,8 +24,7 @@ CONTEXT, NEW = 256, 200
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Threads only get in each other's way in models this small."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
 
 
@@ -65,9 +64,7 @@ def random_model(config: dict[str, Any], seed: int = 0) -> Any:
     Its weights are as large as they can be with activations still around 1: with larger ones
     float32 itself is off by more than 1e-4, in transformers as in ours.
     """
-    import torch
-    import transformers
-
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(seed)
     heads, size = config.get("n_head", 2), config.get("head_dim", 16)
     width = heads * size
@@ -86,8 +83,7 @@ def random_model(config: dict[str, Any], seed: int = 0) -> Any:
 
 def transformers_logits(model: Any, ids: list[int]) -> Logits:
     """[n, vocab_size], by one run without a cache."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     with torch.no_grad():
         return np.asarray(model(torch.tensor([ids]), use_cache=False).logits[0].numpy())
 

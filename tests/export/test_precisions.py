@@ -1,0 +1,185 @@
+"""Every precision on small random checkpoints: sizes, errors, overrides, and what must not change."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gpt2xl import ParityError, RequestError, load
+from gpt2xl.bundle import open_bundle
+from gpt2xl.session import PortableSession, Session, open_best
+from gpt2xl_export.export import export
+from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.parity import Tolerance
+from gpt2xl_export.recipes import RECIPES
+
+MakeCheckpoint = Callable[..., Path]
+LOSSY = [name for name in RECIPES if name != "fp32"]
+VARIANTS: list[dict[str, object]] = [
+    {"n_embd": 64},
+    {"n_embd": 48, "n_inner": 72},  # no multiple of any block
+    {"n_embd": 64, "tie_word_embeddings": False},
+    {"n_embd": 64, "n_layer": 1, "activation_function": "relu", "vocab_size": 301},
+]
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The bundle of the random checkpoint at a precision, made once."""
+    folder = tmp_path_factory.mktemp("precisions")
+
+    def get(precision: str) -> Path:
+        if not (folder / precision).exists():
+            export(checkpoint, folder / precision, ExportOptions(precision))
+        return folder / precision
+
+    return get
+
+
+@pytest.mark.parametrize("precision", RECIPES)
+@pytest.mark.parametrize("config", VARIANTS, ids=str)
+def test_every_precision_takes_every_shape(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, precision: str, config: dict[str, object]
+) -> None:
+    manifest = export(make_checkpoint(config), tmp_path / "out", ExportOptions(precision))
+    for kind in ("portable", "engine"):
+        for mode in ("whole", "stepwise"):
+            assert manifest["parity"][kind][mode]["mean_kl"] < (
+                0.2 if precision == "int4" else 0.02
+            )
+    result = load(tmp_path / "out").generate("the king", greedy=True, max_new_tokens=5)
+    assert len(result.new_ids) >= 1
+
+
+@pytest.mark.parametrize("precision", LOSSY)
+def test_the_error_of_every_changed_weight_is_in_the_manifest(
+    exported: Callable[[str], Path], precision: str
+) -> None:
+    passes = json.loads((exported(precision) / "gpt2xl.json").read_text())["passes"]
+    assert {"wte.weight", "h.0.attn.c_attn.weight", "h.1.mlp.c_proj.weight"} <= passes.keys()
+    limit = {"fp16": 1e-3, "int8": 0.02, "int8-weight": 0.02, "int4": 0.2}[precision]
+    for error in passes.values():
+        assert error["relative_error"] < limit
+    assert max(error["relative_error"] for error in passes.values()) > 0
+
+
+def test_fewer_bits_make_a_smaller_file(exported: Callable[[str], Path]) -> None:
+    sizes = [
+        sum(path.stat().st_size for path in (exported(name) / "onnx").glob("*_data"))
+        for name in ("int4", "int8", "fp16", "fp32")
+    ]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == len(sizes)
+
+
+def logits_of(session: Session, rows: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.float32]:
+    cache = session.new_cache(len(rows))
+    for start in range(0, rows.shape[1], step):
+        last = session.step(rows[:, start : start + step], cache)
+    return last
+
+
+@pytest.mark.parametrize("kind", ["engine", "portable"])
+def test_int8_gives_a_prompt_the_same_logits_alone_in_a_batch_and_in_chunks(
+    exported: Callable[[str], Path], kind: str
+) -> None:
+    bundle = open_bundle(exported("int8"))
+    session: Session
+    if kind == "engine":
+        session = open_best(bundle, "cpu")
+    else:
+        assert bundle.portable is not None
+        session = PortableSession(bundle.portable, bundle.config.n_positions, "cpu", 0)
+    rows = np.random.default_rng(0).integers(0, bundle.config.vocab_size, (8, 70))
+    rows[3] = 7  # one dull neighbour, one lively
+    alone = logits_of(session, rows[:1], 70)
+    scale = np.abs(alone).max()
+    for other in (
+        logits_of(session, rows, 70)[:1],
+        *(logits_of(session, rows[:1], step) for step in (1, 7, 64)),
+    ):
+        assert np.abs(other - alone).max() < 1e-5 * scale
+
+
+def formats_of(manifest: dict[str, Any]) -> dict[str, str]:
+    return {name: error["method"] for name, error in manifest["passes"].items()}
+
+
+def test_keep_rules_choose_the_format_of_single_weights(checkpoint: Path, tmp_path: Path) -> None:
+    rules = ("fp32:h.0.*", "int8:h.1.mlp.*")
+    found = formats_of(export(checkpoint, tmp_path / "out", ExportOptions("int4", keep=rules)))
+    assert not any(name.startswith("h.0.") for name in found)
+    assert found["h.1.mlp.c_fc.weight"] == "int8"
+    assert found["h.1.attn.c_attn.weight"].startswith("int4")
+    assert found["wte.weight"].startswith("int8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ExportOptions("int3"), "precision has to be one of fp32, fp16, .* but is 'int3'"),
+        (ExportOptions("int4", block_size=48), "block_size .* but is 48"),
+        (ExportOptions("int4", block_size=8), "block_size .* but is 8"),
+        (ExportOptions("int4", keep=("fp8:h.0.*",)), "'fp8:h.0.*'"),
+        (ExportOptions("int4", keep=("fp32:h.9.*",)), "'fp32:h.9.*' matches no weight"),
+        (ExportOptions("fp32", keep=("int4:wte.weight",)), "head .* cannot be int4"),
+        (ExportOptions("fp16", kv="int8"), "fp16 goes with neither"),
+        (ExportOptions("int8", backend="optimum"), "optimum backend makes fp32 only"),
+    ],
+)
+def test_options_out_of_range_are_refused_and_nothing_is_written(
+    checkpoint: Path, tmp_path: Path, options: ExportOptions, message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        export(checkpoint, tmp_path / "out", options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_smaller_blocks_are_more_exact(checkpoint: Path, tmp_path: Path) -> None:
+    errors = []
+    for block_size in (16, 32, 64):
+        options = ExportOptions("int4", block_size=block_size)
+        manifest = export(checkpoint, tmp_path / str(block_size), options)
+        errors.append(manifest["passes"]["h.0.mlp.c_proj.weight"]["relative_error"])
+    assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_an_int8_kv_cache_stays_close(checkpoint: Path, tmp_path: Path, precision: str) -> None:
+    manifest = export(checkpoint, tmp_path / "out", ExportOptions(precision, kv="int8"))
+    assert manifest["kv"] == "int8"
+    assert manifest["parity"]["engine"]["stepwise"]["mean_kl"] < 0.2
+    session = open_best(open_bundle(tmp_path / "out"), "cpu")
+    types = {value.type for value in session.inputs.values() if "past" in value.name}  # type: ignore[attr-defined] # of the engine session
+    assert types == {"tensor(int8)"}
+
+
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [
+        (ExportOptions(), Tolerance(relative_logit_diff=1e-4)),
+        (ExportOptions(kv="int8"), Tolerance(mean_kl=0.1)),
+        (ExportOptions(keep=("int4:h.0.*",)), Tolerance(mean_kl=0.5)),
+        (ExportOptions("int4", keep=("fp32:*",)), Tolerance(mean_kl=0.5)),
+    ],
+)
+def test_the_tolerance_is_that_of_the_lossiest_part(
+    options: ExportOptions, tolerance: Tolerance
+) -> None:
+    assert options.tolerance == tolerance
+
+
+def test_a_quantizer_that_goes_wrong_fails_the_export(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpt2xl_export.passes import nbits
+
+    encode = nbits.encode
+    monkeypatch.setattr(nbits, "encode", lambda *args: encode(*args)[..., ::-1])
+    with pytest.raises(ParityError, match="mean_kl"):
+        export(checkpoint, tmp_path / "out", ExportOptions("int4"))
+    assert not list(tmp_path.iterdir())
