@@ -22,7 +22,7 @@ def info(
     files = [path for path in bundle.folder.rglob("*") if path.is_file()]
     facts = {
         "folder": str(bundle.folder),
-        "precision": bundle.manifest.get("precision"),
+        **{key: bundle.manifest.get(key) for key in ("precision", "kv", "keep", "backend")},
         "size": sum(path.stat().st_size for path in files),
         "engine": bundle.engine and bundle.engine.relative_to(model).as_posix(),
         "portable": bundle.portable and bundle.portable.relative_to(model).as_posix(),
@@ -33,6 +33,19 @@ def info(
         "passes": bundle.manifest.get("passes"),
     }
     typer.echo(json.dumps(facts) if as_json else _as_text(facts))
+
+
+def _pass_lines(passes: dict[str, Any]) -> dict[str, str]:
+    """For each method: how many weights, and the relative error it introduced."""
+    lines = {}
+    for method in sorted({error["method"] for error in passes.values()}):
+        errors = {n: e["relative_error"] for n, e in passes.items() if e["method"] == method}
+        worst = max(errors, key=errors.__getitem__)
+        lines[f"Stored as {method}"] = (
+            f"{len(errors)} weights, relative error {sum(errors.values()) / len(errors):.2g} on"
+            f" average, {errors[worst]:.2g} at worst ({worst})"
+        )
+    return lines
 
 
 def _as_text(facts: dict[str, Any]) -> str:
@@ -46,12 +59,14 @@ def _as_text(facts: dict[str, Any]) -> str:
         "Graphs": ", ".join(facts[kind] for kind in ("engine", "portable") if facts[kind]),
     }
     if facts["source"]:
-        lines["Source"] = facts["source"]["name"]
+        revision = facts["source"].get("revision")
+        lines["Source"] = facts["source"]["name"] + (f" at {revision}" if revision else "")
     for kind in ("engine", "portable"):
         for mode, figures in ((facts["parity"] or {}).get(kind) or {}).items():
             lines[f"Parity, {kind}, {mode}"] = (
                 f"largest logit difference {figures['max_abs_logit_diff']:.2g},"
                 f" KL {figures['mean_kl']:.2g}, same top token {figures['top1_agreement']:.1%}"
             )
+    lines |= _pass_lines(facts["passes"] or {})
     width = max(map(len, lines))
     return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())

@@ -79,15 +79,15 @@ CHANGED: dict[str, tuple[Damage, str]] = {
 }
 
 UNLOADABLE: dict[str, tuple[Damage, str]] = {
-    "the engine graph overwritten": (overwrite(ENGINE), f"cannot load '{{}}/{ENGINE}'"),
+    "the engine graph overwritten": (overwrite(ENGINE), f"'{{}}/{ENGINE}'"),
     "the tokenizer overwritten": (overwrite("tokenizer.json"), "tokenizer.json' cannot be read"),
-    "foreign, the engine graph cut short": (foreign(cut(ENGINE)), f"cannot load '{{}}/{ENGINE}'"),
+    "foreign, the engine graph cut short": (foreign(cut(ENGINE)), f"'{{}}/{ENGINE}'"),
     "foreign, its only graph cut short": (
         foreign(remove(ENGINE), cut(PORTABLE)),
-        f"cannot load '{{}}/{PORTABLE}'",
+        f"'{{}}/{PORTABLE}'",
     ),
-    "foreign, the weights cut short": (foreign(cut(WEIGHTS)), f"cannot load '{{}}/{ENGINE}'"),
-    "foreign, the weights missing": (foreign(remove(WEIGHTS)), f"cannot load '{{}}/{ENGINE}'"),
+    "foreign, the weights cut short": (foreign(cut(WEIGHTS)), f"'{{}}/{ENGINE}'"),
+    "foreign, the weights missing": (foreign(remove(WEIGHTS)), f"'{{}}/{WEIGHTS}' is missing"),
     "foreign, no tokenizer": (foreign(remove("tokenizer.json")), "tokenizer.json' does not exist"),
     "foreign, the tokenizer cut short": (foreign(cut("tokenizer.json")), "cannot be read"),
     "foreign, a tokenizer of word pieces": (foreign(word_pieces), "not a byte-level BPE"),

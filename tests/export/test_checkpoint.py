@@ -169,10 +169,10 @@ def test_a_broken_index_is_named(make_checkpoint: MakeCheckpoint, content: str) 
         open_checkpoint(folder)
 
 
-def test_a_folder_without_safetensors_tells_what_it_holds(make_checkpoint: MakeCheckpoint) -> None:
+def test_a_folder_without_weights_tells_what_it_holds(make_checkpoint: MakeCheckpoint) -> None:
     folder = make_checkpoint()
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"holds config\.json, pytorch_model\.bin, token"):
+    (folder / "model.safetensors").rename(folder / "flax_model.msgpack")
+    with pytest.raises(CheckpointError, match=r"holds config\.json, flax_model\.msgpack, token"):
         open_checkpoint(folder)
 
 

@@ -35,9 +35,8 @@ def checked(
 ) -> dict[str, Any]:
     """The report of a graph built from one checkpoint and checked with another."""
     model = BUILDERS[kind](built_from.config, built_from.load)
-    weights = WeightsFile(folder / "model.onnx_data")
-    externalize([model], weights)
-    weights.close()
+    with WeightsFile(folder / "model.onnx_data") as weights:
+        externalize([model], weights)
     return check_parity(checked_with, {kind: model}, folder, ROWS, EXACT, progress)
 
 

@@ -102,14 +102,14 @@ def test_a_file_cut_short_is_named_with_both_sizes(copy: Path) -> None:
 def test_a_graph_that_is_none_is_named(copy: Path) -> None:
     path = copy / "onnx" / "engine.onnx"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(BundleError, match=r"onnxruntime cannot load '.*engine\.onnx'"):
+    with pytest.raises(BundleError, match=r"engine\.onnx' is not a whole ONNX file"):
         load(copy)
 
 
 def test_weights_missing_beside_a_foreign_graph_are_named(copy: Path) -> None:
     (copy / "gpt2xl.json").unlink()
     (copy / "onnx" / "model.onnx_data").unlink()
-    with pytest.raises(BundleError, match=r"onnxruntime cannot load .*model\.onnx_data"):
+    with pytest.raises(BundleError, match=r"model\.onnx_data' is missing"):
         load(copy)
 
 

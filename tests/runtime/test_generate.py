@@ -14,7 +14,7 @@ from gpt2xl.generate import generate_tokens
 from gpt2xl.sampling import greedy
 from gpt2xl.session import BatchLogits, Ids
 
-VOCAB, CONTEXT, EOS = 287, 16, 286
+VOCAB, CONTEXT, EOS = 289, 16, 286  # the tokenizer has 287 ids
 
 
 @dataclass
@@ -152,6 +152,13 @@ def test_half_a_character_at_the_end_becomes_a_replacement(
     assert result.text == "\ufffd"
 
 
+def test_an_id_that_the_tokenizer_lacks_has_no_text(tokenizer: Tokenizer) -> None:
+    first, *rest = tokenizer.encode("é")
+    result = model(tokenizer, [first, 288, *rest, EOS]).generate("a", greedy=True)
+    assert result.text == "é"
+    assert result.new_ids == [first, 288, *rest]
+
+
 def test_result_runs_what_is_left_of_a_stream(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("Once upon")
     stream = model(tokenizer, [*ids, EOS]).stream("a", greedy=True)
@@ -195,7 +202,7 @@ def test_an_unnamed_seed_is_told_and_a_greedy_text_has_none(tokenizer: Tokenizer
     [
         ({"max_new_tokens": 0}, "max_new_tokens has to be >= 1, but is 0"),
         ({"max_new_tokens": -5}, "max_new_tokens has to be >= 1, but is -5"),
-        ({"top_k": 288}, "top_k has to be <= the vocabulary of 287, but is 288"),
+        ({"top_k": 290}, "top_k has to be <= the vocabulary of 289, but is 290"),
         ({"top_k": -1}, "top_k has to be >= 0"),
         ({"temperature": 0}, "temperature has to be a number above 0"),
         ({"temperature": float("nan")}, "temperature has to be a number above 0"),

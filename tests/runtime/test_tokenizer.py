@@ -155,8 +155,13 @@ def test_a_special_token_ends_an_unfinished_character(tiny: Tokenizer) -> None:
     assert streamed(tiny, ids) == ["", "\ufffd<|endoftext|>", ""]
 
 
+def test_the_vocabulary_has_the_ids_it_has(tiny: Tokenizer) -> None:
+    assert all(token_id in tiny for token_id in range(287))
+
+
 @pytest.mark.parametrize("token_id", [287, -1, 2**31, 2**32, 2**70])
 def test_an_id_outside_the_vocabulary_is_named(tiny: Tokenizer, token_id: int) -> None:
+    assert token_id not in tiny
     with pytest.raises(RequestError, match=f"id {token_id} is not in the vocabulary of 287"):
         tiny.decode([token_id])
 

@@ -68,6 +68,13 @@ LAYOUTS: dict[str, Callable[[Save, Any, Path], Path]] = {
     "bfloat16": lambda save, model, folder: save(model.bfloat16(), folder),
     "shards": lambda save, model, folder: save(model, folder, max_shard_size="60KB"),
     "no prefix": lambda save, model, folder: save(model.transformer, folder),
+    "pytorch": lambda save, model, folder: save(model, folder, safe_serialization=False),
+    "pytorch float16": lambda save, model, folder: save(
+        model.half(), folder, safe_serialization=False
+    ),
+    "pytorch shards": lambda save, model, folder: save(
+        model, folder, safe_serialization=False, max_shard_size="60KB"
+    ),
 }
 
 
@@ -76,7 +83,8 @@ def test_every_file_layout_of_transformers_is_read(
     build: Build, save: Save, check_bundle: Check, tmp_path: Path, layout: str
 ) -> None:
     source = LAYOUTS[layout](save, build({}), tmp_path / "model")
-    assert (len(open_checkpoint(source).weight_files) > 2) == (layout == "shards")
+    assert (len(open_checkpoint(source).weight_files) > 2) == ("shards" in layout)
+    assert any(source.glob("*.bin")) == ("pytorch" in layout)
     export(source, tmp_path / "bundle")
     check_bundle(tmp_path / "bundle", original(source), [5, 260, 281, 9])
 
