@@ -43,15 +43,11 @@ def root(
 
 
 def run() -> None:
-    """Turn our own errors, an interrupt and a closed pipe into at most one line and exit code 1."""
+    """Turn our own errors and an interrupt into one line and exit code 1; typer sees to closed pipes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         app()
-    except BrokenPipeError:
-        # The reader has gone: what is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except SystemExit as exit_:
         if exit_.code == INTERRUPTED:
             _fail("interrupted.")

@@ -44,7 +44,8 @@ def _cached(folder: str, source: str, precision: str) -> Path:
         return bundle
     with missing_extra_explained():
         from gpt2xl_export.graphs import ExportOptions
-    typer.echo(f"First use: exporting {source} as {precision} to {bundle}", err=True)
+    if Path(source).is_dir():  # a download says what it does once it knows
+        typer.echo(f"First use: exporting {source} as {precision} to {bundle}", err=True)
     try:
         run_export(source, bundle, ExportOptions(precision))
     except ExportError:

@@ -64,7 +64,7 @@ def read_json(path: Path, error: type[Gpt2xlError]) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise error(f"'{path}' does not exist.") from None
-    except (OSError, ValueError) as reason:
+    except (OSError, ValueError, RecursionError) as reason:
         raise error(f"'{path}' cannot be read as JSON: {reason}") from None
     if not isinstance(content, dict):
         raise error(f"'{path}' has to hold a JSON object, but holds a {type(content).__name__}.")
@@ -105,6 +105,10 @@ def _checked(content: dict[str, Any], path: Path, error: type[Gpt2xlError]) -> G
         if name in values and not all(type(item) in types for item in items):
             raise error(f"'{path}': {name} cannot be {value!r}.")
     config = GPT2Config(**values)
+    if config.layer_norm_epsilon < 0:
+        raise error(f"'{path}': layer_norm_epsilon cannot be {config.layer_norm_epsilon}.")
+    if any(token_id < 0 for token_id in config.eos_token_ids):
+        raise error(f"'{path}': eos_token_id cannot be {config.eos_token_id}.")
     if config.n_embd % config.n_head:
         raise error(
             f"'{path}': n_embd {config.n_embd} is not a multiple of n_head {config.n_head}."

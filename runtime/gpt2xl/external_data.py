@@ -34,7 +34,7 @@ def check_external_data(path: Path) -> None:
     except OSError as reason:
         raise BundleError(f"'{path}' cannot be read: {reason.strerror}.") from None
     for location in locations:
-        if not (folder / location).resolve().is_relative_to(folder):
+        if "\0" in location or not (folder / location).resolve().is_relative_to(folder):
             raise BundleError(
                 f"'{path}' wants weights from '{location}', outside its folder: refused."
             )

@@ -10,6 +10,7 @@ from gpt2xl.external_data import check_external_data
 
 Provider = Literal["cpu", "cuda", "auto"]
 Device = Literal["cpu", "cuda"]
+MAX_THREADS = 1024
 
 
 def choose_device(provider: Provider) -> Device:
@@ -43,8 +44,10 @@ def open_session(path: Path, device: Device, threads: int = 0) -> ort.InferenceS
         BundleError: onnxruntime cannot load the file.
         ProviderError: CUDA is there but does not start (driver, libraries).
     """
-    if threads < 0:
-        raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
+    if not 0 <= threads <= MAX_THREADS:
+        raise RequestError(
+            f"threads has to be >= 0 (0: all cores) and <= {MAX_THREADS}, but is {threads}."
+        )
     check_external_data(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

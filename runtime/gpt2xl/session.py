@@ -1,5 +1,7 @@
 """Ids in, logits of the last position out, the KV cache kept between steps; knows nothing of text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +59,7 @@ class _Graph:
     """What both kinds of graph share: names, types and the inputs of a step."""
 
     def __init__(self, path: Path, n_positions: int, device: Device, threads: int) -> None:
+        self.path = path
         self.n_positions = n_positions
         self.device = device
         self.session = open_session(path, device, threads)
@@ -88,6 +91,17 @@ class _Graph:
             "position_ids": positions,
         }
         return {name: value for name, value in every.items() if name in self.inputs}
+
+    @contextmanager
+    def failures_explained(self) -> Iterator[None]:
+        """Turn what onnxruntime raises while running into one line of ours."""
+        try:
+            yield
+        except Exception as reason:  # its classes share no base but Exception
+            first_line = str(reason).splitlines()[0]
+            raise BundleError(
+                f"onnxruntime failed in '{self.path}', which may not fit its config.json: {first_line}"
+            ) from None
 
 
 class EngineCache:
@@ -122,7 +136,8 @@ class EngineSession(_Graph):
             for name, value in self.step_inputs(chunk, cache.length).items():
                 cache.binding.bind_cpu_input(name, value)
             cache.binding.bind_output("logits", "cpu")
-            self.session.run_with_iobinding(cache.binding)
+            with self.failures_explained():
+                self.session.run_with_iobinding(cache.binding)
             cache.length += chunk.shape[1]
         return last_logits(cache.binding.get_outputs()[-1].numpy())
 
@@ -154,9 +169,10 @@ class PortableSession(_Graph):
                 for name, value in self.step_inputs(chunk, cache.length).items()
             }
             feed |= dict(zip(self.past, cache.values, strict=True))
-            logits, *cache.values = self.session.run_with_ort_values(
-                ["logits", *self.present], feed
-            )
+            with self.failures_explained():
+                logits, *cache.values = self.session.run_with_ort_values(
+                    ["logits", *self.present], feed
+                )
             cache.length += chunk.shape[1]
         return last_logits(logits.numpy())
 
