@@ -24,7 +24,8 @@ def layer_norm(x: FloatArray, weight: FloatArray, bias: FloatArray, epsilon: flo
 def softmax(x: FloatArray) -> FloatArray:
     """Over the last axis."""
     exp: FloatArray = np.exp(x - x.max(-1, keepdims=True))
-    return exp / exp.sum(-1, keepdims=True)
+    total: FloatArray = exp.sum(-1, keepdims=True)
+    return exp / total
 
 
 def attention(qkv: FloatArray, n_head: int, scale: float) -> FloatArray:

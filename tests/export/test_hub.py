@@ -23,7 +23,7 @@ from gpt2xl_export import hub
 pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
 
 if TYPE_CHECKING:
-    from hub_server import Drop, HubServer, commit_of
+    from tests.export.hub_server import Drop, HubServer, commit_of
 else:
     path = Path(__file__).with_name("hub_server.py")
     spec = importlib.util.spec_from_file_location("hub_server", path)

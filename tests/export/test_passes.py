@@ -24,7 +24,7 @@ MATRICES = arrays(np.float32, (3, 64), elements=FINITE)
 
 
 @given(MATRICES)
-def test_int8_is_off_by_half_a_step_at_most(rows: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_int8_is_off_by_half_a_step_at_most(rows: np.ndarray) -> None:
     tile = quantize_rows(rows)
     step = np.abs(rows).max(1, keepdims=True) / 127
     assert (np.abs(tile.restored - rows) <= step * 0.51 + 1e-6).all()
@@ -32,7 +32,7 @@ def test_int8_is_off_by_half_a_step_at_most(rows: np.ndarray) -> None:  # type: 
 
 
 @given(MATRICES, st.sampled_from([4, 8]))
-def test_n_bit_codes_are_the_nearest_ones(rows: np.ndarray, bits: int) -> None:  # type: ignore[type-arg]
+def test_n_bit_codes_are_the_nearest_ones(rows: np.ndarray, bits: int) -> None:
     middle = 1 << (bits - 1)
     scales = np.abs(rows).max(-1, keepdims=True) / np.float32(middle - 1)
     codes = encode(rows, scales, middle)

@@ -51,7 +51,7 @@ def test_a_location_in_a_folder_below_is_allowed(engine: Path) -> None:
 
 
 def test_a_tensor_in_a_node_attribute_is_seen(tmp_path: Path) -> None:
-    tensor = onnx.TensorProto(name="t", data_type=1, dims=[4], data_location=1)
+    tensor = onnx.TensorProto(name="t", data_type=1, dims=[4], data_location="EXTERNAL")
     tensor.external_data.add(key="location", value="../outside")
     node = onnx.helper.make_node("Constant", [], ["t"], value=tensor)
     output = onnx.helper.make_tensor_value_info("t", 1, [4])
