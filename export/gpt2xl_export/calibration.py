@@ -55,3 +55,28 @@ def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[tuple[FloatArray, 
     for layer in range(config.n_layer):
         states = reference.block(layer, states)
     return found
+
+
+class ProductInputs:
+    """What each block's products are multiplied with on some text; layers in ascending order.
+
+    One layer's inputs are held at a time.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, ids: list[int]) -> None:
+        self._reference = Reference(checkpoint, self._watch)
+        self._states = self._reference.embed([ids])
+        self._layer = -1
+        self._inputs: dict[str, FloatArray] = {}
+
+    def get(self, name: str) -> FloatArray:
+        """[positions, n_in] for the weight ``name``, such as h.0.attn.c_attn.weight."""
+        layer = int(name.split(".")[1])
+        while self._layer < layer:
+            self._layer += 1
+            self._inputs.clear()
+            self._states = self._reference.block(self._layer, self._states)
+        return self._inputs[name]
+
+    def _watch(self, name: str, values: FloatArray) -> None:
+        self._inputs[name] = values

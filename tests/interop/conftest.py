@@ -114,6 +114,7 @@ def check(
                 assert new_ids == own.new_ids
             logits = engine_logits(ids + new_ids)[len(ids) - 1 : -1]
             chosen = np.take_along_axis(logits, np.array(new_ids)[:, None], -1)[:, 0]
-            assert (logits.max(-1) - chosen).max() <= slack, model.tokenizer.decode(new_ids)
+            worst = float((logits.max(-1) - chosen).max())
+            assert worst <= slack, model.tokenizer.decode(new_ids)
 
     return compare

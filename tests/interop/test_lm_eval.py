@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import gpt2xl
+from gpt2xl.session import BatchLogits
 from gpt2xl_export.checkpoint import open_checkpoint
 from gpt2xl_export.reference import Reference
-from gpt2xl_export.tensor_files import FloatArray
 
 reason = "the extra 'interop' is not installed"
 registry = pytest.importorskip("lm_eval.api.registry", reason=reason)
@@ -28,7 +28,7 @@ def scorer(folder: Path) -> Any:
     return registry.get_model("onnxruntime")(pretrained=str(folder))
 
 
-def log_likelihood(logits: FloatArray, ids: list[int], start: int) -> tuple[float, bool]:
+def log_likelihood(logits: BatchLogits, ids: list[int], start: int) -> tuple[float, bool]:
     """(log-probability of ids[start:], whether greedy decoding gives them), by logits [n, v]."""
     rows, targets = logits[start - 1 : -1].astype(np.float64), np.array(ids[start:])
     rows = rows - rows.max(-1, keepdims=True)
@@ -41,7 +41,7 @@ def log_likelihood(logits: FloatArray, ids: list[int], start: int) -> tuple[floa
 def test_its_log_likelihoods_are_ours(
     scorer: Any,
     model: gpt2xl.Model,
-    engine_logits: Callable[[list[int]], FloatArray],
+    engine_logits: Callable[[list[int]], BatchLogits],
     slack: float,
     context: str,
     continuation: str,
@@ -54,11 +54,10 @@ def test_its_log_likelihoods_are_ours(
     assert (total, is_greedy) == (pytest.approx(wanted[0], abs=slack), wanted[1])
 
 
+@pytest.mark.parametrize("precision", ["fp32"], indirect=True)
 def test_its_rolling_log_likelihood_is_that_of_the_checkpoint(
-    scorer: Any, demo: Path, model: gpt2xl.Model, precision: str
+    scorer: Any, demo: Path, model: gpt2xl.Model
 ) -> None:
-    if precision != "fp32":
-        pytest.skip("quantized weights are others")
     text = "".join(PAIRS[-1])
     request = instance.Instance("loglikelihood_rolling", {}, (text,), 0)
     (total,) = scorer.loglikelihood_rolling([request], disable_tqdm=True)

@@ -27,16 +27,37 @@ class NBits:
 
     bits: Literal[4, 8]
     block_size: int
+    inputs: Callable[[str], FloatArray] | None = None
+    """The inputs of a weight's product on calibration text: rounds with them in mind (gptq.py)."""
 
     def write(self, name: str, rows: FloatArray, weights: WeightsFile) -> dict[str, Any]:
         """Store [n_out, blocks, bytes] and a float32 scale a block."""
         method = f"int{self.bits}, blocks of {self.block_size}"
-        (codes, scales), error = quantize_tiles(method, rows, self._quantize)
+        if self.inputs is None:
+            (codes, scales), error = quantize_tiles(method, rows, self._nearest)
+        else:
+            (codes, scales), error = self._calibrated(f"{method}, GPTQ", name, rows)
         weights.add(f"{name}.q{self.bits}", codes)
         weights.add(f"{name}.scales", scales)
         return error
 
-    def _quantize(self, rows: FloatArray) -> Tile:
+    def _calibrated(
+        self, method: str, name: str, rows: FloatArray
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Round knowing the inputs; the codes then count as given."""
+        assert self.inputs is not None
+        missing = ((0, 0), (0, -rows.shape[1] % self.block_size))
+        padded, inputs = (np.pad(array, missing) for array in (rows, self.inputs(name)))
+        rounded = round_with_inputs(padded.T, inputs, self.bits, self.block_size)
+        middle = 1 << (self.bits - 1)
+        codes = (rounded.codes.T + np.int8(middle)).astype(np.uint8)
+        codes = np.ascontiguousarray(codes).reshape(len(rows), -1, self.block_size)
+        scales = np.ascontiguousarray(rounded.scales.T)
+        at = iter(range(0, len(rows)))
+        del at
+        return (pack(codes, self.bits), scales), {}
+
+    def _nearest(self, rows: FloatArray) -> Tile:
         codes, scales = quantize_blocks(to_blocks(rows, self.block_size), self.bits)
         restored = dequantize_blocks(codes, scales, self.bits).reshape(len(rows), -1)
         return Tile((pack(codes, self.bits), scales), restored[:, : rows.shape[1]])
