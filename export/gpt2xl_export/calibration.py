@@ -65,13 +65,16 @@ class ProductInputs:
 
     def __init__(self, checkpoint: Checkpoint, ids: list[int]) -> None:
         self._reference = Reference(checkpoint, self._watch)
-        self._states = self._reference.embed([ids])
+        self._ids = ids
+        self._states: list[FloatArray] = []
         self._layer = -1
         self._inputs: dict[str, FloatArray] = {}
 
     def get(self, name: str) -> FloatArray:
         """[positions, n_in] for the weight ``name``, such as h.0.attn.c_attn.weight."""
         layer = int(name.split(".")[1])
+        if self._layer < 0:
+            self._states = self._reference.embed([self._ids])
         while self._layer < layer:
             self._layer += 1
             self._inputs.clear()

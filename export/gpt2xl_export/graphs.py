@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
-from gpt2xl_export.calibration import calibration_ids, kv_ranges
+from gpt2xl_export.calibration import ProductInputs, calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
@@ -109,15 +109,17 @@ def write_graphs(
         )
     assigned = assign(options.recipe, matrix_names(checkpoint.config), options.keep)
     errors: dict[str, Any] = {}
+    ids = calibration_ids(encode, checkpoint.config)
+    known = formats(options.block_size, ProductInputs(checkpoint, ids).get)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
         for model in models.values():
-            for name, form in formats(options.block_size).items():
+            for name, form in known.items():
                 if form is not None:
                     errors |= store_as(form, model, weights, wants(assigned, name))
             if options.recipe.float16:
                 errors |= convert_to_float16(model, weights)
         if options.kv == "int8":
-            ranges = kv_ranges(checkpoint, calibration_ids(encode, checkpoint.config))
+            ranges = kv_ranges(checkpoint, ids)
             quantize_kv_cache(models["engine"], ranges)
         externalize(models.values(), weights)
     for kind, model in models.items():

@@ -9,6 +9,7 @@ larger than WINDOW.
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,9 @@ class Rounded:
     """[blocks, n_out]"""
 
 
-def round_with_inputs(weights: FloatArray, inputs: FloatArray, bits: int, block_size: int) -> Rounded:
+def round_with_inputs(
+    weights: FloatArray, inputs: FloatArray, bits: int, block_size: int
+) -> Rounded:
     """Round ``weights`` to ``bits`` in blocks of ``block_size`` inputs.
 
     Args:
@@ -62,7 +65,7 @@ def round_with_inputs(weights: FloatArray, inputs: FloatArray, bits: int, block_
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
     ends = [length * i // count for i in range(count + 1)]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 def inverse_factor(inputs: FloatArray) -> FloatArray:
@@ -119,9 +122,12 @@ def best_scales(block: FloatArray, bits: int) -> FloatArray:
 def _nearest(values: FloatArray, inverse: FloatArray, bits: int) -> FloatArray:
     middle = 1 << (bits - 1)
     codes: FloatArray = np.rint(values * inverse)
-    return np.clip(codes, -middle, middle - 1, out=codes)
+    np.clip(codes, -middle, middle - 1, out=codes)
+    return codes
 
 
 def _inverse(scales: FloatArray) -> FloatArray:
     """1 / scales, 0 for 0."""
-    return np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    inverse = np.zeros_like(scales)
+    np.divide(1, scales, out=inverse, where=scales != 0)
+    return inverse

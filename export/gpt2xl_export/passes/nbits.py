@@ -4,6 +4,7 @@ Symmetric: q - 2^(bits - 1) in steps of a block's scale. The scale may be negati
 largest value of a block, whatever its sign, can take the one code more on the negative side.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
+from gpt2xl_export.passes.gptq import round_with_inputs
 from gpt2xl_export.passes.linears import Linear
-from gpt2xl_export.passes.tiles import Tile, quantize_tiles
+from gpt2xl_export.passes.tiles import Tile, matrix_error, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
@@ -49,13 +51,12 @@ class NBits:
         missing = ((0, 0), (0, -rows.shape[1] % self.block_size))
         padded, inputs = (np.pad(array, missing) for array in (rows, self.inputs(name)))
         rounded = round_with_inputs(padded.T, inputs, self.bits, self.block_size)
-        middle = 1 << (self.bits - 1)
-        codes = (rounded.codes.T + np.int8(middle)).astype(np.uint8)
+        codes = (rounded.codes.T + np.int16(1 << (self.bits - 1))).astype(np.uint8)
         codes = np.ascontiguousarray(codes).reshape(len(rows), -1, self.block_size)
         scales = np.ascontiguousarray(rounded.scales.T)
-        at = iter(range(0, len(rows)))
-        del at
-        return (pack(codes, self.bits), scales), {}
+        restored = dequantize_blocks(codes, scales, self.bits).reshape(padded.shape)
+        error = matrix_error(method, rows, restored[:, : rows.shape[1]])
+        return (pack(codes, self.bits), scales), error
 
     def _nearest(self, rows: FloatArray) -> Tile:
         codes, scales = quantize_blocks(to_blocks(rows, self.block_size), self.bits)
