@@ -1,5 +1,7 @@
 """Rounding with the inputs in mind."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,13 +23,14 @@ def restored(weights: FloatArray, inputs: FloatArray, block_size: int) -> FloatA
     rounded = round_with_inputs(weights, inputs, 4, block_size)
     assert rounded.codes.min() >= -8
     assert rounded.codes.max() <= 7
-    return rounded.codes * np.repeat(rounded.scales, block_size, axis=0)
+    return np.asarray(rounded.codes * np.repeat(rounded.scales, block_size, axis=0), np.float32)
 
 
 def nearest(weights: FloatArray, block_size: int) -> FloatArray:
     blocks = weights.reshape(-1, block_size, weights.shape[1])
     scales = np.stack([best_scales(block, 4) for block in blocks])[:, None]
-    return (np.clip(np.rint(blocks / scales), -8, 7) * scales).reshape(weights.shape)
+    codes = np.clip(np.rint(blocks / scales), -8, 7)
+    return np.asarray(codes * scales, np.float32).reshape(weights.shape)
 
 
 @pytest.mark.parametrize(("n_in", "block_size"), [(64, 64), (192, 32), (1152, 64), (512, 16)])
@@ -72,11 +75,11 @@ def test_the_best_scale_is_no_worse_than_the_covering_one() -> None:
     assert squares(best_scales(block, 4)).mean() < 0.95 * squares(covering).mean()
 
 
-def test_the_error_in_the_manifest_is_that_of_the_codes(tmp_path: object) -> None:
-    stored = {}
+def test_the_error_in_the_manifest_is_that_of_the_codes() -> None:
+    stored: dict[str, Any] = {}
 
     class Weights:
-        def add(self, name: str, values: FloatArray) -> None:
+        def add(self, name: str, values: Any) -> None:
             stored[name] = values
 
     rows = RNG.normal(size=(12, 96)).astype(np.float32)

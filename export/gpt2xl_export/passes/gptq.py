@@ -107,7 +107,8 @@ def best_scales(block: FloatArray, bits: int) -> FloatArray:
     """
     at = np.abs(block).argmax(0)[None]
     covering = np.take_along_axis(block, at, 0)[0] / np.float32(-(1 << (bits - 1)))
-    best, least = covering, np.full(covering.shape, np.inf, np.float32)
+    best: FloatArray = covering
+    least = np.full(covering.shape, np.inf, np.float32)
     for factor in GRID:
         codes = _nearest(block, _inverse(covering * np.float32(factor)), bits)
         fitted = np.einsum("ij,ij->j", codes, block) * _inverse(np.einsum("ij,ij->j", codes, codes))
@@ -122,12 +123,11 @@ def best_scales(block: FloatArray, bits: int) -> FloatArray:
 def _nearest(values: FloatArray, inverse: FloatArray, bits: int) -> FloatArray:
     middle = 1 << (bits - 1)
     codes: FloatArray = np.rint(values * inverse)
-    np.clip(codes, -middle, middle - 1, out=codes)
-    return codes
+    return np.asarray(np.clip(codes, -middle, middle - 1, out=codes), np.float32)
 
 
 def _inverse(scales: FloatArray) -> FloatArray:
     """1 / scales, 0 for 0."""
-    inverse = np.zeros_like(scales)
+    inverse = np.zeros(scales.shape, np.float32)
     np.divide(1, scales, out=inverse, where=scales != 0)
     return inverse

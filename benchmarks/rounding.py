@@ -1,0 +1,123 @@
+"""Ways to round the demo's block matrices to 4 bits: held-out perplexity of each, same size.
+
+    python benchmarks/rounding.py models/demo --corpora CORPORA
+
+Weights are rounded and put back as float32 into the portable graph's numpy twin, so that activations
+stay float32: this is the error of the rounding alone.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from held_out import held_out_windows, mean_kl, perplexity
+
+from gpt2xl.tokenizer import Tokenizer
+from gpt2xl_export.calibration import ProductInputs, calibration_ids
+from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
+from gpt2xl_export.passes import gptq
+from gpt2xl_export.reference import Reference
+from gpt2xl_export.tensor_files import FloatArray
+
+Rounding = Callable[[str, FloatArray], FloatArray]
+BLOCK = 64
+
+
+def by_scales(scales_of: Callable[[FloatArray], FloatArray]) -> Rounding:
+    """The nearest codes for the scales of each block."""
+
+    def apply(name: str, weights: FloatArray) -> FloatArray:
+        blocks = weights.reshape(-1, BLOCK, weights.shape[1])
+        scales = np.stack([scales_of(block) for block in blocks])[:, None]
+        return (np.clip(np.rint(blocks / scales), -8, 7) * scales).reshape(weights.shape)
+
+    return apply
+
+
+def covering(block: FloatArray) -> FloatArray:
+    """Round to nearest: the largest value takes the lowest code."""
+    return np.take_along_axis(block, np.abs(block).argmax(0)[None], 0)[0] / np.float32(-8)
+
+
+def half_quadratic(
+    block: FloatArray, steps: int = 20, p: float = 0.7, beta: float = 10
+) -> FloatArray:
+    """Half-quadratic scales (HQQ, Badri and Shaji 2023), without the zero point we cannot store."""
+    scales = covering(block)
+    for _ in range(steps):
+        codes = np.clip(np.rint(block / scales), -8, 7)
+        error = block - codes * scales
+        size = np.abs(error) + 1e-8
+        outliers = np.sign(error) * np.maximum(size - size ** (p - 1) / beta, 0)
+        scales = ((block - outliers) * codes).sum(0) / (codes * codes).sum(0)
+        beta *= 1.01
+    return scales
+
+
+def by_inputs(checkpoint: Checkpoint, ids: list[int]) -> Rounding:
+    """GPTQ, as the exporter does it."""
+    inputs = ProductInputs(checkpoint, ids)
+
+    def apply(name: str, weights: FloatArray) -> FloatArray:
+        rounded = gptq.round_with_inputs(weights, inputs.get(name), 4, BLOCK)
+        return rounded.codes * np.repeat(rounded.scales, BLOCK, axis=0)
+
+    return apply
+
+
+def rounded(checkpoint: Checkpoint, rounding: Rounding) -> Checkpoint:
+    """The checkpoint with its block matrices rounded."""
+    names = [
+        n
+        for n in checkpoint.tensor_names
+        if n.startswith("h.") and ".c_" in n and n.endswith("weight")
+    ]
+    changed = {name: rounding(name, checkpoint.load(name)) for name in names}
+
+    def load(name: str) -> FloatArray:
+        return changed[name] if name in changed else checkpoint.load(name)
+
+    return replace(checkpoint, load=load)
+
+
+def main() -> None:
+    """Print a row for each way."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--corpora", type=Path, required=True)
+    args = parser.parse_args()
+    checkpoint = open_checkpoint(args.checkpoint)
+    tokenizer = Tokenizer.from_file(args.checkpoint / "tokenizer.json")
+    windows = held_out_windows(args.corpora, tokenizer, checkpoint.config.n_positions)
+    ids = calibration_ids(tokenizer.encode, checkpoint.config)
+
+    def log_probs(of: Checkpoint) -> list[FloatArray]:
+        logits = Reference(of).logits([window.tolist() for window in windows])
+        shifted = [row - row.max(-1, keepdims=True) for row in logits]
+        return [row - np.log(np.exp(row).sum(-1, keepdims=True)) for row in shifted]
+
+    float32 = log_probs(checkpoint)
+    base = perplexity(float32, windows)
+    ways = {
+        "nearest, covering scale": by_scales(covering),
+        "nearest, half-quadratic scale": by_scales(half_quadratic),
+        "nearest, searched scale": by_scales(lambda block: gptq.best_scales(block, 4)),
+        "GPTQ, searched scale": by_inputs(checkpoint, ids),
+    }
+    print("| rounding | perplexity | vs float32 | KL |\n| --- | --- | --- | --- |")
+    print(f"| none | {base:.4f} | | |", flush=True)
+    for name, way in ways.items():
+        got = log_probs(rounded(checkpoint, way))
+        ppl = perplexity(got, windows)
+        print(
+            f"| {name} | {ppl:.4f} | {ppl / base - 1:+.3%} | {mean_kl(float32, got):.2g} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
