@@ -47,7 +47,7 @@ def run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
-        app()
+        app(prog_name="gpt2xl")
     except SystemExit as exit_:
         if exit_.code == INTERRUPTED:
             _fail("interrupted.")

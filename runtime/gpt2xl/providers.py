@@ -44,10 +44,10 @@ def open_session(path: Path, device: Device, threads: int = 0) -> ort.InferenceS
         BundleError: onnxruntime cannot load the file.
         ProviderError: CUDA is there but does not start (driver, libraries).
     """
-    if not 0 <= threads <= MAX_THREADS:
-        raise RequestError(
-            f"threads has to be >= 0 (0: all cores) and <= {MAX_THREADS}, but is {threads}."
-        )
+    if threads < 0:
+        raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
+    if threads > MAX_THREADS:
+        raise RequestError(f"threads has to be <= {MAX_THREADS}, but is {threads}.")
     check_external_data(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
