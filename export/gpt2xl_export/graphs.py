@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import onnx
 import onnx_ir as ir
+import onnxruntime
 
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.calibration import ProductInputs, calibration_ids, kv_ranges
@@ -23,6 +24,12 @@ from gpt2xl_export.tensors import matrix_names
 from gpt2xl_export.weights import WeightsFile, externalize
 
 STEMS = {"portable": "model", "engine": "engine"}
+
+
+def int8_cache_supported() -> bool:
+    """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
+    major, minor = onnxruntime.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 25)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,10 @@ class ExportOptions:
             )
         if self.kv not in ("float", "int8"):
             raise RequestError(f"kv has to be float or int8, but is {self.kv!r}.")
+        if self.kv == "int8" and not int8_cache_supported():
+            raise RequestError(
+                f"an int8 KV cache needs onnxruntime 1.25 or newer, this is {onnxruntime.__version__}."
+            )
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
         if self.backend == "optimum" and self != ExportOptions(backend="optimum"):

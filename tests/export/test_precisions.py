@@ -13,7 +13,7 @@ from gpt2xl import ParityError, RequestError, load
 from gpt2xl.bundle import open_bundle
 from gpt2xl.session import PortableSession, Session, open_best
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
 from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.recipes import RECIPES
 
@@ -148,6 +148,15 @@ def test_smaller_blocks_are_more_exact(checkpoint: Path, tmp_path: Path) -> None
     assert errors == sorted(errors)
 
 
+def test_an_int8_kv_cache_needs_a_newer_onnxruntime(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.__version__", "1.24.4")
+    with pytest.raises(RequestError, match=r"needs onnxruntime 1\.25 or newer, this is 1\.24\.4"):
+        export(checkpoint, tmp_path / "out", ExportOptions(kv="int8"))
+
+
+@pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.25")
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_an_int8_kv_cache_stays_close(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     manifest = export(checkpoint, tmp_path / "out", ExportOptions(precision, kv="int8"))
