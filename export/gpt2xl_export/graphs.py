@@ -68,12 +68,12 @@ class ExportOptions:
             )
         if self.kv not in ("float", "int8"):
             raise RequestError(f"kv has to be float or int8, but is {self.kv!r}.")
+        if self.recipe.float16 and (self.keep or self.kv == "int8"):
+            raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
         if self.kv == "int8" and not int8_cache_supported():
             raise RequestError(
                 f"an int8 KV cache needs onnxruntime 1.25 or newer, this is {onnxruntime.__version__}."
             )
-        if self.recipe.float16 and (self.keep or self.kv == "int8"):
-            raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
         if self.backend == "optimum" and self != ExportOptions(backend="optimum"):
             raise RequestError("the optimum backend makes fp32 only, and takes no other option.")
         formats(self.block_size)
