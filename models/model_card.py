@@ -30,10 +30,13 @@ gpt2xl. It is float16 in the Hugging Face layout and loads in transformers, too.
   text itself is not in this repository. sha256:
 {hashes}
 - Tokenizer: byte-level BPE of its own, 4095 merges, trained on the same text.
-- `{command}`: {steps} steps of {batch} windows of {window} tokens, Muon for the blocks' matrices
-  and AdamW for the rest, seed {seed}, bfloat16 autocast, {minutes} minutes on 2 CPU cores (shared
-  with other work).
-- Held-out tales, {held_out_tokens:,} tokens in windows of the full context, float16 weights: loss
+- {steps} steps of {batch} windows of {window} tokens, Muon for the blocks' matrices and AdamW for the rest, seed
+  {seed}, bfloat16 autocast, {minutes} minutes on 2 CPU cores shared with other work:
+
+  ```sh
+{commands}
+  ```
+{noise}- Held-out tales, {held_out_tokens:,} tokens in windows of the full context, float16 weights: loss
   {held_out_loss:.4f} nats a token, **perplexity {held_out_perplexity:.2f}**, {held_out_bits_per_byte:.3f} bits a byte.
 
 ![Loss](loss.png)
@@ -43,11 +46,17 @@ gpt2xl. It is float16 in the Hugging Face layout and loads in transformers, too.
 It knows the words, people and prejudices of books from 1865 to 1911, and nothing else. What it writes is
 neither true nor meant to be. Do not use it for anything but trying out software.
 """
+TRAIN = "  python models/train_demo.py CORPORA models/"
 COMMANDS = {
-    "demo": "python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 3600",
-    "demo-draft": "python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2"
-    " --steps 2500 --tokenizer models/demo/tokenizer.json",
+    "demo": f"{TRAIN}demo --layers 6 --heads 4 --steps 3600\n"
+    f"{TRAIN}demo --start models/demo --steps 600 --rounding-noise --rate-factor 0.3",
+    "demo-draft": f"{TRAIN}demo-draft --layers 2 --heads 2 --steps 1500"
+    " --tokenizer models/demo/tokenizer.json",
 }
+NOISE = """\
+- In the last 600 steps the blocks' matrices were off by uniform noise as large as rounding to 4 bits
+  can be: the loss of a model this small and this sharp would suffer much more from rounding otherwise.
+"""
 PURPOSES = {
     "demo": "built-in demo",
     "demo-draft": "small sibling of the built-in demo, with its tokenizer, for speculative decoding",
@@ -72,7 +81,12 @@ def main() -> None:
     config = json.loads((out / "config.json").read_text())
     hashes = "\n".join(f"  - {name}: `{digest}`" for name, digest in figures["sha256"].items())
     draw(figures["curve"], out / "loss.png")
-    names = {"name": out.name, "command": COMMANDS[out.name], "purpose": PURPOSES[out.name]}
+    names = {
+        "name": out.name,
+        "commands": COMMANDS[out.name],
+        "noise": NOISE if out.name == "demo" else "",
+        "purpose": PURPOSES[out.name],
+    }
     card = CARD.format(**(config | figures | names | {"hashes": hashes}))
     (out / "README.md").write_text(card)
 

@@ -1,6 +1,8 @@
 """Train the demo checkpoints on public-domain fairy tales and novels.
 
-    python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 1500
+    python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 3600
+    python models/train_demo.py CORPORA models/demo --start models/demo --steps 600 \
+        --rounding-noise --rate-factor 0.3
     python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 1500 \
         --tokenizer models/demo/tokenizer.json
 
@@ -84,26 +86,27 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
     return float(np.mean(losses))
 
 
-def optimizer(
-    model: GPT2LMHeadModel, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW, decay on matrices only; 100 steps of warm-up, then a cosine to a fiftieth."""
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if p.ndim != 2]
-    groups = [
-        {"params": matrices, "weight_decay": 0.1},
-        {"params": others, "weight_decay": 0.0},
+def optimizers(
+    model: GPT2LMHeadModel, steps: int, rate_factor: float
+) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
+    others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
+    both: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(
+            matrices, lr=0.015 * rate_factor, weight_decay=0.05, adjust_lr_fn="original"
+        ),
+        torch.optim.AdamW(others, lr=2e-3 * rate_factor, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-    adam = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95))
 
     def rate(step: int) -> float:
         return min((step + 1) / 100, 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
 
-    return adam, torch.optim.lr_scheduler.LambdaLR(adam, rate)
+    return both, [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in both]
 
 
 @contextmanager
-def rounding_noise(model: GPT2LMHeadModel) -> Iterator[None]:
+def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
     """Inside, the blocks' matrices are off by what rounding to 4 bits in blocks of 64 could do.
 
     Uniform within half a step. A small model that never saw noise loses much more to rounding than
@@ -111,7 +114,7 @@ def rounding_noise(model: GPT2LMHeadModel) -> Iterator[None]:
     """
     moved = []
     for name, weight in model.named_parameters():
-        if weight.ndim == 2 and ".h." in name:
+        if on and weight.ndim == 2 and ".h." in name:
             blocks = weight.data.T.reshape(weight.shape[1], -1, 64)
             step = blocks.abs().amax(-1, keepdim=True) / 8
             noise = ((torch.rand_like(blocks) - 0.5) * step).reshape(weight.shape[1], -1).T
@@ -126,29 +129,30 @@ def train(
     model: GPT2LMHeadModel,
     ids: torch.Tensor,
     held_out: torch.Tensor,
-    steps: int,
-    batch: int,
+    args: argparse.Namespace,
+    first_step: int,
 ) -> list[dict[str, float]]:
     """Random full-context windows; the curve: step, training loss (mean since the last point), held-out loss."""
-    generator = torch.Generator().manual_seed(SEED)
-    adam, schedule = optimizer(model, steps)
+    steps, batch = args.steps, args.batch
+    generator = torch.Generator().manual_seed(SEED + first_step)
+    opts, schedules = optimizers(model, steps, args.rate_factor)
     compiled = torch.compile(model)
     curve, recent, started = [], [], time.time()
     for step in range(steps):
         starts = torch.randint(len(ids) - N_POSITIONS, (batch,), generator=generator)
         windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
-        with rounding_noise(model):
+        with rounding_noise(model, args.rounding_noise):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = compiled(windows, labels=windows).loss
             model.zero_grad()
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
-        schedule.step()
+        for part in (*opts, *schedules):
+            part.step()
         recent.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
             point = {
-                "step": step + 1,
+                "step": first_step + step + 1,
                 "train": float(np.mean(recent)),
                 "held_out": held_out_loss(model, held_out[:8192]),
             }
@@ -179,32 +183,37 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--start", type=Path, help="go on training this checkpoint")
+    parser.add_argument("--rounding-noise", action="store_true")
+    parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
 
     torch.manual_seed(SEED)
     train_texts, held_out_texts, hashes = split_corpora(args.corpora)
-    tokenizer = (
-        Tokenizer.from_file(str(args.tokenizer)) if args.tokenizer else train_tokenizer(train_texts)
-    )
+    known = args.start / "tokenizer.json" if args.start else args.tokenizer
+    tokenizer = Tokenizer.from_file(str(known)) if known else train_tokenizer(train_texts)
     ids, held_out = encode(tokenizer, train_texts), encode(tokenizer, held_out_texts)
     end = tokenizer.token_to_id(END_OF_TEXT)
     config = GPT2Config(
         vocab_size=VOCAB_SIZE, n_positions=N_POSITIONS, n_embd=args.heads * HEAD_DIM, n_layer=args.layers,
         n_head=args.heads, bos_token_id=end, eos_token_id=end, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
-    model = GPT2LMHeadModel(config)
+    model = GPT2LMHeadModel.from_pretrained(args.start) if args.start else GPT2LMHeadModel(config)
+    model = model.float().train()
+    before = json.loads((args.start / "training.json").read_text()) if args.start else {}
     print(
         f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out",
         flush=True,
     )
     started = time.time()
-    curve = train(model, ids, held_out, args.steps, args.batch)
+    first_step = before.get("steps", 0)
+    curve = before.get("curve", []) + train(model, ids, held_out, args, first_step)
     save(model, tokenizer, args.out)
     loss = held_out_loss(model.float(), held_out)
     byte_count = sum(len(text.encode()) for text in held_out_texts)
     figures = {
-        "parameters": model.num_parameters(), "seed": SEED, "steps": args.steps, "batch": args.batch,
-        "window": N_POSITIONS, "minutes": round((time.time() - started) / 60, 1), "training_tokens": len(ids),
+        "parameters": model.num_parameters(), "seed": SEED, "steps": first_step + args.steps, "batch": args.batch,
+        "window": N_POSITIONS, "minutes": round(before.get("minutes", 0) + (time.time() - started) / 60, 1), "training_tokens": len(ids),
         "held_out_tokens": len(held_out), "held_out_loss": loss, "held_out_perplexity": math.exp(loss),
         "held_out_bits_per_byte": loss * len(held_out) / byte_count / math.log(2), "sha256": hashes, "curve": curve,
     }  # fmt: skip

@@ -24,7 +24,7 @@ def generate(
     top_k: Annotated[
         int, typer.Option(help="Sample among so many most probable tokens; 0: all.")
     ] = 40,
-    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 0.8,
     greedy: Annotated[
         bool, typer.Option("--greedy", help="Always take the most probable token.")
     ] = False,

@@ -115,7 +115,7 @@ class Model:
         max_new_tokens: int = 128,
         greedy: bool = False,
         top_k: int = 40,
-        temperature: float = 1.0,
+        temperature: float = 0.8,
         seed: int | None = None,
     ) -> Stream:
         """Generate piece by piece.
@@ -170,7 +170,7 @@ class Model:
         max_new_tokens: int = 128,
         greedy: bool = False,
         top_k: int = 40,
-        temperature: float = 1.0,
+        temperature: float = 0.8,
         seed: int | None = None,
     ) -> Generation:
         """The whole text at once; arguments and errors as of ``stream``."""
