@@ -1,6 +1,5 @@
 """Let optimum trace and export the graph (needs torch), then put it where a bundle has it."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -38,8 +37,6 @@ def write_optimum_graph(checkpoint: Path, folder: Path) -> tuple[str, str]:
             first_line = (str(reason) or type(reason).__name__).splitlines()[0]
             raise CheckpointError(f"optimum cannot export '{checkpoint}': {first_line}") from None
         digest = _move_weights(ir.load(Path(traced) / "model.onnx"), folder)
-    for leftover in folder.glob("tmp*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     return "model.onnx_data", digest
 
 
