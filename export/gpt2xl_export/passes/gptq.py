@@ -9,15 +9,15 @@ larger than WINDOW.
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from gpt2xl_export.tensor_files import FloatArray
 
-WINDOW = 512  # a multiple of every block size up to it
-LAZY = 16  # inputs whose corrections reach the rest of their block together
+WINDOW = 256  # a multiple of every block size up to it
+LAZY = 32  # inputs whose corrections reach the rest of their block together
 DAMPING = 0.1  # of the mean diagonal; 0.01 to 1 differ little
 GRID = (0.85, 0.92, 1.0, 1.08)  # of the scale that just covers a block
 
@@ -44,28 +44,17 @@ def round_with_inputs(
         block_size: inputs that share a scale.
     """
     window = max(WINDOW, block_size)
-    codes = np.empty(weights.shape, np.int8)
-    scales = np.empty((len(weights) // block_size, weights.shape[1]), np.float32)
-    threads = os.cpu_count() or 1
-    parts = [slice(*ends) for ends in _spans(weights.shape[1], threads)]
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(weights), window):
-            rows = slice(start, start + window)
-            blocks = slice(start // block_size, (start + window) // block_size)
-            factor = inverse_factor(inputs[:, rows])
 
-            def one(columns: slice) -> None:
-                part = np.ascontiguousarray(weights[rows, columns])  # noqa: B023 used at once
-                rounded = _round_window(part, factor, bits, block_size)  # noqa: B023
-                codes[rows, columns], scales[blocks, columns] = rounded.codes, rounded.scales  # noqa: B023
+    def one(start: int) -> Rounded:
+        rows = slice(start, start + window)
+        factor = inverse_factor(inputs[:, rows])
+        return _round_window(np.array(weights[rows]), factor, bits, block_size)
 
-            list(pool.map(one, parts))
+    # One thread a window: BLAS's own threads would only get in each other's way.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(one, range(0, len(weights), window)))
+    codes, scales = (np.concatenate([getattr(p, n) for p in parts]) for n in ("codes", "scales"))
     return Rounded(codes, scales)
-
-
-def _spans(length: int, count: int) -> list[tuple[int, int]]:
-    ends = [length * i // count for i in range(count + 1)]
-    return list(pairwise(ends))
 
 
 def inverse_factor(inputs: FloatArray) -> FloatArray:
