@@ -15,6 +15,7 @@ from gpt2xl.session import Session, open_best
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.contract import read_graph
+from gpt2xl_export.graphs import ExportOptions
 from gpt2xl_export.parity import Tolerance, Walk, prompts
 from gpt2xl_export.pieces import run_pieces, run_whole
 from gpt2xl_export.published import Published, published
@@ -99,9 +100,8 @@ class Subject:
         precision = str(self.manifest.get("precision"))
         if precision not in RECIPES:
             raise BundleError(f"'{MANIFEST}' has precision {precision!r}, which is unknown.")
-        return Tolerance(
-            mean_kl=RECIPES[precision].tolerance.mean_kl or RECIPES["int8"].tolerance.mean_kl
-        )
+        kept = tuple(map(str, self.manifest.get("keep", ())))
+        return ExportOptions(precision, kv=self.manifest.get("kv", "float"), keep=kept).tolerance
 
     def rows(self) -> list[list[int]]:
         """Prompts to compare with, ids."""

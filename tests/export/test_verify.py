@@ -104,12 +104,13 @@ def test_without_a_source_the_rest_is_checked(bundle: Path) -> None:
         ExportOptions("int8"),
         ExportOptions("int4"),
         ExportOptions("fp16"),
+        ExportOptions("fp32", keep=("int4:h.*",)),
         pytest.param(
             ExportOptions("int8", kv="int8"),
             marks=pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.25"),
         ),
     ],
-    ids=["int8", "int4", "fp16", "kv-int8"],
+    ids=["int8", "int4", "fp16", "keep-int4", "kv-int8"],
 )
 def test_other_precisions_pass(options: ExportOptions, checkpoint: Path, tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "out", options)
