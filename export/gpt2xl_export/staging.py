@@ -2,8 +2,8 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,12 +25,11 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
     """
     refuse_existing(out, force)
     target = Path(os.path.realpath(out))  # a link to a bundle stays one
+    # Named before it is made: an interrupt in between finds it below.
+    staging = target.parent / f".{target.name}.partial-{secrets.token_hex(4)}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    except OSError as reason:
-        raise _explained(out, reason) from None
-    try:
+        staging.mkdir(mode=0o700)
         yield staging
         staging.chmod(0o777 & ~_umask())
         _put_in_place(staging, target, force)
