@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.bundle import Bundle
-from gpt2xl.session import PortableSession
+from gpt2xl.portable import PortableSession
 from gpt2xl.tokenizer import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))

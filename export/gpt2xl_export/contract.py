@@ -74,9 +74,10 @@ def ports(config: GPT2Config, kind: str) -> tuple[dict[str, Port], dict[str, Por
     tokens = ("input_ids", "attention_mask", "position_ids")
     inputs = dict.fromkeys(tokens, Port((INT64,), (rows, SYMBOL)))
     inputs |= {f"past_key_values.{name}": cache for name in caches}
-    outputs = {"logits": Port(FLOATS, (rows, 1 if engine else SYMBOL, config.vocab_size))}
+    outputs = {"logits": Port(FLOATS, (rows, SYMBOL, config.vocab_size))}
     outputs |= {f"present.{name}": cache for name in caches}
     if engine:
+        inputs["num_logits_to_keep"] = Port((INT64,), ())
         outputs["last_hidden_state"] = Port(FLOATS, (rows, SYMBOL, config.n_embd))
     return inputs, outputs
 

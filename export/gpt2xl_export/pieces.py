@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from gpt2xl.config import GPT2Config
-from gpt2xl.session import CACHE_TYPES
+from gpt2xl.graph import CACHE_TYPES
 
 Array = npt.NDArray[np.generic]
 TOKENS = ["input_ids", "attention_mask", "position_ids"]

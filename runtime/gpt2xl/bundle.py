@@ -24,6 +24,12 @@ class Bundle:
     """gpt2xl.json; empty when somebody else exported the folder."""
 
     @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized, so that what float rounding changes stays as small."""
+        exact = {"precision": "fp32", "kv": "float", "keep": []}
+        return bool(self.manifest) and all(self.manifest.get(k, v) == v for k, v in exact.items())
+
+    @property
     def tokenizer(self) -> Path:
         """The tokenizer.json."""
         return self.folder / "tokenizer.json"

@@ -67,6 +67,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     while at < len(message):
         tag, at = _varint(message, at)
         kind = tag & 7
+        if not tag >> 3:
+            raise ValueError("field 0")
         if kind == 0:
             _, at = _varint(message, at)
             continue

@@ -5,10 +5,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
+from gpt2xl.context import Context
 from gpt2xl.sampling import Sampler
-from gpt2xl.session import Session
+from gpt2xl.speculation import Speculator
 
 FinishReason = Literal["stop", "length"]
 
@@ -23,25 +22,38 @@ class Token:
 
 
 def generate_tokens(
-    session: Session,
+    context: Context,
     prompt_ids: Sequence[int],
     sampler: Sampler,
     *,
     max_new_tokens: int,
     eos_token_ids: AbstractSet[int],
+    speculator: Speculator | None = None,
 ) -> Iterator[Token]:
     """Yield at least one token after ``prompt_ids`` (at least one id).
 
     Every token but the last is fed back; the caller keeps
     ``len(prompt_ids) + max_new_tokens - 1`` within the context.
     """
-    cache = session.new_cache()
-    logits = session.step(np.array([prompt_ids], np.int64), cache)[0]
-    for left in reversed(range(max_new_tokens)):
-        token_id = sampler(logits)
-        if token_id in eos_token_ids:
-            yield Token(token_id, "stop")
-            return
-        yield Token(token_id, None if left else "length")
-        if left:
-            logits = session.step(np.array([[token_id]], np.int64), cache)[0]
+    ids, end = list(prompt_ids), len(prompt_ids) + max_new_tokens
+    guesses, logits = list[int](), context.advance(ids)
+    while True:
+        for row, guess in zip(logits, [*guesses, None], strict=True):
+            ids.append(sampler(row))
+            reason = finish_reason(ids[-1], len(ids) == end, eos_token_ids)
+            yield Token(ids[-1], reason)
+            if reason:
+                return
+            if ids[-1] != guess:
+                break
+        if speculator:
+            guesses, logits = speculator.advance(context, ids, end - len(ids) - 1, sampler)
+        else:
+            logits = context.advance(ids)
+
+
+def finish_reason(
+    token_id: int, is_last: bool, eos_token_ids: AbstractSet[int]
+) -> FinishReason | None:
+    """Why a text ends with ``token_id``, if it does."""
+    return "stop" if token_id in eos_token_ids else "length" if is_last else None

@@ -9,13 +9,18 @@ from typing import Any
 
 from gpt2xl.bundle import open_bundle
 from gpt2xl.config import GPT2Config
+from gpt2xl.context import Context
+from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.errors import BundleError, RequestError
-from gpt2xl.generate import FinishReason, generate_tokens
+from gpt2xl.generate import FinishReason, Token, generate_tokens
 from gpt2xl.providers import Provider, choose_device
+from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.sampling import greedy as greedy_sampler
-from gpt2xl.sampling import make_sampler
 from gpt2xl.session import Session, open_best
+from gpt2xl.speculation import Acceptance, Speculator
 from gpt2xl.tokenizer import StreamDecoder, Tokenizer
+
+FLOAT_ROUNDING = 1e-3  # of logits; what differs by less gives the same token but for a tie
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Generation:
     seed: int | None
     """What the sampler was seeded with; None when greedy."""
     timings: Timings
+    guesses: Acceptance
+    """What came of speculation."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -62,9 +69,16 @@ class Generation:
 class Stream:
     """An iterator of pieces that remembers what it gave; ``result`` sums it up."""
 
-    def __init__(self, pieces: Iterator[Piece], prompt_ids: list[int], seed: int | None) -> None:
+    def __init__(
+        self,
+        pieces: Iterator[Piece],
+        prompt_ids: list[int],
+        seed: int | None,
+        guesses: Acceptance,
+    ) -> None:
         self.prompt_ids = prompt_ids
         self.seed = seed
+        self.guesses = guesses
         self._pieces = pieces
         self._seen: list[Piece] = []
         self._times = [time.perf_counter()]
@@ -91,6 +105,7 @@ class Stream:
             finish_reason=last.finish_reason,
             seed=self.seed,
             timings=self._timings(),
+            guesses=self.guesses,
         )
 
     def _timings(self) -> Timings:
@@ -103,10 +118,20 @@ class Stream:
 class Model:
     """A loaded bundle."""
 
-    def __init__(self, config: GPT2Config, tokenizer: Tokenizer, session: Session) -> None:
+    def __init__(
+        self,
+        config: GPT2Config,
+        tokenizer: Tokenizer,
+        session: Session,
+        *,
+        is_float: bool = False,
+    ) -> None:
         self.config = config
         self.tokenizer = tokenizer
+        self.is_float = is_float
+        """Whether neither weights nor activations are quantized."""
         self._session = session
+        self._idle: Context | None = None  # the last text's, for one that begins alike
 
     def stream(
         self,
@@ -117,17 +142,23 @@ class Model:
         top_k: int = 40,
         temperature: float = 0.8,
         seed: int | None = None,
+        draft: "Model | None" = None,
+        prompt_lookup: bool = True,
     ) -> Stream:
         """Generate piece by piece.
 
         Args:
-            prompt: the text to go on from; an empty one starts from end-of-text.
+            prompt: the text to go on from; an empty one starts from end-of-text. What it has in common
+                with the beginning of the last text is not computed again.
             max_new_tokens: tokens to generate at most; reaching the context limit ends the text
                 earlier, with finish_reason "length".
             greedy: always take the most probable token; top_k, temperature and seed do nothing.
             top_k: sample among so many most probable tokens; 0 is the whole vocabulary.
             temperature: above 0; higher is wilder.
             seed: same seed, same text; None draws one, which the result names.
+            draft: a smaller model with the same tokenizer that guesses tokens; never changes the text.
+            prompt_lookup: without a draft, guess that what was said will be said again; never changes
+                the text.
 
         Raises:
             RequestError: an option out of its range, or a prompt longer than the context.
@@ -141,27 +172,55 @@ class Model:
         if seed is None and not greedy:
             seed = secrets.randbits(32)
         sampler = greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
-        prompt_ids = self._prompt_ids(prompt)
+        drafter = self._drafter(draft, prompt_lookup)
+        tolerance = FLOAT_ROUNDING if self.is_float else 0.0
+        speculator = Speculator(drafter, tolerance) if drafter else None
+        prompt_ids = self.prompt_ids(prompt)
         room = self.config.n_positions - len(prompt_ids) + 1  # the last token is not fed back
-        tokens = generate_tokens(
-            self._session,
-            prompt_ids,
-            sampler,
-            max_new_tokens=min(max_new_tokens, room),
-            eos_token_ids=self.config.eos_token_ids,
-        )
+        tokens = self._tokens(prompt_ids, sampler, min(max_new_tokens, room), speculator)
+        pieces = self._pieces(tokens)
+        guesses = speculator.acceptance if speculator else Acceptance()
+        return Stream(pieces, prompt_ids, None if greedy else seed, guesses)
+
+    def _tokens(
+        self,
+        prompt_ids: list[int],
+        sampler: Sampler,
+        max_new_tokens: int,
+        speculator: Speculator | None,
+    ) -> Iterator[Token]:
+        """Generate in the idle context, if it is not in use."""
+        context, self._idle = self._idle or Context(self._session), None
+        try:
+            yield from generate_tokens(
+                context,
+                prompt_ids,
+                sampler,
+                max_new_tokens=max_new_tokens,
+                eos_token_ids=self.config.eos_token_ids,
+                speculator=speculator,
+            )
+        finally:
+            self._idle = context
+
+    def _pieces(self, tokens: Iterator[Token]) -> Iterator[Piece]:
         decoder = StreamDecoder(self.tokenizer)
+        for token in tokens:
+            # A model padded to a round vocabulary may draw ids that have no text.
+            silent = token.finish_reason == "stop" or token.id not in self.tokenizer
+            text = "" if silent else decoder.add(token.id)
+            if token.finish_reason:
+                text += decoder.finish()
+            yield Piece(text, token.id, token.finish_reason)
 
-        def pieces() -> Iterator[Piece]:
-            for token in tokens:
-                # A model padded to a round vocabulary may draw ids that have no text.
-                silent = token.finish_reason == "stop" or token.id not in self.tokenizer
-                text = "" if silent else decoder.add(token.id)
-                if token.finish_reason:
-                    text += decoder.finish()
-                yield Piece(text, token.id, token.finish_reason)
-
-        return Stream(pieces(), prompt_ids, None if greedy else seed)
+    def _drafter(self, draft: "Model | None", prompt_lookup: bool) -> Drafter | None:
+        if draft is None:
+            return PromptLookup() if prompt_lookup else None
+        if draft.tokenizer != self.tokenizer or draft.config.vocab_size != self.config.vocab_size:
+            raise RequestError(
+                "the draft model has another tokenizer than the model it guesses for."
+            )
+        return DraftModel(draft._session)
 
     def generate(
         self,
@@ -172,6 +231,8 @@ class Model:
         top_k: int = 40,
         temperature: float = 0.8,
         seed: int | None = None,
+        draft: "Model | None" = None,
+        prompt_lookup: bool = True,
     ) -> Generation:
         """The whole text at once; arguments and errors as of ``stream``."""
         return self.stream(
@@ -181,9 +242,12 @@ class Model:
             top_k=top_k,
             temperature=temperature,
             seed=seed,
+            draft=draft,
+            prompt_lookup=prompt_lookup,
         ).result()
 
-    def _prompt_ids(self, prompt: str) -> list[int]:
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The ids to go on from; raises RequestError when the model cannot take them."""
         ids = self.tokenizer.encode(prompt) or self._start_ids()
         context = self.config.n_positions
         if len(ids) > context:
@@ -225,6 +289,7 @@ def load(folder: str | Path, *, provider: Provider = "auto", threads: int = 0) -
     bundle = open_bundle(Path(folder))
     tokenizer = Tokenizer.from_file(bundle.tokenizer)
     try:
-        return Model(bundle.config, tokenizer, open_best(bundle, device, threads))
+        session = open_best(bundle, device, threads)
+        return Model(bundle.config, tokenizer, session, is_float=bundle.is_float)
     except MemoryError:
         raise BundleError(f"not enough memory to load '{folder}'.") from None

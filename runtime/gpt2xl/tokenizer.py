@@ -40,6 +40,12 @@ class Tokenizer:
         except (OSError, ValueError) as reason:
             raise BundleError(f"'{path}' cannot be read: {reason}") from None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both give any text the same ids, as far as their files tell."""
+        return isinstance(other, Tokenizer) and self._parsing.to_str() == other._parsing.to_str()
+
+    __hash__ = None  # type: ignore[assignment]  # as equality, it would cost a serialization
+
     @property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""

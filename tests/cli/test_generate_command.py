@@ -58,6 +58,7 @@ def test_json_is_one_object_with_all_there_is_to_know(generate: Generate, bundle
     content = json.loads(printed)
     assert set(content) == {
         "prompt", "text", "prompt_ids", "new_ids", "finish_reason", "seed", "timings",
+            "guesses",
     }  # fmt: skip
     assert (content["prompt"], content["seed"]) == ("Once", 1)
     assert (content["finish_reason"], len(content["new_ids"])) == ("length", 7)

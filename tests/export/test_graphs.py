@@ -67,8 +67,10 @@ CONTRACT: dict[str, tuple[Described, Described]] = {
         tensor("logits", B, S, VOCAB) | caches("present", TOTAL),
     ),
     "engine": (
-        TOKENS | caches("past_key_values", "max_sequence_length"),
-        tensor("logits", B, 1, VOCAB)
+        TOKENS
+        | caches("past_key_values", "max_sequence_length")
+        | {"num_logits_to_keep": (INT64, [])},
+        tensor("logits", B, "num_logits_to_keep", VOCAB)
         | caches("present", "max_sequence_length")
         | tensor("last_hidden_state", B, S, WIDTH),
     ),

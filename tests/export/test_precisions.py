@@ -11,7 +11,8 @@ import pytest
 
 from gpt2xl import ParityError, RequestError, load
 from gpt2xl.bundle import open_bundle
-from gpt2xl.session import PortableSession, Session, open_best
+from gpt2xl.portable import PortableSession
+from gpt2xl.session import Session, last_logits, open_best
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
 from gpt2xl_export.parity import Tolerance
@@ -79,7 +80,7 @@ def test_fewer_bits_make_a_smaller_file(exported: Callable[[str], Path]) -> None
 def logits_of(session: Session, rows: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.float32]:
     cache = session.new_cache(len(rows))
     for start in range(0, rows.shape[1], step):
-        last = session.step(rows[:, start : start + step], cache)
+        last = last_logits(session, rows[:, start : start + step], cache)
     return last
 
 

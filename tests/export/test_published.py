@@ -15,7 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from gpt2xl import ParityError
 from gpt2xl.bundle import open_bundle
 from gpt2xl.sampling import greedy
-from gpt2xl.session import open_best
+from gpt2xl.session import last_logits, open_best
 from gpt2xl_export.published import (
     Continuation,
     Published,
@@ -39,6 +39,10 @@ class FakeCache:
 
     ids: list[int] = field(default_factory=list)
     length: int = 0
+    keys_and_values: list[npt.NDArray[np.generic]] = field(default_factory=list)
+
+    def truncate(self, length: int) -> None:
+        raise AssertionError
 
 
 @dataclass
@@ -46,14 +50,16 @@ class FakeSession:
     """Gives the logits it was told to, by context; zeros elsewhere."""
 
     rows: Mapping[tuple[int, ...], Row]
+    n_positions: int = 1024
 
-    def new_cache(self, batch_size: int = 1) -> FakeCache:
+    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         assert batch_size == 1
         return FakeCache()
 
-    def step(self, input_ids: npt.NDArray[np.int64], cache: Any) -> Row:
+    def score(self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1) -> Row:
+        assert keep == 1
         cache.ids += input_ids[0].tolist()
-        return self.rows.get(tuple(cache.ids), np.zeros(VOCAB, np.float32))[None]
+        return self.rows.get(tuple(cache.ids), np.zeros(VOCAB, np.float32))[None, None]
 
 
 def known(name: str) -> Published:
@@ -223,8 +229,8 @@ def test_a_lossy_precision_may_differ_in_a_third_of_the_tokens() -> None:
 class BrokenSession(FakeSession):
     """Gives NaN."""
 
-    def step(self, input_ids: npt.NDArray[np.int64], cache: Any) -> Row:
-        return np.full((1, VOCAB), np.nan, np.float32)
+    def score(self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1) -> Row:
+        return np.full((1, 1, VOCAB), np.nan, np.float32)
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -305,10 +311,10 @@ def test_a_penalty_lowers_what_was_seen_and_an_n_gram_is_not_repeated() -> None:
 def test_a_real_session_is_replayed_as_it_generates(bundle: Path) -> None:
     session = open_best(open_bundle(bundle), "cpu")
     cache, ids = session.new_cache(), [5, 6, 7]
-    logits = session.step(np.array([ids]), cache)[0]
+    logits = last_logits(session, np.array([ids]), cache)[0]
     for _ in range(12):
         ids.append(greedy(logits))
-        logits = session.step(np.array([ids[-1:]]), cache)[0]
+        logits = last_logits(session, np.array([ids[-1:]]), cache)[0]
     record = Continuation("nowhere", "prompt", ids, [[3, 5], [9, 15]])
     assert "8 of 8" in check_continuations([record], session, exact=True)
     table = Table("nowhere", "prompt", ids, "logit", 0.0, [(greedy(logits), float(logits.max()))])

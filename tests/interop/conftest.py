@@ -10,7 +10,7 @@ import pytest
 
 import gpt2xl
 from gpt2xl.bundle import open_bundle
-from gpt2xl.session import BatchLogits, open_best
+from gpt2xl.session import BatchLogits, last_logits, open_best
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions
 from gpt2xl_export.recipes import RECIPES
@@ -87,7 +87,9 @@ def engine_logits(folder: Path) -> Callable[[list[int]], BatchLogits]:
 
     def run(ids: list[int]) -> BatchLogits:
         cache = session.new_cache()
-        return np.concatenate([session.step(np.array([[token_id]]), cache) for token_id in ids])
+        return np.concatenate(
+            [last_logits(session, np.array([[token_id]]), cache) for token_id in ids]
+        )
 
     return run
 

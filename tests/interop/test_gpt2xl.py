@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpt2xl.bundle import open_bundle
+from gpt2xl.context import Context
 from gpt2xl.generate import generate_tokens
 from gpt2xl.sampling import greedy
 from gpt2xl.session import open_best
@@ -16,6 +17,8 @@ def test_the_portable_graph_gives_the_tokens_of_the_engine_graph(
     session = open_best(replace(open_bundle(folder), engine=None), "cpu")
     rows = []
     for ids in prompts.values():
-        tokens = generate_tokens(session, ids, greedy, max_new_tokens=24, eos_token_ids=frozenset())
+        tokens = generate_tokens(
+            Context(session), ids, greedy, max_new_tokens=24, eos_token_ids=frozenset()
+        )
         rows.append([token.id for token in tokens])
     check(rows)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from gpt2xl import GPT2Config, Model, RequestError, Tokenizer
+from gpt2xl.context import Context
 from gpt2xl.generate import generate_tokens
+from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.sampling import greedy
-from gpt2xl.session import BatchLogits, Ids
 
 VOCAB, CONTEXT, EOS = 289, 16, 286  # the tokenizer has 287 ids
 
@@ -20,6 +22,10 @@ VOCAB, CONTEXT, EOS = 289, 16, 286  # the tokenizer has 287 ids
 @dataclass
 class FakeCache:
     length: int = 0
+    keys_and_values: list[npt.NDArray[np.generic]] = field(default_factory=list)
+
+    def truncate(self, length: int) -> None:
+        self.length = min(self.length, length)
 
 
 @dataclass
@@ -28,20 +34,23 @@ class FakeSession:
 
     script: Sequence[int]
     fed: list[list[int]] = field(default_factory=list)
-    steps: int = 0
+    prompt_length: int | None = None
+    n_positions: int = CONTEXT
 
-    def new_cache(self, batch_size: int = 1) -> FakeCache:
+    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         assert batch_size == 1
         return FakeCache()
 
-    def step(self, input_ids: Ids, cache: Any) -> BatchLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         assert input_ids.dtype == np.int64
+        self.prompt_length = self.prompt_length or input_ids.shape[1]
         cache.length += input_ids.shape[1]
         assert cache.length <= CONTEXT, "more tokens than the context holds"
         self.fed.append(input_ids[0].tolist())
-        logits = np.zeros((1, VOCAB), np.float32)
-        logits[0, self.script[self.steps % len(self.script)]] = 9
-        self.steps += 1
+        logits = np.zeros((1, keep, VOCAB), np.float32)
+        for row in range(keep):
+            step = cache.length - keep + 1 + row - self.prompt_length
+            logits[0, row, self.script[step % len(self.script)]] = 9
         return logits
 
 
@@ -51,7 +60,7 @@ def run(
     """(id, finish_reason) of each token, and what was fed."""
     session = FakeSession(script)
     tokens = generate_tokens(
-        session, prompt, greedy, max_new_tokens=max_new_tokens, eos_token_ids=eos
+        Context(session), prompt, greedy, max_new_tokens=max_new_tokens, eos_token_ids=eos
     )
     return [(token.id, token.finish_reason) for token in tokens], session.fed
 
@@ -90,7 +99,7 @@ def test_an_end_of_text_as_the_last_allowed_token_is_a_stop() -> None:
 
 def test_nothing_runs_before_the_first_token_is_asked_for() -> None:
     session = FakeSession([1])
-    tokens = generate_tokens(session, [1], greedy, max_new_tokens=2, eos_token_ids=set())
+    tokens = generate_tokens(Context(session), [1], greedy, max_new_tokens=2, eos_token_ids=set())
     assert session.fed == []
     next(tokens)
     assert session.fed == [[1]]

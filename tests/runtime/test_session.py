@@ -9,15 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from gpt2xl.bundle import open_bundle
+from gpt2xl.context import Context
+from gpt2xl.engine import EngineCache, EngineSession
 from gpt2xl.generate import generate_tokens
+from gpt2xl.graph import PREFILL_CHUNK, chunks
+from gpt2xl.portable import PortableSession
 from gpt2xl.sampling import greedy
-from gpt2xl.session import (
-    PREFILL_CHUNK,
-    EngineSession,
-    PortableSession,
-    chunks,
-    open_best,
-)
+from gpt2xl.session import last_logits, open_best
 
 AnySession = EngineSession | PortableSession
 Logits = npt.NDArray[np.float32]
@@ -45,7 +43,7 @@ def feed(session: AnySession, ids: npt.NDArray[np.int64], size: int) -> list[Log
     """Logits after each piece of ``size`` tokens."""
     cache = session.new_cache(len(ids))
     pieces = [ids[:, start : start + size] for start in range(0, ids.shape[1], size)]
-    found = [session.step(piece, cache) for piece in pieces]
+    found = [last_logits(session, piece, cache) for piece in pieces]
     assert cache.length == ids.shape[1]
     return found
 
@@ -74,7 +72,7 @@ def test_token_by_token_equals_running_the_whole_text_again(bundle: Path, kind: 
     session, ids = open_kind(bundle, kind), random_ids(1, 96)
     cached = feed(session, ids, 1)
     for length in range(1, 97):
-        again = session.step(ids[:, :length], session.new_cache())
+        again = last_logits(session, ids[:, :length], session.new_cache())
         assert_same(cached[length - 1], again)
 
 
@@ -95,8 +93,8 @@ def test_a_prompt_longer_than_a_prefill_chunk_equals_one_run(
 ) -> None:
     session = open_kind(long_bundle, kind)
     ids, cache = random_ids(1, CONTEXT), session.new_cache()
-    assert_same(session.step(ids[:, :length], cache)[0], whole[length - 1])
-    assert_same(session.step(ids[:, length : length + 1], cache)[0], whole[length])
+    assert_same(last_logits(session, ids[:, :length], cache)[0], whole[length - 1])
+    assert_same(last_logits(session, ids[:, length : length + 1], cache)[0], whole[length])
 
 
 def test_a_prefill_chunk_holds_256_positions() -> None:
@@ -120,7 +118,7 @@ def test_two_caches_of_a_session_do_not_touch_each_other(bundle: Path, kind: str
     session, ids = open_kind(bundle, kind), random_ids(2, 12)
     caches = [session.new_cache(), session.new_cache()]
     for at in range(12):  # turn by turn
-        found = [session.step(ids[i : i + 1, at : at + 1], caches[i]) for i in range(2)]
+        found = [last_logits(session, ids[i : i + 1, at : at + 1], caches[i]) for i in range(2)]
     for row in range(2):
         assert_same(found[row], feed(session, ids[row : row + 1], 12)[-1])
 
@@ -129,15 +127,17 @@ def test_two_caches_of_a_session_do_not_touch_each_other(bundle: Path, kind: str
 def test_logits_stay_as_they_were_when_the_next_step_runs(bundle: Path, kind: str) -> None:
     session = open_kind(bundle, kind)
     cache = session.new_cache()
-    first = session.step(random_ids(1, 4), cache)
+    first = last_logits(session, random_ids(1, 4), cache)
     kept = first.copy()
-    session.step(random_ids(1, 4, seed=1), cache)
+    last_logits(session, random_ids(1, 4, seed=1), cache)
     assert np.array_equal(first, kept)
 
 
 def greedy_ids(session: AnySession, prompt: list[int], count: int) -> list[int]:
     """The most probable text."""
-    tokens = generate_tokens(session, prompt, greedy, max_new_tokens=count, eos_token_ids=set())
+    tokens = generate_tokens(
+        Context(session), prompt, greedy, max_new_tokens=count, eos_token_ids=set()
+    )
     return [token.id for token in tokens]
 
 
@@ -163,23 +163,21 @@ def test_the_engine_graph_is_the_one_that_opens(bundle: Path) -> None:
     assert isinstance(open_best(open_bundle(bundle), "cpu"), EngineSession)
 
 
-def cache_arrays(session: EngineSession, batch_size: int) -> tuple[Any, list[Any], list[Any]]:
-    """A new cache, its buffers and their OrtValues."""
-    cache = session.new_cache(batch_size)
-    buffers, values = cache._keep_alive
-    return cache, buffers, values
+def cache_buffers(session: EngineSession, rows: int) -> tuple[EngineCache, list[Any]]:
+    """A new cache and its buffers."""
+    cache = session.new_cache(rows)
+    return cache, cache._buffers
 
 
 def test_the_engine_cache_is_allocated_once_and_written_in_place(bundle: Path) -> None:
     session = open_kind(bundle, "engine")
     assert isinstance(session, EngineSession)
-    cache, buffers, values = cache_arrays(session, 1)
-    addresses = [value.data_ptr() for value in values]
-    assert addresses == [buffer.ctypes.data for buffer in buffers]
+    cache, buffers = cache_buffers(session, 1)
+    addresses = [buffer.ctypes.data for buffer in buffers]
     assert len(set(addresses)) == 4  # key and value of two layers
-    for step in range(3):
-        session.step(random_ids(1, 5, seed=step), cache)
-        *presents, _logits = cache.binding.get_outputs()
+    for seed in range(3):
+        last_logits(session, random_ids(1, 5, seed=seed), cache)
+        *presents, _logits = cache.binding().get_outputs()
         assert [present.data_ptr() for present in presents] == addresses
         assert all(np.any(buffer[:, :, cache.length - 1]) for buffer in buffers)
 
@@ -190,13 +188,71 @@ def test_the_engine_writes_nothing_beyond_the_tokens_it_has_seen(
 ) -> None:
     session = open_kind(bundle, "engine")
     assert isinstance(session, EngineSession)
-    cache, buffers, _ = cache_arrays(session, 2)
+    cache, buffers = cache_buffers(session, 2)
     for buffer in buffers:
         buffer[:] = 777.0
     for size in steps:
         before = [buffer[:, :, : cache.length].copy() for buffer in buffers]
-        session.step(random_ids(2, size), cache)
+        last_logits(session, random_ids(2, size), cache)
         for buffer, old in zip(buffers, before, strict=True):
             assert np.array_equal(buffer[:, :, : old.shape[2]], old)
             assert np.all(buffer[:, :, cache.length :] == 777.0)
             assert not np.any(buffer[:, :, : cache.length] == 777.0)
+
+
+def test_a_cache_starts_small_and_grows_keeping_what_it_holds(
+    bundle: Path, whole_96: Logits
+) -> None:
+    session = open_kind(bundle, "engine")
+    assert isinstance(session, EngineSession)
+    ids, cache = random_ids(1, 96), session.new_cache(capacity=1)
+    assert cache.capacity == 64
+    for at in range(96):
+        got = last_logits(session, ids[:, at : at + 1], cache)[0]
+        assert_same(got, whole_96[at])
+    assert cache.capacity == 96  # n_positions
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keep", [1, 2, 7, 40])
+def test_the_last_logits_asked_for_are_those_of_the_whole_text(
+    bundle: Path, whole_96: Logits, kind: str, keep: int
+) -> None:
+    session, ids = open_kind(bundle, kind), random_ids(1, 96)
+    cache = session.new_cache()
+    last_logits(session, ids[:, :20], cache)
+    assert_same(session.score(ids[:, 20:60], cache, keep)[0], whole_96[60 - keep : 60])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_cache_goes_on_as_if_the_rest_had_not_been(
+    bundle: Path, whole_96: Logits, kind: str
+) -> None:
+    session, ids = open_kind(bundle, kind), random_ids(1, 96)
+    cache = session.new_cache()
+    last_logits(session, ids[:, :30], cache)
+    last_logits(session, random_ids(1, 9, seed=5), cache)
+    cache.truncate(30)
+    assert cache.length == 30
+    assert_same(session.score(ids[:, 30:40], cache, 10)[0], whole_96[30:40])
+
+
+def test_rows_of_different_length_share_a_step(bundle: Path, whole_96: Logits) -> None:
+    session = open_kind(bundle, "engine")
+    assert isinstance(session, EngineSession)
+    ids, cache = random_ids(1, 96), session.new_cache(3)
+    for row, length in enumerate((5, 40, 17)):
+        last_logits(session, ids[:, :length], cache.rows(row, row + 1))
+    assert cache.lengths.tolist() == [5, 40, 17]
+    got = last_logits(session, ids[0, [5, 40, 17]][:, None], cache)
+    assert_same(got, whole_96[[5, 40, 17]])
+    cache.copy_row(1, 0)
+    got = last_logits(session, ids[0, [41, 41]][:, None], cache.rows(0, 2))
+    assert_same(got, whole_96[[41, 41]])
+
+
+@pytest.fixture(scope="module")
+def whole_96(bundle: Path, run_graph: Callable[..., Logits]) -> Logits:
+    """Logits of all positions of random_ids(1, 96), by one run of the portable graph."""
+    logits: Logits = run_graph(bundle / "onnx" / "model.onnx", random_ids(1, 96).tolist())[0]
+    return logits

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from gpt2xl.bundle import open_bundle
-from gpt2xl.session import EngineSession, PortableSession
+from gpt2xl.engine import EngineSession
+from gpt2xl.portable import PortableSession
+from gpt2xl.session import last_logits
 
 AnySession = EngineSession | PortableSession
 Logits = npt.NDArray[np.float32]
@@ -103,16 +105,16 @@ def stepwise(session: AnySession, ids: list[int], size: int) -> Logits:
     """Logits after every ``size`` tokens."""
     cache = session.new_cache()
     pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
-    return np.concatenate([session.step(np.array([piece]), cache) for piece in pieces])
+    return np.concatenate([last_logits(session, np.array([piece]), cache) for piece in pieces])
 
 
 def greedy(session: AnySession, prompt: list[int]) -> tuple[list[int], Logits]:
     """NEW tokens with the logits each was chosen from."""
     cache = session.new_cache()
-    rows = [session.step(np.array([prompt]), cache)]
+    rows = [last_logits(session, np.array([prompt]), cache)]
     ids = [int(rows[0].argmax())]
     while len(ids) < NEW:
-        rows.append(session.step(np.array([ids[-1:]]), cache))
+        rows.append(last_logits(session, np.array([ids[-1:]]), cache))
         ids.append(int(rows[-1].argmax()))
     return ids, np.concatenate(rows)
 

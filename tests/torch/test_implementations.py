@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from gpt2xl.bundle import open_bundle
-from gpt2xl.session import EngineSession, PortableSession
+from gpt2xl.engine import EngineSession
+from gpt2xl.portable import PortableSession
+from gpt2xl.session import last_logits
 from gpt2xl_export.checkpoint import open_checkpoint
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions
@@ -31,7 +33,7 @@ def reference(source: Path, bundle: Path, ids: list[int]) -> Logits:
 def stepwise(session: EngineSession | PortableSession, ids: list[int]) -> Logits:
     """Logits after every token."""
     cache = session.new_cache()
-    return np.concatenate([session.step(np.array([[token]]), cache) for token in ids])
+    return np.concatenate([last_logits(session, np.array([[token]]), cache) for token in ids])
 
 
 def engine(source: Path, bundle: Path, ids: list[int]) -> Logits:

@@ -1,4 +1,4 @@
-"""The engine graph: fused operators, the KV cache written in place, logits of the last position.
+"""The engine graph: fused operators, the KV cache written in place, logits of the last positions.
 
 GroupQueryAttention expects past and present bound to one buffer, and rows padded right, if at all.
 """
@@ -15,6 +15,7 @@ from gpt2xl_export.tensor_files import FloatArray
 
 INT32 = ir.DataType.INT32
 CAPACITY = "max_sequence_length"
+KEEP = "num_logits_to_keep"
 
 
 def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:
@@ -41,10 +42,12 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
         typed(normed, FLOAT, state)
         typed(residual, FLOAT, state)
     hidden = builder.op("Identity", [normed], "last_hidden_state")
-    last = _last_real_position(builder, normed, input_ids, lengths)
-    shape = builder.constant("logits.shape", [-1, 1, config.vocab_size])
-    logits = typed(builder.head(last, shape), FLOAT, ["batch_size", 1, config.vocab_size])
-    inputs += [value for pair in past for value in pair]
+    keep = _optional_keep(builder)
+    last, counts = _last_real_positions(builder, normed, input_ids, keep, lengths)
+    width = builder.constant("logits.width", [config.vocab_size])
+    shape = builder.op("Concat", [counts, width], "logits.shape", {"axis": 0})
+    logits = typed(builder.head(last, shape), FLOAT, ["batch_size", KEEP, config.vocab_size])
+    inputs += [*(value for pair in past for value in pair), keep]
     outputs = [logits, *present, typed(hidden, FLOAT, state)]
     return builder.model(inputs, outputs, "gpt2_engine")
 
@@ -100,10 +103,19 @@ def _attention(
     return builder.linear(mixed, f"{name}.c_proj"), key, value
 
 
-def _last_real_position(
-    builder: GraphBuilder, x: ir.Value, input_ids: ir.Value, lengths: tuple[ir.Value, ir.Value]
-) -> ir.Value:
-    """[batch, n, d] -> [batch, d]: each row where its right padding begins."""
+def _optional_keep(builder: GraphBuilder) -> ir.Value:
+    """An input that is an initializer, too: who does not feed it gets the last position only."""
+    return typed(builder.constant(KEEP, 1), ir.DataType.INT64, [])
+
+
+def _last_real_positions(
+    builder: GraphBuilder,
+    x: ir.Value,
+    input_ids: ir.Value,
+    keep: ir.Value,
+    lengths: tuple[ir.Value, ir.Value],
+) -> tuple[ir.Value, ir.Value]:
+    """[batch, n, d] -> [batch, keep, d], each row up to where its right padding begins; its [batch, keep]."""
     seqlens_k, total = lengths
     count = builder.op("Cast", [builder.dimension(input_ids, 1, "length")], "length_32", {"to": INT32})  # fmt: skip
     past = builder.op("Sub", [total, count], "past_length")
@@ -113,4 +125,11 @@ def _last_real_position(
     index = builder.op("Clip", [inside, zero, final], "last_index_clipped")
     index = builder.op("Cast", [index], "last_index_64", {"to": ir.DataType.INT64})
     index = builder.op("Unsqueeze", [index, builder.constant("axes_1", [1])], "last_index_column")
-    return builder.op("GatherND", [x, index], "last_position_state", {"batch_dims": 1})
+    step = builder.constant("one", 1)
+    first = builder.op("Sub", [step, keep], "first_kept")
+    kept = builder.op("Range", [first, step, step], "kept")
+    index = builder.op("Add", [index, kept], "kept_index")
+    index = builder.op("Max", [index, builder.constant("axis_0", 0)], "kept_index_clipped")
+    counts = builder.op("Shape", [index], "kept_counts")
+    index = builder.op("Unsqueeze", [index, builder.constant("axes_2", [2])], "kept_index_column")
+    return builder.op("GatherND", [x, index], "last_position_states", {"batch_dims": 1}), counts

@@ -1,0 +1,51 @@
+"""A session, a cache and what it was fed: a text that begins alike is not fed again."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+import numpy as np
+
+from gpt2xl.graph import StepLogits
+from gpt2xl.session import Session
+
+
+class Context:
+    """One text on its way through a session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.cache = session.new_cache(capacity=1)
+        self.ids: list[int] = []
+        """What the cache holds."""
+
+    def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits:
+        """Make ``ids`` the text, feeding what the cache does not hold yet.
+
+        Args:
+            ids: the whole text, at most n_positions.
+            keep: how many positions' logits are wanted.
+
+        Returns:
+            Logits after each of the last ``keep`` ids, [keep, vocab_size].
+        """
+        known = min(common_prefix(self.ids, ids), len(ids) - keep)
+        self.cache.truncate(known)
+        self.ids = self.ids[:known]  # should the session fail
+        logits: StepLogits = self.session.score(
+            np.array([ids[known:]], np.int64), self.cache, keep
+        )[0]
+        self.ids = list(ids)
+        return logits
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many ids both begin with.
+
+    >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
+    2
+    """
+    length = min(len(first), len(second))
+    if first[:length] == second[:length]:
+        return length
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

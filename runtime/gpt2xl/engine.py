@@ -1,0 +1,127 @@
+"""The engine graph, whose GroupQueryAttention writes keys and values into the cache in place."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from gpt2xl.errors import BundleError
+from gpt2xl.graph import PREFILL_CHUNK, Graph, Ids, StepLogits, chunks, on_cpu
+from gpt2xl.providers import Device
+
+KEEP = "num_logits_to_keep"
+ROOM = 64  # capacities are multiples of it: pages of int8 heads, and few re-allocations
+
+
+class EngineCache:
+    """Room for ``capacity`` tokens in each row."""
+
+    def __init__(
+        self, graph: Graph, buffers: list[npt.NDArray[np.generic]], lengths: npt.NDArray[np.int64]
+    ) -> None:
+        self.lengths = lengths
+        """Tokens in each row, [rows]."""
+        self._graph = graph
+        self._buffers = buffers
+        self._binding: ort.IOBinding | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens in the longest row."""
+        return int(self.lengths.max())
+
+    @property
+    def capacity(self) -> int:
+        """Tokens a row has room for."""
+        return int(self._buffers[0].shape[2])
+
+    @property
+    def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
+        """Those in use, [rows, n_head, length, head_dim] for each layer's key and value: views."""
+        return [buffer[:, :, : self.length] for buffer in self._buffers]
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens of every row."""
+        self.lengths[:] = np.minimum(self.lengths, length)
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for ``capacity`` tokens; views of rows made before are no longer valid."""
+        if capacity <= self.capacity:
+            return
+        old, rows = self.keys_and_values, len(self.lengths)
+        self._buffers = _buffers(self._graph, rows, capacity)
+        for new, values in zip(self.keys_and_values, old, strict=True):
+            new[:] = values
+        self._binding = None
+
+    def rows(self, start: int, stop: int) -> "EngineCache":
+        """Some rows, as a cache over the same memory."""
+        buffers = [buffer[start:stop] for buffer in self._buffers]
+        return EngineCache(self._graph, buffers, self.lengths[start:stop])
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Let row ``target`` hold what row ``source`` does."""
+        length = self.lengths[target] = self.lengths[source]
+        for buffer in self._buffers:
+            buffer[target, :, :length] = buffer[source, :, :length]
+
+    def binding(self) -> ort.IOBinding:
+        """One that has this cache as past and as present."""
+        if self._binding is None:
+            graph, binding = self._graph, self._graph.session.io_binding()
+            for past, present, buffer in zip(graph.past, graph.present, self._buffers, strict=True):
+                value = ort.OrtValue.ortvalue_from_numpy(buffer, graph.device, 0)
+                binding.bind_ortvalue_input(past, value)
+                binding.bind_ortvalue_output(present, value)
+            self._binding = binding
+        return self._binding
+
+
+def _buffers(graph: Graph, rows: int, capacity: int) -> list[npt.NDArray[np.generic]]:
+    room = min(-(-capacity // ROOM) * ROOM, graph.n_positions)
+    # zeros are mapped lazily on the CPU: only positions in use take memory
+    return [graph.empty_past(name, rows, room) for name in graph.past]
+
+
+class EngineSession(Graph):
+    """See the module."""
+
+    def __init__(self, path: Path, n_positions: int, device: Device, threads: int) -> None:
+        super().__init__(path, n_positions, device, threads)
+        if KEEP not in {value.name for value in self.session.get_overridable_initializers()}:
+            raise BundleError(f"'{path}' lacks {KEEP}: export the bundle again.")
+        (self._vocab_size,) = [
+            value.shape[-1] for value in self.session.get_outputs() if value.name == "logits"
+        ]
+
+    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> EngineCache:
+        """See ``Session.new_cache``."""
+        buffers = _buffers(self, batch_size, capacity or self.n_positions)
+        return EngineCache(self, buffers, np.zeros(batch_size, np.int64))
+
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+        """See ``Session.score``."""
+        assert isinstance(cache, EngineCache)
+        rows, count = input_ids.shape
+        cache.reserve(cache.length + count)
+        # GroupQueryAttention takes several positions after a past for a single row only.
+        size = max(PREFILL_CHUNK, keep) if rows == 1 else 1 if cache.length else count
+        parts = chunks(input_ids, size)
+        kept = [self._run(part, cache, min(keep, part.shape[1])) for part in parts]
+        return kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
+
+    def _run(self, input_ids: Ids, cache: EngineCache, keep: int) -> StepLogits:
+        rows, count = input_ids.shape
+        binding = cache.binding()
+        feed: dict[str, npt.NDArray[np.int64]] = self.step_inputs(input_ids, cache.lengths)
+        feed[KEEP] = np.array(keep, np.int64)
+        logits = np.empty((rows, keep, self._vocab_size), np.float32)
+        for name, value in feed.items():
+            binding.bind_ortvalue_input(name, on_cpu(value))
+        binding.bind_ortvalue_output("logits", on_cpu(logits))
+        with self.failures_explained():
+            self.session.run_with_iobinding(binding)
+        cache.lengths += count
+        return logits

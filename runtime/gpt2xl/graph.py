@@ -1,0 +1,94 @@
+"""What both kinds of graph share: names, types and the inputs of a step; knows nothing of text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from gpt2xl.errors import BundleError
+from gpt2xl.providers import Device, open_session
+
+Ids = npt.NDArray[np.int64]  # [batch_size, sequence_length]
+StepLogits = npt.NDArray[np.float32]  # [batch_size, keep, vocab_size]
+
+# The fastest of 64 to 900 measured on a 2-core CPU: attention is quadratic in it.
+PREFILL_CHUNK = 256
+
+CACHE_TYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int8)": np.int8,
+}
+
+
+class Graph:
+    """One ONNX file, loaded."""
+
+    def __init__(self, path: Path, n_positions: int, device: Device, threads: int) -> None:
+        self.path = path
+        self.n_positions = n_positions
+        self.device = device
+        self.session = open_session(path, device, threads)
+        self.inputs = {value.name: value for value in self.session.get_inputs()}
+        self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
+        self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
+        outputs = {value.name for value in self.session.get_outputs()}
+        missing = [name for name in ("input_ids", "attention_mask") if name not in self.inputs]
+        missing += [name for name in ("logits", *self.present) if name not in outputs]
+        if missing or not self.past:
+            raise BundleError(
+                f"'{path}' lacks {', '.join(missing) or 'past_key_values.*'}: not a GPT-2 with"
+                " past-key-value inputs as docs/bundle.md describes it."
+            )
+
+    def empty_past(self, name: str, batch_size: int, length: int) -> npt.NDArray[np.generic]:
+        """[batch_size, n_head, length, head_dim], head counts read off the graph itself."""
+        _, n_head, _, head_dim = self.inputs[name].shape
+        dtype = CACHE_TYPES[self.inputs[name].type]
+        return np.zeros((batch_size, n_head, length, head_dim), dtype)
+
+    def step_inputs(self, input_ids: Ids, lengths: npt.NDArray[np.int64] | int) -> dict[str, Ids]:
+        """What the graph is fed, the cache aside.
+
+        Args:
+            input_ids: [batch_size, n].
+            lengths: tokens that the cache holds, of each row or of all.
+        """
+        rows, count = input_ids.shape
+        past = np.broadcast_to(np.asarray(lengths, np.int64), rows)[:, None]
+        columns = np.arange(int(past.max()) + count)
+        every = {
+            "input_ids": np.ascontiguousarray(input_ids, np.int64),
+            "attention_mask": (columns < past + count).astype(np.int64),
+            "position_ids": past + np.arange(count),
+        }
+        return {name: value for name, value in every.items() if name in self.inputs}
+
+    @contextmanager
+    def failures_explained(self) -> Iterator[None]:
+        """Turn what onnxruntime raises while running into one line of ours."""
+        try:
+            yield
+        except Exception as reason:  # its classes share no base but Exception
+            first_line = str(reason).splitlines()[0]
+            raise BundleError(
+                f"onnxruntime failed in '{self.path}', which may not fit its config.json: {first_line}"
+            ) from None
+
+
+def chunks(input_ids: Ids, size: int = PREFILL_CHUNK) -> list[Ids]:
+    """``input_ids`` cut into pieces of at most ``size`` positions.
+
+    >>> [chunk.shape for chunk in chunks(np.zeros((1, 300), np.int64))]
+    [(1, 256), (1, 44)]
+    """
+    return [input_ids[:, start : start + size] for start in range(0, input_ids.shape[1], size)]
+
+
+def on_cpu(values: npt.NDArray[Any]) -> ort.OrtValue:
+    """``values`` for onnxruntime, not copied: they have to outlive the result."""
+    return ort.OrtValue.ortvalue_from_numpy(values)

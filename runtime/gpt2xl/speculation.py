@@ -1,0 +1,166 @@
+"""Speculative decoding: several guesses checked in one step, as many as pay.
+
+The sampler draws from the model's own logits at each position in turn, and the step counts up to the
+first draw that differs from its guess. So the tokens are those of plain decoding, greedy or drawn,
+for the same seed. For a guess that is certain this is the accept/reject rule of Leviathan et al.
+(2023, arXiv:2211.17192): it is accepted with its probability, else another token is drawn from the rest.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpt2xl.context import Context, common_prefix
+from gpt2xl.drafting import Drafter
+from gpt2xl.graph import StepLogits
+from gpt2xl.sampling import Logits, Sampler
+
+COUNTS = (1, 3, 7)  # guesses in a step
+MAY_LOSE = 0.02  # of the time so far, should guessing not pay
+MEMORY = 0.8  # weight of the past in a running mean
+
+
+@dataclass
+class Costs:
+    """Running means: seconds of a step by its number of guesses, and how often a guess is right."""
+
+    seconds: dict[int, float] = field(default_factory=dict)
+    drafting: float = 0.0
+    """Seconds for one guess."""
+    right: float = 0.6
+    """Probability that a guess is right if those before it were; the start is a guess, too."""
+    total: float = 0.0
+    saved: float = 0.0
+    """Seconds that plain steps would have taken more for the same tokens; negative when losing."""
+
+    def tokens(self, count: int) -> float:
+        """What a step with ``count`` guesses gives on average."""
+        return sum(self.right**n for n in range(count + 1))
+
+    def predicted(self, count: int) -> float:
+        """Seconds of a step; one never tried is thought to cost little more than a plain one."""
+        known = self.seconds.get(count) or self.seconds[0] * (1 + 0.05 * count)
+        return known + count * self.drafting
+
+    def best(self, room: int) -> int:
+        """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
+        counts = [count for count in COUNTS if count <= room]
+        if 0 not in self.seconds or not counts:
+            return 0
+        best = max(counts, key=lambda count: self.tokens(count) / self.predicted(count))
+        plain, spare = self.seconds[0], self.saved + MAY_LOSE * self.total
+        if self.tokens(best) * plain < self.predicted(best):
+            # Texts change: look again when it can be afforded.
+            return 1 if spare > self.predicted(1) else 0
+        loss = self.predicted(best) - plain + (0 if best in self.seconds else plain)
+        return best if loss <= spare + plain else 0
+
+    def lose(self, seconds: float) -> None:
+        """Time that gave no token."""
+        self.total += seconds
+        self.saved -= seconds
+
+    def learn(self, guessed: int, accepted: int, drafting: float, checking: float) -> None:
+        """Take a step into account."""
+        self.seconds[guessed] = mean(self.seconds.get(guessed), checking)
+        self.total += drafting + checking
+        if guessed:
+            self.drafting = mean(self.drafting or None, drafting / guessed)
+            self.saved += (accepted + 1) * self.seconds[0] - drafting - checking
+            for hit in [1.0] * accepted + [0.0] * (accepted < guessed):
+                self.right = mean(self.right, hit)
+
+
+def mean(before: float | None, value: float) -> float:
+    """The running mean with ``value`` in it."""
+    return value if before is None else MEMORY * before + (1 - MEMORY) * value
+
+
+@dataclass
+class Acceptance:
+    """What came of guessing."""
+
+    guessed: int = 0
+    accepted: int = 0
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The last one."""
+
+    ids: int
+    guesses: list[int]
+    drafting: float
+    checking: float
+
+
+class Speculator:
+    """Takes a context from text to text, with guesses while they pay.
+
+    Args:
+        drafter: who guesses.
+        tolerance: largest difference of logits between a step of one row and one of several that makes
+            no other tokens. Where activations are quantized that is 0: one that is rounded the other way
+            makes all those after it differ, too.
+    """
+
+    def __init__(self, drafter: Drafter, tolerance: float = 0.0) -> None:
+        self.acceptance = Acceptance()
+        self._tolerance = tolerance
+        self._drafter: Drafter | None = drafter
+        self._costs = Costs()
+        self._last: _Step | None = None
+
+    def advance(
+        self, context: Context, ids: Sequence[int], room: int, sampler: Sampler
+    ) -> tuple[list[int], StepLogits]:
+        """Feed ``ids`` and some guesses.
+
+        Args:
+            context: what is fed.
+            ids: the text so far, the one of the last call with what was drawn since.
+            room: guesses that would still be of use.
+            sampler: the one that will draw from the logits.
+
+        Returns:
+            The guesses, and the logits after the last id and after each guess.
+        """
+        self._learn(ids)
+        start = time.perf_counter()
+        guesses = self._guess(ids, room, sampler)
+        drafted = time.perf_counter()
+        plain = self._plain(context, ids, guesses)
+        asked = time.perf_counter()
+        logits = context.advance([*ids, *guesses], 1 + len(guesses))
+        done = time.perf_counter()
+        if plain is not None and np.abs(plain - logits[0]).max() > self._tolerance:
+            self._drafter = None  # these kernels cannot do it exactly
+            guesses, logits = [], context.advance(ids)
+        self._costs.lose(asked - drafted)
+        self._last = _Step(len(ids), guesses, drafted - start, done - asked)
+        return guesses, logits
+
+    def _guess(self, ids: Sequence[int], room: int, sampler: Sampler) -> list[int]:
+        count = self._costs.best(room) if self._drafter else 0
+        if not self._drafter or not count:
+            return []
+        guesses = self._drafter.guess(ids, count, sampler)
+        return guesses[: max((count for count in COUNTS if count <= len(guesses)), default=0)]
+
+    def _learn(self, ids: Sequence[int]) -> None:
+        last = self._last
+        if last is None:
+            return
+        accepted = common_prefix(last.guesses, ids[last.ids :])
+        self.acceptance.guessed += len(last.guesses)
+        self.acceptance.accepted += accepted
+        self._costs.learn(len(last.guesses), accepted, last.drafting, last.checking)
+
+    def _plain(self, context: Context, ids: Sequence[int], guesses: Sequence[int]) -> Logits | None:
+        """Logits after ``ids`` by a plain step, the first time that there are so many guesses."""
+        if len(guesses) in {0, *self._costs.seconds}:
+            return None
+        plain: Logits = context.advance(ids)[-1]
+        return plain
