@@ -10,12 +10,15 @@ from gpt2xl.errors import (
     ProviderError,
     RequestError,
 )
-from gpt2xl.model import Generation, Model, Piece, Stream, Timings, load
+from gpt2xl.model import Model, load
 from gpt2xl.sampling import Sampler, make_sampler
+from gpt2xl.speculation import Acceptance
 from gpt2xl.tokenizer import StreamDecoder, Tokenizer
+from gpt2xl.transcript import Generation, Piece, Stream, Timings
 from gpt2xl.version import __version__
 
 __all__ = [
+    "Acceptance",
     "BundleError",
     "CheckpointError",
     "ExportError",

@@ -1,118 +1,25 @@
 """The library's front: load a bundle, generate text."""
 
 import secrets
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from gpt2xl.batch import Request, generate_batch
 from gpt2xl.bundle import open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.context import Context
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.errors import BundleError, RequestError
-from gpt2xl.generate import FinishReason, Token, generate_tokens
+from gpt2xl.generate import Token, generate_tokens
 from gpt2xl.providers import Provider, choose_device
-from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.sampling import greedy as greedy_sampler
+from gpt2xl.sampling import make_sampler
 from gpt2xl.session import Session, open_best
 from gpt2xl.speculation import Acceptance, Speculator
-from gpt2xl.tokenizer import StreamDecoder, Tokenizer
+from gpt2xl.tokenizer import Tokenizer
+from gpt2xl.transcript import Generation, Stream, Transcript
 
 FLOAT_ROUNDING = 1e-3  # of logits; what differs by less gives the same token but for a tie
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds, by a monotonic clock."""
-
-    prompt: float
-    """Until the first token."""
-    decode: float
-    """From the first token to the last."""
-    tokens_per_second: float | None
-    """Of the decode part; None when there was only one token."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What one token adds to a stream."""
-
-    text: str
-    """Whole characters only; may be empty."""
-    id: int
-    finish_reason: FinishReason | None
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A finished text."""
-
-    text: str
-    """The new text, without the prompt."""
-    prompt_ids: list[int]
-    new_ids: list[int]
-    """Without the end-of-text that stopped it."""
-    finish_reason: FinishReason
-    seed: int | None
-    """What the sampler was seeded with; None when greedy."""
-    timings: Timings
-    guesses: Acceptance
-    """What came of speculation."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-class Stream:
-    """An iterator of pieces that remembers what it gave; ``result`` sums it up."""
-
-    def __init__(
-        self,
-        pieces: Iterator[Piece],
-        prompt_ids: list[int],
-        seed: int | None,
-        guesses: Acceptance,
-    ) -> None:
-        self.prompt_ids = prompt_ids
-        self.seed = seed
-        self.guesses = guesses
-        self._pieces = pieces
-        self._seen: list[Piece] = []
-        self._times = [time.perf_counter()]
-
-    def __iter__(self) -> "Stream":
-        return self
-
-    def __next__(self) -> Piece:
-        piece = next(self._pieces)
-        self._times.append(time.perf_counter())
-        self._seen.append(piece)
-        return piece
-
-    def result(self) -> Generation:
-        """The whole text; runs what is left of the stream."""
-        for _ in self:
-            pass
-        last = self._seen[-1]
-        assert last.finish_reason is not None
-        return Generation(
-            text="".join(piece.text for piece in self._seen),
-            prompt_ids=self.prompt_ids,
-            new_ids=[piece.id for piece in self._seen if piece.finish_reason != "stop"],
-            finish_reason=last.finish_reason,
-            seed=self.seed,
-            timings=self._timings(),
-            guesses=self.guesses,
-        )
-
-    def _timings(self) -> Timings:
-        start, first, last = self._times[0], self._times[1], self._times[-1]
-        steps = len(self._seen) - 1
-        rate = steps / (last - first) if steps else None
-        return Timings(prompt=first - start, decode=last - first, tokens_per_second=rate)
 
 
 class Model:
@@ -163,55 +70,32 @@ class Model:
         Raises:
             RequestError: an option out of its range, or a prompt longer than the context.
         """
-        if max_new_tokens < 1:
-            raise RequestError(f"max_new_tokens has to be >= 1, but is {max_new_tokens}.")
-        if top_k > self.config.vocab_size:
-            raise RequestError(
-                f"top_k has to be <= the vocabulary of {self.config.vocab_size}, but is {top_k}."
-            )
         if seed is None and not greedy:
             seed = secrets.randbits(32)
-        sampler = greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
+        request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, seed)
         drafter = self._drafter(draft, prompt_lookup)
         tolerance = FLOAT_ROUNDING if self.is_float else 0.0
         speculator = Speculator(drafter, tolerance) if drafter else None
-        prompt_ids = self.prompt_ids(prompt)
-        room = self.config.n_positions - len(prompt_ids) + 1  # the last token is not fed back
-        tokens = self._tokens(prompt_ids, sampler, min(max_new_tokens, room), speculator)
-        pieces = self._pieces(tokens)
         guesses = speculator.acceptance if speculator else Acceptance()
-        return Stream(pieces, prompt_ids, None if greedy else seed, guesses)
+        transcript = Transcript(
+            self.tokenizer, list(request.ids), None if greedy else seed, guesses
+        )
+        return Stream(self._tokens(request, speculator), transcript)
 
-    def _tokens(
-        self,
-        prompt_ids: list[int],
-        sampler: Sampler,
-        max_new_tokens: int,
-        speculator: Speculator | None,
-    ) -> Iterator[Token]:
+    def _tokens(self, request: Request, speculator: Speculator | None) -> Iterator[Token]:
         """Generate in the idle context, if it is not in use."""
         context, self._idle = self._idle or Context(self._session), None
         try:
             yield from generate_tokens(
                 context,
-                prompt_ids,
-                sampler,
-                max_new_tokens=max_new_tokens,
+                request.ids,
+                request.sampler,
+                max_new_tokens=request.max_new_tokens,
                 eos_token_ids=self.config.eos_token_ids,
                 speculator=speculator,
             )
         finally:
             self._idle = context
-
-    def _pieces(self, tokens: Iterator[Token]) -> Iterator[Piece]:
-        decoder = StreamDecoder(self.tokenizer)
-        for token in tokens:
-            # A model padded to a round vocabulary may draw ids that have no text.
-            silent = token.finish_reason == "stop" or token.id not in self.tokenizer
-            text = "" if silent else decoder.add(token.id)
-            if token.finish_reason:
-                text += decoder.finish()
-            yield Piece(text, token.id, token.finish_reason)
 
     def _drafter(self, draft: "Model | None", prompt_lookup: bool) -> Drafter | None:
         if draft is None:
@@ -245,6 +129,73 @@ class Model:
             draft=draft,
             prompt_lookup=prompt_lookup,
         ).result()
+
+    def generate_batch(
+        self,
+        prompts: Iterable[str],
+        *,
+        rows: int = 16,
+        max_new_tokens: int = 128,
+        greedy: bool = False,
+        top_k: int = 40,
+        temperature: float = 0.8,
+        seed: int | None = None,
+    ) -> Iterator[tuple[int, Generation]]:
+        """Generate many texts, up to ``rows`` at a time; other arguments and errors as of ``stream``.
+
+        Args:
+            prompts: read as rows become free, so an endless iterator will do.
+            rows: texts that share each step.
+            max_new_tokens: of each text.
+            greedy: of each text.
+            top_k: of each text.
+            temperature: of each text.
+            seed: of the first text; each further one has the next number, so that ``generate`` gives
+                any of them again.
+
+        Yields:
+            The number of a prompt, from 0, and its text, in the order in which the texts end.
+        """
+        if rows < 1:
+            raise RequestError(f"rows has to be >= 1, but is {rows}.")
+        first = secrets.randbits(32) if seed is None else seed
+        begun: dict[int, Transcript] = {}
+
+        def requests() -> Iterator[Request]:
+            for number, prompt in enumerate(prompts):
+                own = first + number
+                request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, own)
+                begun[number] = Transcript(
+                    self.tokenizer, list(request.ids), None if greedy else own, Acceptance()
+                )
+                yield request
+
+        ends = self.config.eos_token_ids
+        for number, token in generate_batch(self._session, requests(), rows, ends):
+            begun[number].add(token)
+            if token.finish_reason:
+                yield number, begun.pop(number).result()
+
+    def _request(
+        self,
+        prompt: str,
+        max_new_tokens: int,
+        greedy: bool,
+        top_k: int,
+        temperature: float,
+        seed: int | None,
+    ) -> Request:
+        """Arguments checked and made ids."""
+        if max_new_tokens < 1:
+            raise RequestError(f"max_new_tokens has to be >= 1, but is {max_new_tokens}.")
+        if top_k > self.config.vocab_size:
+            raise RequestError(
+                f"top_k has to be <= the vocabulary of {self.config.vocab_size}, but is {top_k}."
+            )
+        sampler = greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
+        ids = self.prompt_ids(prompt)
+        room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
+        return Request(ids, sampler, min(max_new_tokens, room))
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The ids to go on from; raises RequestError when the model cannot take them."""
