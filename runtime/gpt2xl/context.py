@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 import numpy as np
+import numpy.typing as npt
 
 from gpt2xl.graph import StepLogits
 from gpt2xl.session import Session
@@ -29,13 +30,24 @@ class Context:
             Logits after each of the last ``keep`` ids, [keep, vocab_size].
         """
         known = min(common_prefix(self.ids, ids), len(ids) - keep)
-        self.cache.truncate(known)
-        self.ids = self.ids[:known]  # should the session fail
+        self.truncate(known)  # nothing more is known should the session fail
         logits: StepLogits = self.session.score(
             np.array([ids[known:]], np.int64), self.cache, keep
         )[0]
         self.ids = list(ids)
         return logits
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first ``length`` ids."""
+        self.cache.truncate(length)
+        self.ids = self.ids[:length]
+
+    def restore(self, ids: list[int], keys_and_values: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Hold ``ids`` and what they once gave; ValueError when that does not fit."""
+        self.cache.fill(keys_and_values)
+        if self.cache.length != len(ids):
+            raise ValueError(f"{len(ids)} ids, but keys and values of {self.cache.length}")
+        self.ids = ids
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:

@@ -1,5 +1,6 @@
 """The engine graph, whose GroupQueryAttention writes keys and values into the cache in place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from gpt2xl.errors import BundleError
-from gpt2xl.graph import PREFILL_CHUNK, Graph, Ids, StepLogits, chunks, on_cpu
+from gpt2xl.graph import PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
 from gpt2xl.providers import Device
 
 KEEP = "num_logits_to_keep"
@@ -41,6 +42,14 @@ class EngineCache:
     def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
         """Those in use, [rows, n_head, length, head_dim] for each layer's key and value: views."""
         return [buffer[:, :, : self.length] for buffer in self._buffers]
+
+    def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
+        length = check_fit(values, self.keys_and_values, self._graph.n_positions)
+        self.reserve(length)
+        self.lengths[:] = length
+        for held, value in zip(self.keys_and_values, values, strict=True):
+            held[:] = value
 
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens of every row."""

@@ -1,6 +1,6 @@
 """What both kinds of graph share: names, types and the inputs of a step; knows nothing of text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,3 +92,20 @@ def chunks(input_ids: Ids, size: int = PREFILL_CHUNK) -> list[Ids]:
 def on_cpu(values: npt.NDArray[Any]) -> ort.OrtValue:
     """``values`` for onnxruntime, not copied: they have to outlive the result."""
     return ort.OrtValue.ortvalue_from_numpy(values)
+
+
+def check_fit(
+    values: Sequence[npt.NDArray[np.generic]],
+    held: Sequence[npt.NDArray[np.generic]],
+    n_positions: int,
+) -> int:
+    """Raise ValueError unless ``values`` can take the place of ``held``; their number of tokens.
+
+    Both are [rows, n_head, tokens, head_dim] for each layer's key and value.
+    """
+    length = values[0].shape[2] if values and values[0].ndim == 4 else 0
+    found = [(value.shape, value.dtype) for value in values]
+    wanted = [((*h.shape[:2], length, h.shape[3]), h.dtype) for h in held]
+    if found != wanted or length > n_positions:
+        raise ValueError("keys and values of another shape or type")
+    return length

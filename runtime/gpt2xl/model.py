@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gpt2xl.batch import Request, generate_batch
-from gpt2xl.bundle import open_bundle
+from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.context import Context
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.errors import BundleError, RequestError
 from gpt2xl.generate import Token, generate_tokens
+from gpt2xl.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.providers import Provider, choose_device
 from gpt2xl.sampling import greedy as greedy_sampler
 from gpt2xl.sampling import make_sampler
@@ -30,13 +31,11 @@ class Model:
         config: GPT2Config,
         tokenizer: Tokenizer,
         session: Session,
-        *,
-        is_float: bool = False,
+        bundle: Bundle | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
-        self.is_float = is_float
-        """Whether neither weights nor activations are quantized."""
+        self._bundle = bundle
         self._session = session
         self._idle: Context | None = None  # the last text's, for one that begins alike
 
@@ -74,7 +73,7 @@ class Model:
             seed = secrets.randbits(32)
         request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, seed)
         drafter = self._drafter(draft, prompt_lookup)
-        tolerance = FLOAT_ROUNDING if self.is_float else 0.0
+        tolerance = FLOAT_ROUNDING if self._bundle and self._bundle.is_float else 0.0
         speculator = Speculator(drafter, tolerance) if drafter else None
         guesses = speculator.acceptance if speculator else Acceptance()
         transcript = Transcript(
@@ -129,6 +128,36 @@ class Model:
             draft=draft,
             prompt_lookup=prompt_lookup,
         ).result()
+
+    def save_prompt(self, prompt: str, path: Path) -> None:
+        """Write what the model makes of ``prompt``, so that `load_prompt` spares computing it.
+
+        Raises:
+            RequestError: a prompt the model cannot take, or a bundle without a manifest.
+            OSError: the file cannot be written; an older one stays.
+        """
+        owner, ids = self._owner(), self.prompt_ids(prompt)
+        context, self._idle = self._idle or Context(self._session), None
+        if context.ids[: len(ids)] != ids:
+            context.advance(ids)
+        context.truncate(len(ids))
+        self._idle = context
+        save_context(context, owner, path)
+
+    def load_prompt(self, path: Path) -> None:
+        """Begin the next text with what `save_prompt` wrote, as far as its prompt begins alike.
+
+        Raises:
+            RequestError: no such file, or one of another bundle.
+        """
+        context = Context(self._session)
+        load_context(context, self._owner(), path)
+        self._idle = context
+
+    def _owner(self) -> str:
+        if self._bundle is None:
+            raise RequestError("a model without a bundle has no prompt caches.")
+        return bundle_id(self._bundle)
 
     def generate_batch(
         self,
@@ -241,6 +270,6 @@ def load(folder: str | Path, *, provider: Provider = "auto", threads: int = 0) -
     tokenizer = Tokenizer.from_file(bundle.tokenizer)
     try:
         session = open_best(bundle, device, threads)
-        return Model(bundle.config, tokenizer, session, is_float=bundle.is_float)
+        return Model(bundle.config, tokenizer, session, bundle)
     except MemoryError:
         raise BundleError(f"not enough memory to load '{folder}'.") from None

@@ -1,19 +1,20 @@
 """The portable graph, which returns a longer copy of the cache at each step; anybody's export will do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
-from gpt2xl.graph import Graph, Ids, StepLogits, chunks, on_cpu
+from gpt2xl.graph import Graph, Ids, StepLogits, check_fit, chunks, on_cpu
 
 
 class PortableCache:
     """The present tensors of the last step."""
 
-    def __init__(self, values: list[ort.OrtValue]) -> None:
-        self.values = values
+    def __init__(self, graph: Graph, rows: int) -> None:
+        self.values = [on_cpu(graph.empty_past(name, rows, 0)) for name in graph.past]
+        self._n_positions = graph.n_positions
 
     @property
     def length(self) -> int:
@@ -24,6 +25,11 @@ class PortableCache:
     def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
         """[rows, n_head, length, head_dim] for each layer's key and value."""
         return [value.numpy() for value in self.values]
+
+    def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
+        check_fit(values, self.keys_and_values, self._n_positions)
+        self.values = [on_cpu(np.ascontiguousarray(value)) for value in values]
 
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens of every row."""
@@ -38,7 +44,7 @@ class PortableSession(Graph):
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> PortableCache:
         """See ``Session.new_cache``."""
         del capacity  # it grows with every step
-        return PortableCache([on_cpu(self.empty_past(name, batch_size, 0)) for name in self.past])
+        return PortableCache(self, batch_size)
 
     def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         """See ``Session.score``."""

@@ -1,5 +1,6 @@
 """Ids in, logits of the last positions out, the KV cache kept between steps; knows nothing of text."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ class Cache(Protocol):
     def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
         """Those in use, [rows, n_head, length, head_dim] for each layer's key and value."""
 
+    def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
+
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens of every row."""
 
@@ -32,8 +36,9 @@ class Cache(Protocol):
 class Session(Protocol):
     """One graph, loaded."""
 
-    n_positions: int
-    """Tokens a row can hold."""
+    @property
+    def n_positions(self) -> int:
+        """Tokens a row can hold."""
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
         """An empty cache.

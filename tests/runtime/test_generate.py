@@ -24,6 +24,9 @@ class FakeCache:
     length: int = 0
     keys_and_values: list[npt.NDArray[np.generic]] = field(default_factory=list)
 
+    def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
+        raise AssertionError
+
     def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
 
