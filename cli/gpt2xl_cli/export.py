@@ -30,8 +30,11 @@ def export(
     ] = "fp32",
     block_size: Annotated[int, typer.Option(help="Weights that share a scale in int4.")] = 64,
     kv: Annotated[
-        Literal["float", "int8"], typer.Option(help="How the engine graph keeps its KV cache.")
-    ] = "float",
+        Literal["auto", "float", "int8"],
+        typer.Option(
+            help="How the engine graph keeps its KV cache; auto: int8 beside quantized weights."
+        ),
+    ] = "auto",
     keep: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,7 +1,7 @@
 """Build both graphs of a checkpoint at a precision, over one weights file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
+from gpt2xl.config import GPT2Config
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.calibration import ProductInputs, calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from gpt2xl_export.tensors import matrix_names
 from gpt2xl_export.weights import WeightsFile, externalize
 
 STEMS = {"portable": "model", "engine": "engine"}
+HEAD_STEP = 8  # GroupQueryAttention takes no other head sizes than its multiples
 
 
 def int8_cache_supported() -> bool:
@@ -40,8 +42,8 @@ class ExportOptions:
     """A key of RECIPES."""
     block_size: int = 64
     """Inputs that share a scale in int4."""
-    kv: Literal["float", "int8"] = "float"
-    """How the engine graph keeps its KV cache."""
+    kv: Literal["auto", "float", "int8"] = "auto"
+    """How the engine graph keeps its KV cache; auto: int8 beside quantized weights where it can be."""
     keep: tuple[str, ...] = field(default=())
     """FORMAT:PATTERN rules for single weights, such as fp32:h.0.*"""
     backend: Literal["gpt2xl", "optimum"] = "gpt2xl"
@@ -51,6 +53,13 @@ class ExportOptions:
     def recipe(self) -> Recipe:
         """That of the precision."""
         return RECIPES[self.precision]
+
+    def resolved(self, config: GPT2Config) -> "ExportOptions":
+        """Without "auto", for a model of ``config``."""
+        if self.kv != "auto":
+            return self
+        quantized = self.precision.startswith("int") and config.head_dim % HEAD_STEP == 0
+        return replace(self, kv="int8" if quantized and int8_cache_supported() else "float")
 
     @property
     def tolerance(self) -> Tolerance:
@@ -66,8 +75,8 @@ class ExportOptions:
             raise RequestError(
                 f"precision has to be one of {', '.join(RECIPES)}, but is {self.precision!r}."
             )
-        if self.kv not in ("float", "int8"):
-            raise RequestError(f"kv has to be float or int8, but is {self.kv!r}.")
+        if self.kv not in ("auto", "float", "int8"):
+            raise RequestError(f"kv has to be auto, float or int8, but is {self.kv!r}.")
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
         if self.kv == "int8" and not int8_cache_supported():
@@ -147,7 +156,7 @@ def _build(checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> dict
         return checkpoint.load(name)
 
     models = {"portable": build_portable(checkpoint.config, load)}
-    if checkpoint.config.head_dim % 8 == 0:  # GroupQueryAttention takes no other
+    if checkpoint.config.head_dim % HEAD_STEP == 0:
         models["engine"] = build_engine(checkpoint.config, load)
     return models
 

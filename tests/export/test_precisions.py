@@ -18,6 +18,7 @@ from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
 from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.recipes import RECIPES
 
+DEMO = Path(__file__).parents[2] / "models" / "demo"
 MakeCheckpoint = Callable[..., Path]
 LOSSY = [name for name in RECIPES if name != "fp32"]
 VARIANTS: list[dict[str, object]] = [
@@ -104,6 +105,36 @@ def test_int8_gives_a_prompt_the_same_logits_alone_in_a_batch_and_in_chunks(
         *(logits_of(session, rows[:1], step) for step in (1, 7, 64)),
     ):
         assert np.abs(other - alone).max() < 1e-5 * scale
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-weight"])
+def test_the_demo_gives_a_prompt_the_same_bits_alone_in_a_batch_and_in_chunks(
+    tmp_path: Path, precision: str
+) -> None:
+    manifest = export(DEMO, tmp_path / "out", ExportOptions(precision))
+    if manifest["kv"] != "int8":
+        pytest.skip("this onnxruntime has no int8 KV cache")
+    bundle = open_bundle(tmp_path / "out")
+    session = open_best(bundle, "cpu")
+    rows = np.random.default_rng(0).integers(0, bundle.config.vocab_size, (8, 130))
+    alone = logits_of(session, rows[:1], 130)
+    assert np.array_equal(logits_of(session, rows, 130)[:1], alone)
+    for step in (1, 7, 64):
+        assert np.array_equal(logits_of(session, rows[:1], step), alone)
+        assert np.array_equal(logits_of(session, rows, step)[:1], alone)
+
+
+def test_quantized_weights_bring_an_int8_cache_unless_told_otherwise(
+    checkpoint: Path, make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    automatic = "int8" if int8_cache_supported() else "float"
+    wanted = {"int8": automatic, "int4": automatic, "fp32": "float", "fp16": "float"}
+    for precision, kv in wanted.items():
+        out = tmp_path / precision
+        assert export(checkpoint, out, ExportOptions(precision))["kv"] == kv
+    told = export(checkpoint, tmp_path / "told", ExportOptions("int8", kv="float"))
+    odd = export(make_checkpoint({"n_embd": 24}), tmp_path / "odd", ExportOptions("int8"))
+    assert told["kv"] == odd["kv"] == "float"
 
 
 def formats_of(manifest: dict[str, Any]) -> dict[str, str]:
