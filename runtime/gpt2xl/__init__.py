@@ -12,6 +12,7 @@ from gpt2xl.errors import (
 )
 from gpt2xl.model import Generation, Model, Piece, Stream, Timings, load
 from gpt2xl.sampling import Sampler, make_sampler
+from gpt2xl.session_cache import SessionCache
 from gpt2xl.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.version import __version__
 
@@ -28,6 +29,7 @@ __all__ = [
     "ProviderError",
     "RequestError",
     "Sampler",
+    "SessionCache",
     "Stream",
     "StreamDecoder",
     "Timings",

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from gpt2xl.bundle import open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import BundleError, RequestError
 from gpt2xl.generate import FinishReason, generate_tokens
+from gpt2xl.memory import check_memory
 from gpt2xl.providers import Provider, choose_device
 from gpt2xl.sampling import greedy as greedy_sampler
 from gpt2xl.sampling import make_sampler
 from gpt2xl.session import Session, open_best
+from gpt2xl.session_cache import SessionCache
 from gpt2xl.tokenizer import StreamDecoder, Tokenizer
 
 
@@ -208,7 +211,13 @@ class Model:
         return [starts[0]]
 
 
-def load(folder: str | Path, *, provider: Provider = "auto", threads: int = 0) -> Model:
+def load(
+    folder: str | Path,
+    *,
+    provider: Provider = "auto",
+    threads: int = 0,
+    session_cache: str | Path | SessionCache | None = None,
+) -> Model:
     """Load the bundle in ``folder``.
 
     Args:
@@ -216,15 +225,27 @@ def load(folder: str | Path, *, provider: Provider = "auto", threads: int = 0) -
             and an ONNX graph with past-key-value inputs (optimum's, for instance).
         provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it.
         threads: threads for one operator; 0 leaves it to onnxruntime.
+        session_cache: a folder for sessions that load faster the next time; the first load of a
+            large bundle writes twice its size there and takes seconds longer. None writes nothing.
 
     Raises:
-        BundleError: the folder is incomplete or onnxruntime cannot load it.
+        BundleError: the folder is incomplete, too large for the memory this process may have, or
+            onnxruntime cannot load it.
         ProviderError: CUDA was asked for and is not there.
     """
     device = choose_device(provider)
     bundle = open_bundle(Path(folder))
-    tokenizer = Tokenizer.from_file(bundle.tokenizer)
-    try:
-        return Model(bundle.config, tokenizer, open_best(bundle, device, threads))
-    except MemoryError:
-        raise BundleError(f"not enough memory to load '{folder}'.") from None
+    entry = None
+    if device == "cpu":
+        if isinstance(session_cache, str | Path):
+            session_cache = SessionCache(Path(session_cache))
+        entry = session_cache.entry(bundle) if session_cache else None
+        check_memory(bundle, mapped=entry is not None and entry.is_whole)
+    # onnxruntime leaves the interpreter to others while it loads.
+    with ThreadPoolExecutor(1) as pool:
+        tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
+        try:
+            session = open_best(bundle, device, threads, entry)
+        except MemoryError:
+            raise BundleError(f"not enough memory to load '{folder}'.") from None
+        return Model(bundle.config, tokenizer.result(), session)

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from gpt2xl.bundle import Bundle
 from gpt2xl.errors import BundleError
 from gpt2xl.providers import Device, open_session
+from gpt2xl.session_cache import Entry
 
 Ids = npt.NDArray[np.int64]  # [batch_size, sequence_length]
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
@@ -46,23 +47,32 @@ class Session(Protocol):
         """
 
 
-def open_best(bundle: Bundle, device: Device, threads: int = 0) -> Session:
+def open_best(
+    bundle: Bundle, device: Device, threads: int = 0, entry: Entry | None = None
+) -> Session:
     """The engine graph where the bundle has one, else the portable one."""
     n_positions = bundle.config.n_positions
     if bundle.engine is not None:
-        return EngineSession(bundle.engine, n_positions, device, threads)
+        return EngineSession(bundle.engine, n_positions, device, threads, entry)
     assert bundle.portable is not None
-    return PortableSession(bundle.portable, n_positions, device, threads)
+    return PortableSession(bundle.portable, n_positions, device, threads, entry)
 
 
 class _Graph:
     """What both kinds of graph share: names, types and the inputs of a step."""
 
-    def __init__(self, path: Path, n_positions: int, device: Device, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        n_positions: int,
+        device: Device,
+        threads: int,
+        entry: Entry | None = None,
+    ) -> None:
         self.path = path
         self.n_positions = n_positions
         self.device = device
-        self.session = open_session(path, device, threads)
+        self.session = open_session(path, device, threads, entry)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
