@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from gpt2xl_export.export import export
+from gpt2xl_export.graphs import ExportOptions
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TEXT = "Once upon a time there was a king who had a fair daughter, and the king said to her: go."
@@ -81,14 +82,15 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Call it with config overrides for the float32 bundle of such a checkpoint, only to be read."""
+    """Call it with config overrides (and a precision) for a bundle that tests only read."""
     made: dict[str, Path] = {}
 
-    def make(config: dict[str, object] | None = None) -> Path:
-        key = json.dumps(config, sort_keys=True)
+    def make(config: dict[str, object] | None = None, precision: str = "fp32") -> Path:
+        key = json.dumps([config, precision], sort_keys=True)
         if key not in made:
             folder = tmp_path_factory.mktemp("made")
-            export(write_checkpoint(folder / "checkpoint", config), folder / "bundle")
+            source = write_checkpoint(folder / "checkpoint", config)
+            export(source, folder / "bundle", ExportOptions(precision))
             made[key] = folder / "bundle"
         return made[key]
 

@@ -1,5 +1,6 @@
 """Models that need no export by hand: the built-in demo, and those on the hub, in the user's cache."""
 
+import os
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,12 @@ NOTE = (
     " For the real GPT-2 XL: gpt2xl generate -m gpt2-xl"
 )
 HUB_PRECISION = "int8"  # nearly exact, a quarter of the size
+
+
+def cache_folder() -> Path:
+    """What GPT2XL_CACHE names, else gpt2xl's folder in the user's cache."""
+    named = os.environ.get("GPT2XL_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("gpt2xl")
 
 
 def demo_checkpoint() -> Path:
@@ -39,7 +46,7 @@ def hub_bundle(name: str) -> Path:
 def _cached(folder: str, source: str, precision: str) -> Path:
     from gpt2xl_cli.export import missing_extra_explained, run_export
 
-    bundle = platformdirs.user_cache_path("gpt2xl") / folder
+    bundle = cache_folder() / folder
     if (bundle / "gpt2xl.json").is_file():
         return bundle
     with missing_extra_explained():

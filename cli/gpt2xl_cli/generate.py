@@ -1,11 +1,17 @@
 """gpt2xl generate."""
 
 import json
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gpt2xl_cli.options import Json, Model, model_folder, text_or_stdin
+from gpt2xl_cli.options import Json, Model, SessionCache, model_folder, text_or_stdin
+
+if TYPE_CHECKING:
+    from gpt2xl import Piece
+    from gpt2xl import SessionCache as SavedSessions
 
 
 def generate(
@@ -36,15 +42,25 @@ def generate(
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")
     ] = "auto",
     threads: Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")] = 0,
+    session_cache: SessionCache = True,
     as_json: Json = False,
 ) -> None:
     """Continue a text."""
     import gpt2xl
+    from gpt2xl.providers import choose_device
+    from gpt2xl_cli.demo import cache_folder
 
     text = text_or_stdin(prompt)
     if prompt is None or prompt == "-":
         text = text.removesuffix("\n")
-    loaded = gpt2xl.load(model_folder(model), provider=provider, threads=threads)
+    folder = model_folder(model)
+    cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
+    loaded = gpt2xl.load(
+        folder,
+        provider=provider,
+        threads=threads,
+        session_cache=cache if session_cache else None,
+    )
     stream = loaded.stream(
         text,
         max_new_tokens=max_new_tokens,
@@ -55,11 +71,28 @@ def generate(
     )
     if as_json:
         typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
-        return
-    if echo:
-        typer.echo(text, nl=False)
+    else:
+        _print_stream(text if echo else "", stream)
+    del loaded, stream  # the process that fills the cache may need the memory
+    if session_cache and choose_device(provider) == "cpu":
+        _fill(cache, folder)
+
+
+def _fill(cache: "SavedSessions", folder: Path) -> None:
+    from gpt2xl.session_cache import fill_in_background
+
+    if fill_in_background(folder, cache):
+        typer.echo(
+            f"Saving the session to {cache.folder} for a quicker start, twice the model's size;"
+            " --no-session-cache does without.",
+            err=True,
+        )
+
+
+def _print_stream(prompt: str, pieces: Iterable["Piece"]) -> None:
+    typer.echo(prompt, nl=False)
     try:
-        for piece in stream:
+        for piece in pieces:
             typer.echo(piece.text, nl=False)
     finally:
         typer.echo()

@@ -17,6 +17,13 @@ Model = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]
+SessionCache = Annotated[
+    bool,
+    typer.Option(
+        "--session-cache/--no-session-cache",
+        help="Keep the loaded session of a large model in the cache: the next start is quicker.",
+    ),
+]
 
 
 def read_stdin() -> str:

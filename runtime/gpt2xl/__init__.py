@@ -12,6 +12,7 @@ from gpt2xl.errors import (
 )
 from gpt2xl.model import Model, load
 from gpt2xl.sampling import Sampler, make_sampler
+from gpt2xl.session_cache import SessionCache
 from gpt2xl.speculation import Acceptance
 from gpt2xl.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.transcript import Generation, Piece, Stream, Timings
@@ -31,6 +32,7 @@ __all__ = [
     "ProviderError",
     "RequestError",
     "Sampler",
+    "SessionCache",
     "Stream",
     "StreamDecoder",
     "Timings",

@@ -34,6 +34,13 @@ class Bundle:
         """The tokenizer.json."""
         return self.folder / "tokenizer.json"
 
+    @property
+    def graph(self) -> Path:
+        """The graph to run: the engine's where there is one."""
+        graph = self.engine or self.portable
+        assert graph is not None
+        return graph
+
 
 def open_bundle(folder: Path) -> Bundle:
     """Read ``folder``'s config and manifest and find its graphs, loading neither of them.

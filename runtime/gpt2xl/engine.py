@@ -11,6 +11,7 @@ import onnxruntime as ort
 from gpt2xl.errors import BundleError
 from gpt2xl.graph import PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
 from gpt2xl.providers import Device
+from gpt2xl.session_cache import Entry
 
 KEEP = "num_logits_to_keep"
 ROOM = 64  # capacities are multiples of it: pages of int8 heads, and few re-allocations
@@ -97,8 +98,15 @@ def _buffers(graph: Graph, rows: int, capacity: int) -> list[npt.NDArray[np.gene
 class EngineSession(Graph):
     """See the module."""
 
-    def __init__(self, path: Path, n_positions: int, device: Device, threads: int) -> None:
-        super().__init__(path, n_positions, device, threads)
+    def __init__(
+        self,
+        path: Path,
+        n_positions: int,
+        device: Device,
+        threads: int,
+        entry: Entry | None = None,
+    ) -> None:
+        super().__init__(path, n_positions, device, threads, entry)
         if KEEP not in {value.name for value in self.session.get_overridable_initializers()}:
             raise BundleError(f"'{path}' lacks {KEEP}: export the bundle again.")
         (self._vocab_size,) = [

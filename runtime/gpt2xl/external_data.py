@@ -46,9 +46,12 @@ def check_external_data(path: Path) -> None:
 
 def external_locations(model: bytes) -> Iterator[str]:
     """The `location` of every externally stored tensor of a serialized ModelProto."""
-    for key, value in _entries(memoryview(model), MODEL):
-        if key == "location":
-            yield value
+    return (value for key, value in external_entries(model) if key == "location")
+
+
+def external_entries(model: bytes) -> Iterator[tuple[str, str]]:
+    """Key and value of every external_data entry of a serialized ModelProto, tensor by tensor."""
+    return _entries(memoryview(model), MODEL)
 
 
 def _entries(message: memoryview, known: Fields) -> Iterator[tuple[str, str]]:

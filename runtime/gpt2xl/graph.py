@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from gpt2xl.errors import BundleError
 from gpt2xl.providers import Device, open_session
+from gpt2xl.session_cache import Entry
 
 Ids = npt.NDArray[np.int64]  # [batch_size, sequence_length]
 StepLogits = npt.NDArray[np.float32]  # [batch_size, keep, vocab_size]
@@ -28,11 +29,18 @@ CACHE_TYPES: dict[str, type[np.generic]] = {
 class Graph:
     """One ONNX file, loaded."""
 
-    def __init__(self, path: Path, n_positions: int, device: Device, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        n_positions: int,
+        device: Device,
+        threads: int,
+        entry: Entry | None = None,
+    ) -> None:
         self.path = path
         self.n_positions = n_positions
         self.device = device
-        self.session = open_session(path, device, threads)
+        self.session = open_session(path, device, threads, entry)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]

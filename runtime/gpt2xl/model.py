@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpt2xl.batch import Request, generate_batch
@@ -11,11 +12,13 @@ from gpt2xl.context import Context
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.errors import BundleError, RequestError
 from gpt2xl.generate import Token, generate_tokens
+from gpt2xl.memory import check_memory
 from gpt2xl.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.providers import Provider, choose_device
 from gpt2xl.sampling import greedy as greedy_sampler
 from gpt2xl.sampling import make_sampler
 from gpt2xl.session import Session, open_best
+from gpt2xl.session_cache import SessionCache
 from gpt2xl.speculation import Acceptance, Speculator
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl.transcript import Generation, Stream, Transcript
@@ -252,7 +255,13 @@ class Model:
         return [starts[0]]
 
 
-def load(folder: str | Path, *, provider: Provider = "auto", threads: int = 0) -> Model:
+def load(
+    folder: str | Path,
+    *,
+    provider: Provider = "auto",
+    threads: int = 0,
+    session_cache: str | Path | SessionCache | None = None,
+) -> Model:
     """Load the bundle in ``folder``.
 
     Args:
@@ -260,16 +269,27 @@ def load(folder: str | Path, *, provider: Provider = "auto", threads: int = 0) -
             and an ONNX graph with past-key-value inputs (optimum's, for instance).
         provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it.
         threads: threads for one operator; 0 leaves it to onnxruntime.
+        session_cache: a folder for sessions that load faster the next time; the first load of a
+            large bundle writes twice its size there and takes seconds longer. None writes nothing.
 
     Raises:
-        BundleError: the folder is incomplete or onnxruntime cannot load it.
+        BundleError: the folder is incomplete, too large for the memory this process may have, or
+            onnxruntime cannot load it.
         ProviderError: CUDA was asked for and is not there.
     """
     device = choose_device(provider)
     bundle = open_bundle(Path(folder))
-    tokenizer = Tokenizer.from_file(bundle.tokenizer)
-    try:
-        session = open_best(bundle, device, threads)
-        return Model(bundle.config, tokenizer, session, bundle)
-    except MemoryError:
-        raise BundleError(f"not enough memory to load '{folder}'.") from None
+    entry = None
+    if device == "cpu":
+        if isinstance(session_cache, str | Path):
+            session_cache = SessionCache(Path(session_cache))
+        entry = session_cache.entry(bundle) if session_cache else None
+        check_memory(bundle, mapped=entry is not None and entry.is_whole)
+    # onnxruntime leaves the interpreter to others while it loads.
+    with ThreadPoolExecutor(1) as pool:
+        tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
+        try:
+            session = open_best(bundle, device, threads, entry)
+        except MemoryError:
+            raise BundleError(f"not enough memory to load '{folder}'.") from None
+        return Model(bundle.config, tokenizer.result(), session, bundle)

@@ -1,5 +1,6 @@
 """Open an onnxruntime session on the asked-for execution provider."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -7,6 +8,7 @@ import onnxruntime as ort
 
 from gpt2xl.errors import BundleError, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
+from gpt2xl.session_cache import Entry
 
 Provider = Literal["cpu", "cuda", "auto"]
 Device = Literal["cpu", "cuda"]
@@ -32,13 +34,24 @@ def choose_device(provider: Provider) -> Device:
     return "cuda" if has_cuda and provider != "cpu" else "cpu"
 
 
-def open_session(path: Path, device: Device, threads: int = 0) -> ort.InferenceSession:
+def session_options(threads: int = 0) -> ort.SessionOptions:
+    """Those of every session, saved or not."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what fails is raised, with the same words
+    return options
+
+
+def open_session(
+    path: Path, device: Device, threads: int = 0, entry: Entry | None = None
+) -> ort.InferenceSession:
     """Load ``path``.
 
     Args:
         path: an ONNX file, its external data beside it.
         device: where the graph runs.
         threads: threads a single operator may use; 0 leaves it to onnxruntime.
+        entry: where the session is kept; used on the CPU only.
 
     Raises:
         BundleError: onnxruntime cannot load the file.
@@ -48,17 +61,23 @@ def open_session(path: Path, device: Device, threads: int = 0) -> ort.InferenceS
         raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
     if threads > MAX_THREADS:
         raise RequestError(f"threads has to be <= {MAX_THREADS}, but is {threads}.")
+    options = partial(session_options, threads)
+    if device != "cpu":
+        entry = None
+    if entry and (saved := entry.load(options)):
+        return saved
     check_external_data(path)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # what fails is raised, with the same words
+    if entry and entry.cache.save and (saved := entry.save(path, options)):
+        return saved
     providers = ["CPUExecutionProvider"]
     if device == "cuda":
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        session = ort.InferenceSession(path, options, providers=providers)
+        session = ort.InferenceSession(path, options(), providers=providers)
     except Exception as reason:  # onnxruntime's error classes share no base but Exception
         first_line = str(reason).splitlines()[0]
+        if "bad_alloc" in first_line:
+            raise MemoryError from None
         raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise ProviderError(

@@ -11,6 +11,7 @@ from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.portable import PortableSession
 from gpt2xl.providers import Device
+from gpt2xl.session_cache import Entry
 
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
 
@@ -60,10 +61,9 @@ def last_logits(session: Session, input_ids: Ids, cache: Cache) -> BatchLogits:
     return session.score(input_ids, cache)[:, -1]
 
 
-def open_best(bundle: Bundle, device: Device, threads: int = 0) -> Session:
-    """The engine graph where the bundle has one, else the portable one."""
-    n_positions = bundle.config.n_positions
-    if bundle.engine is not None:
-        return EngineSession(bundle.engine, n_positions, device, threads)
-    assert bundle.portable is not None
-    return PortableSession(bundle.portable, n_positions, device, threads)
+def open_best(
+    bundle: Bundle, device: Device, threads: int = 0, entry: Entry | None = None
+) -> Session:
+    """The engine graph where the bundle has one, else the portable one; maybe a saved session."""
+    kind = PortableSession if bundle.engine is None else EngineSession
+    return kind(bundle.graph, bundle.config.n_positions, device, threads, entry)

@@ -21,6 +21,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("GPT2XL_DEBUG", raising=False)
+    monkeypatch.delenv("GPT2XL_CACHE", raising=False)
 
 
 @pytest.fixture
