@@ -16,7 +16,7 @@ import pytest
 
 from gpt2xl import SessionCache, load, session_cache
 from gpt2xl.bundle import open_bundle
-from gpt2xl.session import open_best
+from gpt2xl.session import last_logits, open_best
 from gpt2xl.session_cache import DATA, GRAPH, RECORD, Entry, fill_in_background, save_entry
 
 MakeBundle = Callable[..., Path]
@@ -47,7 +47,7 @@ def logits(bundle: Path, entry: Entry | None) -> list[npt.NDArray[np.float32]]:
     """Of a prompt and two single steps."""
     session = open_best(open_bundle(bundle), "cpu", entry=entry)
     kept = session.new_cache()
-    return [session.step(np.array([ids]), kept) for ids in ([5, 6, 7, 8, 9], [3], [250])]
+    return [last_logits(session, np.array([ids]), kept) for ids in ([5, 6, 7, 8, 9], [3], [250])]
 
 
 def partials(cache: SessionCache) -> list[str]:
