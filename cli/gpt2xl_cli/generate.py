@@ -3,11 +3,19 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt2xl_cli.options import Json, Model, SessionCache, model_folder, text_or_stdin
+from gpt2xl_cli.options import (
+    Json,
+    Model,
+    Provider,
+    SessionCache,
+    Threads,
+    model_folder,
+    text_or_stdin,
+)
 
 if TYPE_CHECKING:
     from gpt2xl import Piece
@@ -38,10 +46,8 @@ def generate(
         int | None, typer.Option(help="Same seed, same text.", show_default="random")
     ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the new text.")] = True,
-    provider: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")
-    ] = "auto",
-    threads: Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")] = 0,
+    provider: Provider = "auto",
+    threads: Threads = 0,
     session_cache: SessionCache = True,
     as_json: Json = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,8 @@ Model = Annotated[
         metavar="MODEL",
     ),
 ]
+Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")]
+Threads = Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]
 SessionCache = Annotated[

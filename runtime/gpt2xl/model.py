@@ -39,7 +39,8 @@ class Model:
         self.config = config
         self.tokenizer = tokenizer
         self._bundle = bundle
-        self._session = session
+        self.session = session
+        """The loaded graph: ids in, logits out."""
         self._idle: Context | None = None  # the last text's, for one that begins alike
 
     def stream(
@@ -86,7 +87,7 @@ class Model:
 
     def _tokens(self, request: Request, speculator: Speculator | None) -> Iterator[Token]:
         """Generate in the idle context, if it is not in use."""
-        context, self._idle = self._idle or Context(self._session), None
+        context, self._idle = self._idle or Context(self.session), None
         try:
             yield from generate_tokens(
                 context,
@@ -106,7 +107,7 @@ class Model:
             raise RequestError(
                 "the draft model has another tokenizer than the model it guesses for."
             )
-        return DraftModel(draft._session)
+        return DraftModel(draft.session)
 
     def generate(
         self,
@@ -140,7 +141,7 @@ class Model:
             OSError: the file cannot be written; an older one stays.
         """
         owner, ids = self._owner(), self.prompt_ids(prompt)
-        context, self._idle = self._idle or Context(self._session), None
+        context, self._idle = self._idle or Context(self.session), None
         if context.ids[: len(ids)] != ids:
             context.advance(ids)
         context.truncate(len(ids))
@@ -153,7 +154,7 @@ class Model:
         Raises:
             RequestError: no such file, or one of another bundle.
         """
-        context = Context(self._session)
+        context = Context(self.session)
         load_context(context, self._owner(), path)
         self._idle = context
 
@@ -203,7 +204,7 @@ class Model:
                 yield request
 
         ends = self.config.eos_token_ids
-        for number, token in generate_batch(self._session, requests(), rows, ends):
+        for number, token in generate_batch(self.session, requests(), rows, ends):
             begun[number].add(token)
             if token.finish_reason:
                 yield number, begun.pop(number).result()

@@ -38,7 +38,7 @@ class Counting:
 
 def counted(model: Model) -> tuple[Model, Counting]:
     """``model`` over a counting session."""
-    counting = Counting(model._session)
+    counting = Counting(model.session)
     return Model(model.config, model.tokenizer, counting, model._bundle), counting
 
 
