@@ -1,0 +1,68 @@
+"""What the Python adapters share: their options, the measurement and the line they print.
+
+An adapter is a program of its own, so that each run is a fresh process:
+
+    python ADAPTER.py MODEL --prompt 64 --rows 1 --new 32 --threads 2
+
+It loads MODEL, feeds ``rows`` texts of ``prompt`` random ids and generates two tokens after each to
+warm up, since some systems compile for a shape when they first see it; then other ids, ``new`` tokens
+after each, and it prints one line of JSON.
+"""
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]  # [rows, length]
+Generate = Callable[[Ids, int], list[float]]
+"""Feed ids, generate so many tokens a row; when each was there, in seconds after the call."""
+
+
+def run(package: str, load: Callable[[argparse.Namespace], Generate]) -> None:
+    """Measure one model; ``package`` is the distribution whose version the line names."""
+    options = _parser().parse_args()
+    start = time.perf_counter()
+    generate = load(options)
+    load_s = time.perf_counter() - start
+    generate(random_ids(options, seed=1), 2)
+    warm_at = time.time()
+    seconds = generate(random_ids(options, seed=0), options.new)
+    line = {
+        "version": f"{package} {version(package)}",
+        "load_s": load_s,
+        "warm_at": warm_at,
+        **_rates(options, seconds),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(line))
+
+
+def random_ids(options: argparse.Namespace, seed: int) -> Ids:
+    """``rows`` texts; the two seeds share no beginning, so that no prefix cache helps."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, options.vocabulary, (options.rows, options.prompt))
+
+
+def _rates(options: argparse.Namespace, seconds: list[float]) -> dict[str, float]:
+    step = float(np.median(np.diff(seconds)))
+    return {
+        "prefill_tok_s": options.rows * options.prompt / seconds[0],
+        "decode_tok_s": options.rows / step,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure one model in this process.")
+    parser.add_argument("model", help="what the system loads: a file or a folder")
+    parser.add_argument("--prompt", type=int, default=64, help="ids in each row")
+    parser.add_argument("--rows", type=int, default=1, help="texts at once")
+    parser.add_argument("--new", type=int, default=32, help="tokens to generate after each")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--vocabulary", type=int, default=50257, help="ids are below this")
+    return parser
