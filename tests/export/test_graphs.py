@@ -107,7 +107,7 @@ def test_the_portable_graph_uses_nothing_but_standard_operators(bundle: Path) ->
 def test_the_engine_graph_is_fused(bundle: Path) -> None:
     operators = [node.op_type for node in read(bundle, "engine").graph.node]
     assert operators.count("GroupQueryAttention") == 2
-    assert operators.count("SkipLayerNormalization") == 4
+    assert operators.count("LayerNormalization") == 5
     assert operators.count("Softmax") == 0
     assert len(operators) < len(read(bundle, "model").graph.node)
 

@@ -88,7 +88,7 @@ def test_a_format_nobody_wants_changes_nothing(
 
 @pytest.mark.parametrize(
     ("form", "op_type"),
-    [(Int8(), "MatMulInteger"), (NBits(4, 32), "MatMulNBits")],
+    [(Int8(), "MatMulIntegerToFloat"), (NBits(4, 32), "MatMulNBits")],
     ids=["int8", "int4"],
 )
 def test_a_format_replaces_the_products_it_is_wanted_for(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.graph.nodes import NodeBuilder
+from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 from gpt2xl_export.passes.linears import Linear
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
@@ -37,24 +37,22 @@ class Int8:
         return error
 
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
-        """QuantizeLinear per row, MatMulInteger, and both scales put back."""
-        name, (n_in, n_out) = linear.output.name, linear.shape
-        flat_shape = new.constant(f"rows_of_{n_in}", [-1, n_in])
-        flat = new.op("Reshape", [linear.x, flat_shape], f"{name}.rows")
-        scale, zero = _row_scale(new, flat, str(name))
-        quantized = new.op("QuantizeLinear", [flat, scale, zero], f"{name}.quantized", {"axis": 0})
-        weight = new.initializer(weights[f"{linear.name}.int8"])
-        product = new.op("MatMulInteger", [quantized, weight, _middle(new)], f"{name}.product")
-        real = new.op("DequantizeLinear", [product, scale], f"{name}.rows_real", {"axis": 0})
-        column = new.initializer(weights[f"{linear.name}.scale"])
-        result = new.op("Mul", [real, column], f"{name}.scaled")
+        """Activations in steps of their row's scale, the integer product, and both scales put back."""
+        name = linear.output.name
+        scale = _row_scale(new, linear.x, str(name))
+        steps = new.op("Div", [linear.x, scale], f"{name}.steps")
+        one, middle = new.constant("unit_scale", 1, np.float32), _middle(new)
+        quantized = new.op("QuantizeLinear", [steps, one, middle], f"{name}.quantized")
+        stored = [weights[f"{linear.name}.{part}"] for part in ("int8", "scale")]
+        weight, column = map(new.initializer, stored)
+        zero = new.constant("int8_zero_point", 0, np.int8)
+        inputs = [quantized, weight, one, column, middle, zero]
+        # One pass over the product where MatMulInteger, DequantizeLinear and Mul need three.
+        product = new.op("MatMulIntegerToFloat", inputs, f"{name}.product", domain=CONTRIB)
+        result = new.op("Mul", [product, scale], f"{name}.scaled")
         if linear.bias is None:
             return result
-        result = new.op("Add", [result, linear.bias], f"{name}.biased")
-        rows = new.op("Shape", [linear.x], f"{name}.x_shape", {"end": -1})
-        width = new.constant(f"width_{n_out}", [n_out])
-        shape = new.op("Concat", [rows, width], f"{name}.shape", {"axis": 0})
-        return new.op("Reshape", [result, shape], f"{name}.result")
+        return new.op("Add", [result, linear.bias], f"{name}.biased")
 
     def embedding(
         self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
@@ -71,17 +69,14 @@ class Int8:
         return new.op("Mul", [real, scale], "wte.rows")
 
 
-def _row_scale(new: NodeBuilder, rows: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
-    """(largest absolute value / 127, zero point 128) of each row, both [rows]."""
-    size = new.op("Abs", [rows], f"{name}.abs")
-    axis = new.constant("last_axis", [-1])
-    largest = new.op("ReduceMax", [size, axis], f"{name}.largest", {"keepdims": 0})
+def _row_scale(new: NodeBuilder, x: ir.Value, name: str) -> ir.Value:
+    """Largest absolute value / 127 of each row, [..., 1]."""
+    size = new.op("Abs", [x], f"{name}.abs")
+    largest = new.op("ReduceMax", [size, new.constant("last_axis", [-1])], f"{name}.largest")
     step = new.constant("1/127", 1 / LIMIT, np.float32)
     scale = new.op("Mul", [largest, step], f"{name}.scale_or_zero")
     smallest = new.constant("smallest_scale", SMALLEST_SCALE, np.float32)
-    scale = new.op("Max", [scale, smallest], f"{name}.row_scale")
-    shape = new.op("Shape", [scale], f"{name}.row_count")
-    return scale, new.op("Expand", [_middle(new), shape], f"{name}.zero_points")
+    return new.op("Max", [scale, smallest], f"{name}.row_scale")
 
 
 def _middle(new: NodeBuilder) -> ir.Value:
