@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,7 +90,7 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
     return figures
 
 
-def _recommended(results: dict[str, list[dict[str, Any]]]) -> str:
+def _recommended(results: Mapping[str, list[dict[str, Any]]]) -> str:
     """The fastest at decoding, or one nearly as fast that is nearer to its checkpoint."""
     from gpt2xl.bundle import open_bundle
 

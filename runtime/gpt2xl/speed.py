@@ -78,8 +78,9 @@ def measure_speed(
     yield from _memory()
     bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
     yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
-    reached = decoding * weights_size(open_bundle(folder)) / bandwidth
-    yield Speed("bandwidth reached", None, 100 * reached, "%")
+    if decoding:
+        reached = decoding * weights_size(open_bundle(folder)) / bandwidth
+        yield Speed("bandwidth reached", None, 100 * reached, "%")
 
 
 def memory_bandwidth(threads: int) -> float:
