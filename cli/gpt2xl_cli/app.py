@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gpt2xl_cli.batch import batch
 from gpt2xl_cli.export import export
 from gpt2xl_cli.generate import generate
 from gpt2xl_cli.info import info
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, export, verify, tokenize, detokenize, info):
+for command in (generate, batch, export, verify, tokenize, detokenize, info):
     app.command()(command)
 
 

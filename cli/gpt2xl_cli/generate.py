@@ -1,11 +1,23 @@
 """gpt2xl generate."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from gpt2xl_cli.options import Json, Model, model_folder, text_or_stdin
+from gpt2xl_cli.options import (
+    Greedy,
+    Json,
+    MaxNewTokens,
+    Model,
+    Provider,
+    Seed,
+    Temperature,
+    Threads,
+    TopK,
+    model_folder,
+    text_or_stdin,
+)
 
 
 def generate(
@@ -18,24 +30,26 @@ def generate(
     ] = None,
     *,
     model: Model = None,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", "-n", help="Tokens to generate at most.")
-    ] = 128,
-    top_k: Annotated[
-        int, typer.Option(help="Sample among so many most probable tokens; 0: all.")
-    ] = 40,
-    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 0.8,
-    greedy: Annotated[
-        bool, typer.Option("--greedy", help="Always take the most probable token.")
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Same seed, same text.", show_default="random")
-    ] = None,
+    max_new_tokens: MaxNewTokens = 128,
+    top_k: TopK = 40,
+    temperature: Temperature = 0.8,
+    greedy: Greedy = False,
+    seed: Seed = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the new text.")] = True,
-    provider: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")
-    ] = "auto",
-    threads: Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")] = 0,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="A smaller model that guesses tokens, named as for --model; changes no text.",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ] = None,
+    prompt_lookup: Annotated[
+        bool,
+        typer.Option(help="Guess that what was said is said again; changes no text."),
+    ] = True,
+    provider: Provider = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
     """Continue a text."""
@@ -45,6 +59,9 @@ def generate(
     if prompt is None or prompt == "-":
         text = text.removesuffix("\n")
     loaded = gpt2xl.load(model_folder(model), provider=provider, threads=threads)
+    smaller = None
+    if draft is not None:
+        smaller = gpt2xl.load(model_folder(draft), provider=provider, threads=threads)
     stream = loaded.stream(
         text,
         max_new_tokens=max_new_tokens,
@@ -52,6 +69,8 @@ def generate(
         top_k=top_k,
         temperature=temperature,
         seed=seed,
+        draft=smaller,
+        prompt_lookup=prompt_lookup,
     )
     if as_json:
         typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
