@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gpt2xl_cli.batch import batch
 from gpt2xl_cli.bench import bench
 from gpt2xl_cli.export import export
 from gpt2xl_cli.generate import generate
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, export, verify, tokenize, detokenize, info, bench):
+for command in (generate, batch, export, verify, tokenize, detokenize, info, bench):
     app.command()(command)
 
 

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt2xl_cli.options import (
+    Greedy,
     Json,
+    MaxNewTokens,
     Model,
     Provider,
+    Seed,
     SessionCache,
+    Temperature,
     Threads,
+    TopK,
     model_folder,
     text_or_stdin,
 )
@@ -32,20 +37,32 @@ def generate(
     ] = None,
     *,
     model: Model = None,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", "-n", help="Tokens to generate at most.")
-    ] = 128,
-    top_k: Annotated[
-        int, typer.Option(help="Sample among so many most probable tokens; 0: all.")
-    ] = 40,
-    temperature: Annotated[float, typer.Option(help="Above 0; higher is wilder.")] = 0.8,
-    greedy: Annotated[
-        bool, typer.Option("--greedy", help="Always take the most probable token.")
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Same seed, same text.", show_default="random")
-    ] = None,
+    max_new_tokens: MaxNewTokens = 128,
+    top_k: TopK = 40,
+    temperature: Temperature = 0.8,
+    greedy: Greedy = False,
+    seed: Seed = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the new text.")] = True,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="A smaller model that guesses tokens, named as for --model; changes no text.",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ] = None,
+    prompt_lookup: Annotated[
+        bool,
+        typer.Option(help="Guess that what was said is said again; changes no text."),
+    ] = True,
+    prompt_cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep what the model makes of the prompt in this file; the next run that begins alike"
+            " starts from it.",
+            show_default=False,
+        ),
+    ] = None,
     provider: Provider = "auto",
     threads: Threads = 0,
     session_cache: SessionCache = True,
@@ -67,6 +84,11 @@ def generate(
         threads=threads,
         session_cache=cache if session_cache else None,
     )
+    smaller = None
+    if draft is not None:
+        smaller = gpt2xl.load(model_folder(draft), provider=provider, threads=threads)
+    if prompt_cache and prompt_cache.exists():
+        loaded.load_prompt(prompt_cache)
     stream = loaded.stream(
         text,
         max_new_tokens=max_new_tokens,
@@ -74,11 +96,15 @@ def generate(
         top_k=top_k,
         temperature=temperature,
         seed=seed,
+        draft=smaller,
+        prompt_lookup=prompt_lookup,
     )
     if as_json:
         typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
     else:
         _print_stream(text if echo else "", stream)
+    if prompt_cache:
+        loaded.save_prompt(text, prompt_cache)
     del loaded, stream  # the process that fills the cache may need the memory
     if session_cache and choose_device(provider) == "cpu":
         _fill(cache, folder)

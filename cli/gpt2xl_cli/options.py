@@ -15,10 +15,17 @@ Model = Annotated[
         metavar="MODEL",
     ),
 ]
+MaxNewTokens = Annotated[
+    int, typer.Option("--max-new-tokens", "-n", help="Tokens to generate at most.")
+]
+TopK = Annotated[int, typer.Option(help="Sample among so many most probable tokens; 0: all.")]
+Temperature = Annotated[float, typer.Option(help="Above 0; higher is wilder.")]
+Greedy = Annotated[bool, typer.Option("--greedy", help="Always take the most probable token.")]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same text.", show_default="random")]
 Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")]
 Threads = Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 SessionCache = Annotated[
     bool,
     typer.Option(
@@ -36,12 +43,18 @@ def read_stdin() -> str:
         raise RequestError("there is no stdin to read from.")
     if sys.stdin.isatty():
         typer.echo("Reading from the terminal; end with Ctrl-D.", err=True)
-    content = sys.stdin.buffer.read()
+    return decoded(sys.stdin.buffer.read(), "stdin")
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text that ``content`` is the UTF-8 of; ``name`` is for the error."""
+    from gpt2xl import RequestError
+
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as reason:
         raise RequestError(
-            f"stdin is not UTF-8: byte 0x{content[reason.start]:02x} at offset {reason.start}."
+            f"{name} is not UTF-8: byte 0x{content[reason.start]:02x} at offset {reason.start}."
         ) from None
 
 

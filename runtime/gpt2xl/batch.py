@@ -30,23 +30,26 @@ class Request:
 
 
 def generate_batch(
-    session: Session, requests: Iterable[Request], rows: int, eos_token_ids: AbstractSet[int]
+    session: Session,
+    requests: Iterable[tuple[int, Request]],
+    rows: int,
+    eos_token_ids: AbstractSet[int],
 ) -> Iterator[tuple[int, Token]]:
     """Generate up to ``rows`` texts at a time.
 
     Args:
         session: on the CPU with an engine graph rows share steps; else one text follows the other.
-        requests: read as rows become free.
+        requests: each with its number; read as rows become free.
         rows: at least 1.
         eos_token_ids: what ends a text.
 
     Yields:
-        The number of a request, from 0, and its next token.
+        The number of a request, and its next token.
     """
     if isinstance(session, EngineSession) and session.device == "cpu":
         yield from _Rows(session, rows, eos_token_ids).run(requests)
         return
-    for number, request in enumerate(requests):
+    for number, request in requests:
         tokens = generate_tokens(
             Context(session),
             request.ids,
@@ -80,8 +83,8 @@ class _Rows:
         self._active: list[_Row] = []
         self._view: EngineCache | None = None
 
-    def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Token]]:
-        queue = enumerate(requests)
+    def run(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Token]]:
+        queue = iter(requests)
         while True:
             while len(self._active) < self._rows and (item := next(queue, None)):
                 yield self._start(_Row(*item))

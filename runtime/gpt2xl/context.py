@@ -18,6 +18,8 @@ class Context:
         self.cache = session.new_cache(capacity=1)
         self.ids: list[int] = []
         """What the cache holds."""
+        self.is_loaded = False
+        """Whether it holds what `restore` brought, and nothing else."""
 
     def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits:
         """Make ``ids`` the text, feeding what the cache does not hold yet.
@@ -48,6 +50,7 @@ class Context:
         if self.cache.length != len(ids):
             raise ValueError(f"{len(ids)} ids, but keys and values of {self.cache.length}")
         self.ids = ids
+        self.is_loaded = True
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:

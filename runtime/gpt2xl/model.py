@@ -1,8 +1,9 @@
 """The library's front: load a bundle, generate text."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 from gpt2xl.batch import Request, generate_batch
@@ -15,9 +16,9 @@ from gpt2xl.generate import Token, generate_tokens
 from gpt2xl.memory import check_memory
 from gpt2xl.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.providers import Provider, choose_device
+from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.sampling import greedy as greedy_sampler
-from gpt2xl.sampling import make_sampler
-from gpt2xl.session import Session, open_best
+from gpt2xl.session import Session, open_best, same_bits_alone
 from gpt2xl.session_cache import SessionCache
 from gpt2xl.speculation import Acceptance, Speculator
 from gpt2xl.tokenizer import Tokenizer
@@ -77,7 +78,7 @@ class Model:
             seed = secrets.randbits(32)
         request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, seed)
         drafter = self._drafter(draft, prompt_lookup)
-        tolerance = FLOAT_ROUNDING if self._bundle and self._bundle.is_float else 0.0
+        tolerance = FLOAT_ROUNDING if self._is_float else 0.0
         speculator = Speculator(drafter, tolerance) if drafter else None
         guesses = speculator.acceptance if speculator else Acceptance()
         transcript = Transcript(
@@ -86,8 +87,7 @@ class Model:
         return Stream(self._tokens(request, speculator), transcript)
 
     def _tokens(self, request: Request, speculator: Speculator | None) -> Iterator[Token]:
-        """Generate in the idle context, if it is not in use."""
-        context, self._idle = self._idle or Context(self.session), None
+        context = self._take_idle()
         try:
             yield from generate_tokens(
                 context,
@@ -98,7 +98,24 @@ class Model:
                 speculator=speculator,
             )
         finally:
+            context.is_loaded = False  # it holds what was generated, too
             self._idle = context
+
+    def _take_idle(self) -> Context:
+        """What is left of the last text; a new context where that could change this one."""
+        context, self._idle = self._idle, None
+        if context and (context.is_loaded or self._is_exact):
+            return context
+        return Context(self.session)
+
+    @property
+    def _is_float(self) -> bool:
+        return self._bundle is not None and self._bundle.is_float
+
+    @cached_property
+    def _is_exact(self) -> bool:
+        """Whether tokens fed together make the texts that they make one by one."""
+        return self._is_float or same_bits_alone(self.session)
 
     def _drafter(self, draft: "Model | None", prompt_lookup: bool) -> Drafter | None:
         if draft is None:
@@ -141,7 +158,7 @@ class Model:
             OSError: the file cannot be written; an older one stays.
         """
         owner, ids = self._owner(), self.prompt_ids(prompt)
-        context, self._idle = self._idle or Context(self.session), None
+        context = self._take_idle()
         if context.ids[: len(ids)] != ids:
             context.advance(ids)
         context.truncate(len(ids))
@@ -173,38 +190,51 @@ class Model:
         top_k: int = 40,
         temperature: float = 0.8,
         seed: int | None = None,
+        skip: Container[int] = (),
     ) -> Iterator[tuple[int, Generation]]:
         """Generate many texts, up to ``rows`` at a time; other arguments and errors as of ``stream``.
 
         Args:
             prompts: read as rows become free, so an endless iterator will do.
-            rows: texts that share each step.
+            rows: texts that share each step; one where the kernels would make another text of it.
             max_new_tokens: of each text.
             greedy: of each text.
             top_k: of each text.
             temperature: of each text.
             seed: of the first text; each further one has the next number, so that ``generate`` gives
                 any of them again.
+            skip: numbers of prompts that need no text, from 0; the others keep theirs, and their seeds.
 
-        Yields:
+        Returns:
             The number of a prompt, from 0, and its text, in the order in which the texts end.
         """
         if rows < 1:
             raise RequestError(f"rows has to be >= 1, but is {rows}.")
         first = secrets.randbits(32) if seed is None else seed
+        self._sampler(max_new_tokens, greedy, top_k, temperature, first)  # to refuse at once
+
         begun: dict[int, Transcript] = {}
 
-        def requests() -> Iterator[Request]:
+        def requests() -> Iterator[tuple[int, Request]]:
             for number, prompt in enumerate(prompts):
+                if number in skip:
+                    continue
                 own = first + number
                 request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, own)
                 begun[number] = Transcript(
                     self.tokenizer, list(request.ids), None if greedy else own, Acceptance()
                 )
-                yield request
+                yield number, request
 
+        return self._texts(requests(), rows, begun)
+
+    def _texts(
+        self, requests: Iterable[tuple[int, Request]], rows: int, begun: dict[int, Transcript]
+    ) -> Iterator[tuple[int, Generation]]:
+        """What becomes of ``begun``, which grows as requests are read."""
+        rows = rows if rows == 1 or self._is_exact else 1
         ends = self.config.eos_token_ids
-        for number, token in generate_batch(self.session, requests(), rows, ends):
+        for number, token in generate_batch(self.session, requests, rows, ends):
             begun[number].add(token)
             if token.finish_reason:
                 yield number, begun.pop(number).result()
@@ -219,16 +249,21 @@ class Model:
         seed: int | None,
     ) -> Request:
         """Arguments checked and made ids."""
+        sampler = self._sampler(max_new_tokens, greedy, top_k, temperature, seed)
+        ids = self.prompt_ids(prompt)
+        room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
+        return Request(ids, sampler, min(max_new_tokens, room))
+
+    def _sampler(
+        self, max_new_tokens: int, greedy: bool, top_k: int, temperature: float, seed: int | None
+    ) -> Sampler:
         if max_new_tokens < 1:
             raise RequestError(f"max_new_tokens has to be >= 1, but is {max_new_tokens}.")
         if top_k > self.config.vocab_size:
             raise RequestError(
                 f"top_k has to be <= the vocabulary of {self.config.vocab_size}, but is {top_k}."
             )
-        sampler = greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
-        ids = self.prompt_ids(prompt)
-        room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
-        return Request(ids, sampler, min(max_new_tokens, room))
+        return greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The ids to go on from; raises RequestError when the model cannot take them."""

@@ -14,6 +14,7 @@ from gpt2xl.providers import Device
 from gpt2xl.session_cache import Entry
 
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
+PROBE = 8  # tokens
 
 
 class Cache(Protocol):
@@ -59,6 +60,23 @@ class Session(Protocol):
 def last_logits(session: Session, input_ids: Ids, cache: Cache) -> BatchLogits:
     """As ``Session.score``, of the last position: [batch_size, vocab_size]."""
     return session.score(input_ids, cache)[:, -1]
+
+
+def same_bits_alone(session: Session) -> bool:
+    """Whether tokens fed together, in one row or as rows, give the bits that they give one by one.
+
+    Where activations or the KV cache are quantized, one bit rounded the other way makes other texts, and
+    some kernels (those of int4, for one) round a single row in a way of its own.
+    """
+    ids = np.arange(min(PROBE, session.n_positions), dtype=np.int64)[None]
+    count = ids.shape[1]
+    together = session.score(ids, session.new_cache(capacity=count), count)[0]
+    cache = session.new_cache(capacity=count)
+    singly = [session.score(ids[:, [at]], cache)[0, 0] for at in range(count)]
+    rows = session.score(ids.T, session.new_cache(count, capacity=1))[:, -1]
+    last = session.score(ids[:, -1:], session.new_cache(capacity=1))[0, -1]
+    same_rows = np.array_equal(rows[[0, -1]], [singly[0], last])
+    return same_rows and np.array_equal(together, singly)
 
 
 def open_best(

@@ -41,7 +41,6 @@ class FakeSession:
     n_positions: int = CONTEXT
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
-        assert batch_size == 1
         return FakeCache()
 
     def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
@@ -50,10 +49,10 @@ class FakeSession:
         cache.length += input_ids.shape[1]
         assert cache.length <= CONTEXT, "more tokens than the context holds"
         self.fed.append(input_ids[0].tolist())
-        logits = np.zeros((1, keep, VOCAB), np.float32)
+        logits = np.zeros((len(input_ids), keep, VOCAB), np.float32)
         for row in range(keep):
             step = cache.length - keep + 1 + row - self.prompt_length
-            logits[0, row, self.script[step % len(self.script)]] = 9
+            logits[:, row, self.script[step % len(self.script)]] = 9
         return logits
 
 

@@ -1,0 +1,120 @@
+"""gpt2xl batch."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpt2xl_cli.options import (
+    Force,
+    Greedy,
+    Json,
+    MaxNewTokens,
+    Model,
+    Provider,
+    Seed,
+    Temperature,
+    Threads,
+    TopK,
+    decoded,
+    model_folder,
+    read_stdin,
+)
+
+
+def batch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help='A JSON object a line, each with a "prompt"; - reads stdin.',
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="The same lines with the texts; OUT.part holds what is done until all is.",
+            show_default=False,
+        ),
+    ],
+    *,
+    model: Model = None,
+    max_new_tokens: MaxNewTokens = 128,
+    top_k: TopK = 40,
+    temperature: Temperature = 0.8,
+    greedy: Greedy = False,
+    seed: Seed = None,
+    rows: Annotated[int, typer.Option(help="Texts that share each step; changes no text.")] = 16,
+    provider: Provider = "auto",
+    threads: Threads = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Continue many texts; a run that was cut short goes on when started again."""
+    import gpt2xl
+    from gpt2xl_cli import jsonl
+
+    jsonl.refuse_existing(out, force)
+    name = "stdin" if source == "-" else f"'{source}'"
+    content = read_stdin() if source == "-" else decoded(Path(source).read_bytes(), name)
+    lines = jsonl.parse(content, name)
+    folder = model_folder(model)
+    loaded = gpt2xl.load(folder, provider=provider, threads=threads)
+    jsonl.check_prompts(lines, name, loaded.prompt_ids)
+    deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
+    deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
+    about = jsonl.about(content, folder, deciding, seed)
+    part = jsonl.Part(out, about, force=force)
+    if part.done:
+        typer.echo(f"{len(part.done)} of {len(lines)} rows were done already.", err=True)
+    before = len(part.done)
+    texts = loaded.generate_batch(
+        (line.prompt for line in lines),
+        rows=rows,
+        max_new_tokens=max_new_tokens,
+        greedy=greedy,
+        top_k=top_k,
+        temperature=temperature,
+        seed=part.seed,
+        skip=frozenset(part.done),
+    )
+    with part, _progress(before, len(lines)) as show:
+        for number, text in texts:
+            part.add(number, text)
+            show(len(text.new_ids))
+    part.finish(lines, force=force)
+    new_tokens = sum(row["new_tokens"] for row in part.done.values())
+    facts = {"out": str(out), "rows": len(lines), "done_before": before, "new_tokens": new_tokens}
+    typer.echo(
+        json.dumps(facts)
+        if as_json
+        else f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens."
+    )
+
+
+@contextmanager
+def _progress(done: int, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, if that is a terminal; call it with the tokens of each finished text."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console, start, tokens = Console(stderr=True), time.perf_counter(), 0
+    speed = TextColumn("{task.description}")
+    columns = (BarColumn(), MofNCompleteColumn(), speed, TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar:
+        task = bar.add_task("", total=total, completed=done)
+
+        def show(count: int) -> None:
+            nonlocal tokens
+            tokens += count
+            rate = tokens / (time.perf_counter() - start)
+            bar.update(task, advance=1, description=f"{rate:.0f} tokens/s")
+
+        yield show

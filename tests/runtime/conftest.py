@@ -1,0 +1,84 @@
+"""The demo in every precision, and its draft."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpt2xl import Model, load
+from gpt2xl_export.export import export
+from gpt2xl_export.graphs import ExportOptions
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    """Call it with a precision, quantized ones with an int8 KV cache where there is one; or "draft"."""
+    made: dict[str, Model] = {}
+
+    def demo(name: str) -> Model:
+        if name not in made:
+            out = tmp_path_factory.mktemp("demo") / name
+            draft = name == "draft"
+            source = MODELS / ("demo-draft" if draft else "demo")
+            export(source, out, ExportOptions("fp32" if draft else name))
+            made[name] = load(out)
+        return made[name]
+
+    return demo
+
+
+@pytest.fixture(scope="session")
+def tales() -> list[str]:
+    """50 prompts of 1 to 47 words."""
+    words = [
+        "Once",
+        "upon",
+        "a",
+        "time",
+        "there",
+        "was",
+        "a",
+        "king",
+        "who",
+        "had",
+        "a",
+        "fair",
+        "daughter",
+        "and",
+        "the",
+        "old",
+        "witch",
+        "came",
+        "to",
+        "the",
+        "castle",
+        "and",
+        "said",
+        "give",
+        "me",
+        "the",
+        "child",
+        "or",
+        "thou",
+        "shalt",
+        "lose",
+        "thy",
+        "kingdom",
+        "but",
+        "the",
+        "youngest",
+        "brother",
+        "went",
+        "out",
+        "into",
+        "the",
+        "wide",
+        "world",
+        "to",
+        "seek",
+        "his",
+        "fortune",
+    ]
+    return [" ".join(words[number % 7 :][: 1 + number * 7 % 47]) for number in range(50)]
