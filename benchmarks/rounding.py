@@ -15,10 +15,12 @@ import numpy as np
 from held_out import held_out_windows, mean_kl, perplexity
 
 from gpt2xl.tokenizer import Tokenizer
-from gpt2xl_export.calibration import ProductInputs, calibration_ids
+from gpt2xl_export.calibration import ROWS, calibration_ids, written_length
 from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
+from gpt2xl_export.own_text import own_text
 from gpt2xl_export.passes import gptq
 from gpt2xl_export.reference import Reference
+from gpt2xl_export.rounder import Rounder
 from gpt2xl_export.tensor_files import FloatArray
 
 Rounding = Callable[[str, FloatArray], FloatArray]
@@ -56,15 +58,10 @@ def half_quadratic(
     return scales
 
 
-def by_inputs(checkpoint: Checkpoint, ids: list[int]) -> Rounding:
+def by_inputs(checkpoint: Checkpoint, text: list[list[int]], compensate: bool) -> Rounding:
     """GPTQ, as the exporter does it."""
-    inputs = ProductInputs(checkpoint, ids)
-
-    def apply(name: str, weights: FloatArray) -> FloatArray:
-        rounded = gptq.round_with_inputs(weights, inputs.get(name), 4, BLOCK)
-        return rounded.codes * np.repeat(rounded.scales, BLOCK, axis=0)
-
-    return apply
+    rounder = Rounder(checkpoint, lambda name: ".c_" in name, BLOCK, lambda: text, compensate=compensate)  # fmt: skip
+    return lambda name, weights: rounder(name).restored()
 
 
 def rounded(checkpoint: Checkpoint, rounding: Rounding) -> Checkpoint:
@@ -93,7 +90,8 @@ def main() -> None:
     checkpoint = open_checkpoint(args.checkpoint)
     tokenizer = Tokenizer.from_file(args.checkpoint / "tokenizer.json")
     windows = held_out_windows(args.corpora, tokenizer, checkpoint.config.n_positions)
-    ids = calibration_ids(tokenizer.encode, checkpoint.config)
+    page = [calibration_ids(tokenizer.encode, checkpoint.config)]
+    own = own_text(checkpoint, ROWS, written_length(checkpoint))
 
     def log_probs(of: Checkpoint) -> list[FloatArray]:
         logits = Reference(of).logits([window.tolist() for window in windows])
@@ -106,7 +104,11 @@ def main() -> None:
         "nearest, covering scale": by_scales(covering),
         "nearest, half-quadratic scale": by_scales(half_quadratic),
         "nearest, searched scale": by_scales(lambda block: gptq.best_scales(block, 4)),
-        "GPTQ, searched scale": by_inputs(checkpoint, ids),
+        "GPTQ, a page of ours": by_inputs(checkpoint, page, compensate=False),
+        "GPTQ, a page of ours, compensated": by_inputs(checkpoint, page, compensate=True),
+        "GPTQ, the model's own text": by_inputs(checkpoint, own, compensate=False),
+        "GPTQ, half of its own text, compensated": by_inputs(checkpoint, own[::2], compensate=True),
+        "GPTQ, its own text, compensated": by_inputs(checkpoint, own, compensate=True),
     }
     print("| rounding | perplexity | vs float32 | KL |\n| --- | --- | --- | --- |")
     print(f"| none | {base:.4f} | | |", flush=True)

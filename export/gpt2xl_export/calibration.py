@@ -1,5 +1,6 @@
 """What a model's activations look like on some text, from the numpy forward pass."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ from gpt2xl.config import GPT2Config
 from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.reference import Reference
 from gpt2xl_export.tensor_files import FloatArray
+from gpt2xl_export.tensors import expected_shapes
 
 # Our own words, for models whose training text nobody has at hand: narrative, speech, numbers,
 # names, code and a list, so that many kinds of tokens occur.
@@ -34,10 +36,21 @@ has a better recipe (see also chapter 7). What would you have done? I don't know
 """
 
 
+BUDGET = 5e11  # parameters times tokens that calibration may take in
+ROWS, SHORTEST, LONGEST = 32, 64, 512  # of the text the model writes: rows, and their lengths
+
+
 def calibration_ids(encode: Callable[[str], list[int]], config: GPT2Config) -> list[int]:
     """The ids of TEXT, cut to the context; those the model does not know left out."""
     ids = [token_id for token_id in encode(TEXT) if token_id < config.vocab_size]
     return ids[: config.n_positions]
+
+
+def written_length(checkpoint: Checkpoint) -> int:
+    """How long ROWS rows of the model's own text may be; 0 where the budget is too small for any."""
+    parameters = sum(map(math.prod, expected_shapes(checkpoint.config).values()))
+    length = min(checkpoint.config.n_positions, LONGEST, int(BUDGET / parameters) // ROWS)
+    return length if length >= min(SHORTEST, checkpoint.config.n_positions) else 0
 
 
 def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[tuple[FloatArray, FloatArray]]:
@@ -55,31 +68,3 @@ def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[tuple[FloatArray, 
     for layer in range(config.n_layer):
         states = reference.block(layer, states)
     return found
-
-
-class ProductInputs:
-    """What each block's products are multiplied with on some text; layers in ascending order.
-
-    One layer's inputs are held at a time.
-    """
-
-    def __init__(self, checkpoint: Checkpoint, ids: list[int]) -> None:
-        self._reference = Reference(checkpoint, self._watch)
-        self._ids = ids
-        self._states: list[FloatArray] = []
-        self._layer = -1
-        self._inputs: dict[str, FloatArray] = {}
-
-    def get(self, name: str) -> FloatArray:
-        """[positions, n_in] for the weight ``name``, such as h.0.attn.c_attn.weight."""
-        layer = int(name.split(".")[1])
-        if self._layer < 0:
-            self._states = self._reference.embed([self._ids])
-        while self._layer < layer:
-            self._layer += 1
-            self._inputs.clear()
-            self._states = self._reference.block(self._layer, self._states)
-        return self._inputs[name]
-
-    def _watch(self, name: str, values: FloatArray) -> None:
-        self._inputs[name] = values

@@ -11,7 +11,7 @@ import onnxruntime
 
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
-from gpt2xl_export.calibration import ProductInputs, calibration_ids, kv_ranges
+from gpt2xl_export.calibration import calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
@@ -20,6 +20,7 @@ from gpt2xl_export.passes.fp16 import convert_to_float16
 from gpt2xl_export.passes.kv_int8 import quantize_kv_cache
 from gpt2xl_export.passes.linears import store_as
 from gpt2xl_export.recipes import LOSSES, RECIPES, Recipe, assign, formats, wants
+from gpt2xl_export.rounder import rounder_for
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.tensors import matrix_names
 from gpt2xl_export.weights import WeightsFile, externalize
@@ -130,7 +131,8 @@ def write_graphs(
     assigned = assign(options.recipe, matrix_names(checkpoint.config), options.keep)
     errors: dict[str, Any] = {}
     ids = calibration_ids(encode, checkpoint.config)
-    known = formats(options.block_size, ProductInputs(checkpoint, ids).get)
+    rounder = rounder_for(checkpoint, wants(assigned, "int4"), options.block_size, ids)
+    known = formats(options.block_size, rounder)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
         for model in models.values():
             for name, form in known.items():

@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 
 from gpt2xl.errors import RequestError
 from gpt2xl_export.parity import Tolerance
+from gpt2xl_export.passes.gptq import Rounded
 from gpt2xl_export.passes.int8 import Int8
 from gpt2xl_export.passes.linears import Format
 from gpt2xl_export.passes.nbits import NBits
-from gpt2xl_export.tensor_files import FloatArray
 
 HEADS = ("wte.weight", "lm_head.weight")
 # What a format may cost; a wrong graph costs several nats.
@@ -48,13 +48,13 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def formats(
-    block_size: int, inputs: Callable[[str], FloatArray] | None = None
+    block_size: int, rounder: Callable[[str], Rounded] | None = None
 ) -> Mapping[str, Format | None]:
     """Every format a weight can have, by name.
 
     Args:
         block_size: inputs that share a scale in int4.
-        inputs: what a weight is multiplied with on calibration text, for int4.
+        rounder: of the int4 weights; without one they are rounded to nearest.
     """
     if block_size < 16 or block_size & (block_size - 1):
         raise RequestError(f"block_size has to be a power of 2 from 16 on, but is {block_size}.")
@@ -62,7 +62,7 @@ def formats(
         "fp32": None,
         "int8": Int8(),
         "int8-weight": NBits(bits=8, block_size=32),
-        "int4": NBits(bits=4, block_size=block_size, inputs=inputs),
+        "int4": NBits(bits=4, block_size=block_size, rounder=rounder),
     }
 
 

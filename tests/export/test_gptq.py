@@ -1,11 +1,12 @@
 """Rounding with the inputs in mind."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpt2xl_export.passes.gptq import best_scales, inverse_factor, round_with_inputs
+from gpt2xl_export.passes.gptq import best_scales, compensated, inverse_factor, round_with_inputs
 from gpt2xl_export.passes.nbits import NBits
 from gpt2xl_export.tensor_files import FloatArray
 
@@ -82,10 +83,40 @@ def test_the_error_in_the_manifest_is_that_of_the_codes() -> None:
         def add(self, name: str, values: Any) -> None:
             stored[name] = values
 
-    rows = RNG.normal(size=(12, 96)).astype(np.float32)
-    form = NBits(4, 32, lambda name: correlated(40, 96))
-    error = form.write("w", rows, Weights())  # type: ignore[arg-type] # all that write needs
+    rows = RNG.normal(size=(12, 90)).astype(np.float32)  # 90 is no multiple of the block size
+    padded = np.pad(rows, ((0, 0), (0, 6))).T
+    rounded = round_with_inputs(padded, correlated(40, 96), 4, 32)
+    rounded = replace(rounded, error=rounded.compare(rows.T))
+    form = NBits(4, 32, lambda name: rounded)
+    error = form.write("w", lambda: rows, Weights())  # type: ignore[arg-type] # all that write needs
     packed = stored["w.q4"]
     codes = np.stack([packed & 15, packed >> 4], -1).reshape(12, 3, 32).astype(np.float32) - 8
-    got = (codes * stored["w.scales"][..., None]).reshape(12, 96)
+    got = (codes * stored["w.scales"][..., None]).reshape(12, 96)[:, :90]
     assert error["max_abs_error"] == pytest.approx(float(np.abs(got - rows).max()), rel=1e-5)
+    relative = float(np.linalg.norm(got - rows) / np.linalg.norm(rows))
+    assert error["relative_error"] == pytest.approx(relative, rel=1e-4)
+
+
+def test_columns_are_rounded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, inputs = RNG.normal(size=(96, 50)).astype(np.float32), correlated(200, 96)
+    whole = round_with_inputs(weights, inputs, 4, 32)
+    monkeypatch.setattr("gpt2xl_export.passes.gptq.COLUMNS", 13)
+    tiled = round_with_inputs(weights, inputs, 4, 32)
+    assert (whole.codes == tiled.codes).mean() > 0.99  # BLAS may add in another order
+    assert np.allclose(whole.scales, tiled.scales, atol=0.1 * np.abs(whole.scales).max())
+
+
+def test_changed_inputs_are_made_up_for() -> None:
+    exact = correlated(500, 64)
+    inputs = exact + 0.3 * np.roll(exact, 1, axis=1)
+    weights = RNG.normal(size=(64, 20)).astype(np.float32)
+
+    def error(used: FloatArray) -> float:
+        return float(np.linalg.norm(inputs @ used - exact @ weights))
+
+    assert error(compensated(weights, inputs, exact)) < 0.5 * error(weights)
+
+
+def test_unchanged_inputs_change_no_weight() -> None:
+    weights, inputs = RNG.normal(size=(64, 20)).astype(np.float32), correlated(100, 64)
+    assert np.array_equal(compensated(weights, inputs, inputs), weights)

@@ -4,6 +4,7 @@ One scale for all tokens (DynamicQuantizeMatMul) would let batch mates and chunk
 result. Activations become uint8 around 128 and weights int8: the pair onnxruntime's fast kernels take.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,11 @@ def quantize_rows(values: FloatArray) -> Tile:
 class Int8:
     """See the module."""
 
-    def write(self, name: str, rows: FloatArray, weights: WeightsFile) -> dict[str, Any]:
+    def write(
+        self, name: str, read: Callable[[], FloatArray], weights: WeightsFile
+    ) -> dict[str, Any]:
         """Store [n_in, n_out] int8 and one scale a column."""
-        (quantized, scales), error = quantize_tiles("int8", rows, quantize_rows)
+        (quantized, scales), error = quantize_tiles("int8", read(), quantize_rows)
         weights.add(f"{name}.int8", np.ascontiguousarray(quantized.T))
         weights.add(f"{name}.scale", scales)
         return error

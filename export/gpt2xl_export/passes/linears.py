@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,8 +98,10 @@ def replace(model: ir.Model, old: tuple[ir.Node, ...], new: NodeBuilder, result:
 class Format(Protocol):
     """One way to store weights and to multiply with them."""
 
-    def write(self, name: str, rows: FloatArray, weights: WeightsFile) -> dict[str, Any]:
-        """Store [n_out, n_in] under names that begin with ``name``; the error this introduced."""
+    def write(
+        self, name: str, read: Callable[[], FloatArray], weights: WeightsFile
+    ) -> dict[str, Any]:
+        """Store the [n_out, n_in] of ``read`` under names that begin with ``name``; the error of this."""
 
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """Nodes that multiply with what ``write`` stored; their result."""
@@ -121,12 +124,14 @@ def store_as(
     written = set(weights.groups)
     for linear in find_linears(model, wants):
         if linear.name not in written:
-            errors[linear.name] = form.write(linear.name, linear.load(), weights)
+            errors[linear.name] = form.write(linear.name, linear.load, weights)
         new = rewriter(model)
         replace(model, linear.nodes, new, form.linear(new, linear, weights))
     for gather in find_embeddings(model, wants):
         if "wte.weight" not in written | errors.keys():
-            errors["wte.weight"] = form.write("wte.weight", load(gather.inputs[0]), weights)
+            errors["wte.weight"] = form.write(
+                "wte.weight", partial(load, gather.inputs[0]), weights
+            )
         new, (table, ids) = rewriter(model), gather.inputs
         assert table is not None and table.shape is not None and ids is not None
         width = table.shape.numpy()[1]

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
-from gpt2xl_export.passes.gptq import round_with_inputs
+from gpt2xl_export.passes.gptq import Rounded
 from gpt2xl_export.passes.linears import Linear
-from gpt2xl_export.passes.tiles import Tile, matrix_error, quantize_tiles
+from gpt2xl_export.passes.tiles import Tile, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
@@ -29,34 +29,30 @@ class NBits:
 
     bits: Literal[4, 8]
     block_size: int
-    inputs: Callable[[str], FloatArray] | None = None
-    """The inputs of a weight's product on calibration text: rounds with them in mind (gptq.py)."""
+    rounder: Callable[[str], Rounded] | None = None
+    """Codes and scales of a weight, chosen with its inputs in mind (rounder.py)."""
 
-    def write(self, name: str, rows: FloatArray, weights: WeightsFile) -> dict[str, Any]:
+    def write(
+        self, name: str, read: Callable[[], FloatArray], weights: WeightsFile
+    ) -> dict[str, Any]:
         """Store [n_out, blocks, bytes] and a float32 scale a block."""
         method = f"int{self.bits}, blocks of {self.block_size}"
-        if self.inputs is None:
-            (codes, scales), error = quantize_tiles(method, rows, self._nearest)
+        if self.rounder is None:
+            (codes, scales), error = quantize_tiles(method, read(), self._nearest)
         else:
-            (codes, scales), error = self._calibrated(f"{method}, GPTQ", name, rows)
+            rounded = self.rounder(name)
+            codes, scales = self._stored(rounded)
+            error = {"method": f"{method}, GPTQ", **rounded.error}
         weights.add(f"{name}.q{self.bits}", codes)
         weights.add(f"{name}.scales", scales)
         return error
 
-    def _calibrated(
-        self, method: str, name: str, rows: FloatArray
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Round knowing the inputs; the codes then count as given."""
-        assert self.inputs is not None
-        missing = ((0, 0), (0, -rows.shape[1] % self.block_size))
-        padded, inputs = (np.pad(array, missing) for array in (rows, self.inputs(name)))
-        rounded = round_with_inputs(padded.T, inputs, self.bits, self.block_size)
-        codes = (rounded.codes.T + np.int16(1 << (self.bits - 1))).astype(np.uint8)
-        codes = np.ascontiguousarray(codes).reshape(len(rows), -1, self.block_size)
-        scales = np.ascontiguousarray(rounded.scales.T)
-        restored = dequantize_blocks(codes, scales, self.bits).reshape(padded.shape)
-        error = matrix_error(method, rows, restored[:, : rows.shape[1]])
-        return (pack(codes, self.bits), scales), error
+    def _stored(self, rounded: Rounded) -> tuple[Codes, FloatArray]:
+        """From the checkpoint's layout to MatMulNBits's."""
+        codes = (rounded.codes + np.int8(1 << (self.bits - 1))).view(np.uint8)
+        packed = np.ascontiguousarray(pack(codes.T, self.bits))  # [n_out, bytes]
+        blocks = len(rounded.scales)
+        return packed.reshape(len(packed), blocks, -1), np.ascontiguousarray(rounded.scales.T)
 
     def _nearest(self, rows: FloatArray) -> Tile:
         codes, scales = quantize_blocks(to_blocks(rows, self.block_size), self.bits)

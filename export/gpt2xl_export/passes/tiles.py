@@ -15,16 +15,6 @@ TILE = 1 << 17  # elements; half a megabyte of float32
 Array = npt.NDArray[Any]
 
 
-def matrix_error(method: str, original: FloatArray, restored: FloatArray) -> dict[str, Any]:
-    """What the manifest says of one changed weight; both of one shape."""
-    difference = np.subtract(restored, original)
-    return {
-        "method": method,
-        "max_abs_error": float(np.abs(difference).max()),
-        "relative_error": float(np.linalg.norm(difference) / (np.linalg.norm(original) or 1.0)),
-    }
-
-
 @dataclass(frozen=True)
 class Tile:
     """Some rows, quantized."""
