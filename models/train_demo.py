@@ -3,6 +3,8 @@
     python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 3600
     python models/train_demo.py CORPORA models/demo --start models/demo --steps 600 \
         --rounding-noise --rate-factor 0.3
+    python models/train_demo.py CORPORA models/demo --start models/demo --steps 500 \
+        --rounding --rate-factor 0.1
     python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 1500 \
         --tokenizer models/demo/tokenizer.json
 
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rounding_in_training import round_activations, rounded_weights
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -87,7 +90,7 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
 
 
 def optimizers(
-    model: GPT2LMHeadModel, steps: int, rate_factor: float
+    model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int
 ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
     """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
@@ -100,7 +103,7 @@ def optimizers(
     ]
 
     def rate(step: int) -> float:
-        return min((step + 1) / 100, 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+        return min((step + 1) / warm_up, 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
 
     return both, [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in both]
 
@@ -135,16 +138,19 @@ def train(
     """Random full-context windows; the curve: step, training loss (mean since the last point), held-out loss."""
     steps, batch = args.steps, args.batch
     generator = torch.Generator().manual_seed(SEED + first_step)
-    opts, schedules = optimizers(model, steps, args.rate_factor)
+    opts, schedules = optimizers(model, steps, args.rate_factor, 30 if args.rounding else 100)
+    if args.rounding:
+        round_activations(model)
     compiled = torch.compile(model)
     curve, recent, started = [], [], time.time()
     for step in range(steps):
         starts = torch.randint(len(ids) - N_POSITIONS, (batch,), generator=generator)
         windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
-        with rounding_noise(model, args.rounding_noise):
+        rounding = rounded_weights(model, step % 2 == 0) if args.rounding else None
+        model.zero_grad()
+        with rounding or rounding_noise(model, args.rounding_noise):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = compiled(windows, labels=windows).loss
-            model.zero_grad()
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in (*opts, *schedules):
@@ -185,6 +191,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--start", type=Path, help="go on training this checkpoint")
     parser.add_argument("--rounding-noise", action="store_true")
+    parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
     parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
 
