@@ -16,7 +16,7 @@ def load(options: argparse.Namespace) -> measure.Generate:
 
     def generate(ids: measure.Ids, new: int) -> list[float]:
         start = time.perf_counter()
-        cache = session.new_cache(len(ids))
+        cache = session.new_cache(len(ids), capacity=ids.shape[1] + new)
         seconds: list[float] = []
         while len(seconds) < new:
             ids = last_logits(session, ids, cache).argmax(-1)[:, None]
