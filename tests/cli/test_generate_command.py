@@ -134,3 +134,23 @@ def test_ids_that_only_pad_the_vocabulary_add_no_text(generate: Generate) -> Non
 @pytest.mark.parametrize("options", [["--threads", "1"], ["--provider", "cpu"]])
 def test_how_it_runs_changes_no_text(options: list[str], generate: Generate) -> None:
     assert generate("Once", "--greedy", *options) == generate("Once", "--greedy")
+
+
+@pytest.mark.parametrize("way", [["--greedy"], ["--seed", "4"]])
+def test_guesses_change_no_text(way: list[str], generate: Generate, bundle: Path) -> None:
+    wanted = json.loads(generate("Once", "--json", "--no-prompt-lookup", *way))
+    assert wanted["guesses"] == {"guessed": 0, "accepted": 0}
+    for guessing in (["--draft", bundle], ["--prompt-lookup"], []):
+        found = json.loads(generate("Once", "--json", *guessing, *way))
+        assert found["new_ids"] == wanted["new_ids"]
+
+
+def test_a_draft_is_loaded_as_a_model_is(
+    run: Run, bundle: Path, make_bundle: Callable[..., Path]
+) -> None:
+    done = run("generate", "-m", bundle, "Once", "--draft", "no/where/at/all")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no/where/at/all" in done.stderr
+    other = make_bundle({"vocab_size": 290})
+    done = run("generate", "-m", bundle, "Once", "--draft", other)
+    assert "the draft model has another tokenizer" in done.stderr
