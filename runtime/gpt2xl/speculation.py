@@ -20,6 +20,7 @@ from gpt2xl.sampling import Logits, Sampler
 COUNTS = (1, 3, 7)  # guesses in a step
 MAY_LOSE = 0.02  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
+FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Costs:
     right: float = 0.6
     """Probability that a guess is right if those before it were; the start is a guess, too."""
     total: float = 0.0
+    plain_steps: int = 0
     saved: float = 0.0
     """Seconds that plain steps would have taken more for the same tokens; negative when losing."""
 
@@ -47,7 +49,7 @@ class Costs:
     def best(self, room: int) -> int:
         """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
         counts = [count for count in COUNTS if count <= room]
-        if 0 not in self.seconds or not counts:
+        if self.plain_steps < FIRST or not counts:
             return 0
         best = max(counts, key=lambda count: self.tokens(count) / self.predicted(count))
         plain, spare = self.seconds[0], self.saved + MAY_LOSE * self.total
@@ -64,8 +66,10 @@ class Costs:
 
     def learn(self, guessed: int, accepted: int, drafting: float, checking: float) -> None:
         """Take a step into account."""
-        self.seconds[guessed] = mean(self.seconds.get(guessed), checking)
+        # Down at once, up by and by: what disturbs a step makes it longer, never shorter.
+        self.seconds[guessed] = min(checking, mean(self.seconds.get(guessed), checking))
         self.total += drafting + checking
+        self.plain_steps += not guessed
         if guessed:
             self.drafting = mean(self.drafting or None, drafting / guessed)
             self.saved += (accepted + 1) * self.seconds[0] - drafting - checking
