@@ -1,6 +1,5 @@
 """Bundles in onnxruntime-genai."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,26 +8,6 @@ import numpy as np
 import pytest
 
 og = pytest.importorskip("onnxruntime_genai", reason="the extra 'interop' is not installed")
-
-Overlay = Callable[[Path], dict[str, Any]]
-
-
-def engine_graph(folder: Path) -> dict[str, Any]:
-    """What to lay over genai_config.json for the graph with the cache written in place."""
-    (path,) = folder.glob("onnx/engine*.onnx")
-    decoder = {"filename": path.relative_to(folder).as_posix()}
-    return {"model": {"decoder": decoder}, "search": {"past_present_share_buffer": True}}
-
-
-GRAPHS = pytest.mark.parametrize(
-    "overlay", [lambda folder: {}, engine_graph], ids=["portable", "engine"]
-)
-
-
-def load(folder: Path, overlay: Overlay) -> Any:
-    config = og.Config(str(folder))
-    config.overlay(json.dumps(overlay(folder)))
-    return og.Model(config)
 
 
 def greedy(model: Any, rows: list[list[int]]) -> list[list[int]]:
@@ -43,25 +22,21 @@ def greedy(model: Any, rows: list[list[int]]) -> list[list[int]]:
     return [generator.get_sequence(row)[width:].tolist() for row in range(len(rows))]
 
 
-@GRAPHS
 def test_each_prompt_gets_the_tokens_of_our_runtime(
     folder: Path,
-    overlay: Overlay,
     prompts: dict[str, list[int]],
     check: Callable[[list[list[int]]], None],
 ) -> None:
-    model = load(folder, overlay)
+    model = og.Model(str(folder))
     check([greedy(model, [ids])[0] for ids in prompts.values()])
 
 
-@GRAPHS
 def test_rows_of_a_right_padded_batch_get_the_tokens_of_their_prompts_alone(
     folder: Path,
-    overlay: Overlay,
     prompts: dict[str, list[int]],
     check: Callable[[list[list[int]]], None],
 ) -> None:
-    check(greedy(load(folder, overlay), list(prompts.values())))
+    check(greedy(og.Model(str(folder)), list(prompts.values())))
 
 
 def test_its_tokenizer_reads_the_bundle_as_ours_does(
