@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from gpt2xl import Model, load
+from gpt2xl_export import calibration
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions
 
 MODELS = Path(__file__).parents[2] / "models"
+TALE = (
+    "Once upon a time there was a king who had a fair daughter and the old witch came to the castle and"
+    " said give me the child or thou shalt lose thy kingdom but the youngest brother went out into the"
+    " wide world to seek his fortune"
+)
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +28,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
             out = tmp_path_factory.mktemp("demo") / name
             draft = name == "draft"
             source = MODELS / ("demo-draft" if draft else "demo")
-            export(source, out, ExportOptions("fp32" if draft else name))
-            made[name] = load(out)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(calibration, "BUDGET", 0)  # int4 made quickly
+                export(source, out, ExportOptions("fp32" if draft else name))
+            made[name] = load(out, threads=1)  # as fast as two, and steady beside other work
         return made[name]
 
     return demo
@@ -32,53 +40,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
 @pytest.fixture(scope="session")
 def tales() -> list[str]:
     """50 prompts of 1 to 47 words."""
-    words = [
-        "Once",
-        "upon",
-        "a",
-        "time",
-        "there",
-        "was",
-        "a",
-        "king",
-        "who",
-        "had",
-        "a",
-        "fair",
-        "daughter",
-        "and",
-        "the",
-        "old",
-        "witch",
-        "came",
-        "to",
-        "the",
-        "castle",
-        "and",
-        "said",
-        "give",
-        "me",
-        "the",
-        "child",
-        "or",
-        "thou",
-        "shalt",
-        "lose",
-        "thy",
-        "kingdom",
-        "but",
-        "the",
-        "youngest",
-        "brother",
-        "went",
-        "out",
-        "into",
-        "the",
-        "wide",
-        "world",
-        "to",
-        "seek",
-        "his",
-        "fortune",
-    ]
+    words = TALE.split()
     return [" ".join(words[number % 7 :][: 1 + number * 7 % 47]) for number in range(50)]
