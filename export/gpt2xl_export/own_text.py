@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from gpt2xl.config import GPT2Config
 from gpt2xl_export.activations import ACTIVATIONS
@@ -21,9 +22,11 @@ def own_text(checkpoint: Checkpoint, rows: int, length: int) -> list[list[int]]:
     ids = np.empty((rows, length), np.int64)
     ids[:, 0] = _first(config, rows, rng)
     cache = np.zeros((config.n_layer, 2, rows, config.n_head, length, config.head_dim), np.float32)
-    for position in range(length - 1):
-        logits = writer.step(ids[:, position], position, cache)
-        ids[:, position + 1] = _sample(logits, rng)
+    # Products this small gain nothing from BLAS's threads, and wait for them where CPUs are busy.
+    with threadpool_limits(1, "blas"):
+        for position in range(length - 1):
+            logits = writer.step(ids[:, position], position, cache)
+            ids[:, position + 1] = _sample(logits, rng)
     return [row.tolist() for row in ids]
 
 
