@@ -44,7 +44,7 @@ def compare(model: gpt2xl.Model, ways: Ways, prompts: list[str]) -> list[str]:
         for name in names[number % 3 :] + names[: number % 3]:
             # another prompt between, so that none finds its own prompt computed already
             model.generate("\n", greedy=True, max_new_tokens=1, prompt_lookup=False)
-            results[name] = model.generate(prompt, greedy=True, max_new_tokens=NEW, **ways[name])  # type: ignore[arg-type]
+            results[name] = model.generate(prompt, greedy=True, max_new_tokens=NEW, **ways[name])  # type: ignore[arg-type]  # options by name
         for name, result in results.items():
             seconds[name] += result.timings.decode
             guessed[name] += result.guesses.guessed
@@ -68,7 +68,7 @@ def main() -> None:
     print("| precision | text | " + " | ".join(head) + " |\n|" + " --- |" * 8)
     with tempfile.TemporaryDirectory() as folder:
         export(MODELS / "demo-draft", Path(folder) / "draft", ExportOptions("int8"))
-        draft = gpt2xl.load(Path(folder) / "draft")
+        draft = gpt2xl.load(Path(folder) / "draft", spinning=False)
         ways: Ways = {"plain": {"prompt_lookup": False}, "lookup": {}, "draft": {"draft": draft}}
         for number, options in enumerate(CASES):
             export(MODELS / "demo", Path(folder) / str(number), options)

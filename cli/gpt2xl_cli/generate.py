@@ -86,7 +86,9 @@ def generate(
     )
     smaller = None
     if draft is not None:
-        smaller = gpt2xl.load(model_folder(draft), provider=provider, threads=threads)
+        smaller = gpt2xl.load(
+            model_folder(draft), provider=provider, threads=threads, spinning=False
+        )
     if prompt_cache and prompt_cache.exists():
         loaded.load_prompt(prompt_cache)
     stream = loaded.stream(

@@ -1,17 +1,14 @@
 """The engine graph, whose GroupQueryAttention writes keys and values into the cache in place."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.errors import BundleError
 from gpt2xl.graph import PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
-from gpt2xl.providers import Device
-from gpt2xl.session_cache import Entry
 
 KEEP = "num_logits_to_keep"
 ROOM = 64  # capacities are multiples of it: pages of int8 heads, and few re-allocations
@@ -98,20 +95,12 @@ def _buffers(graph: Graph, rows: int, capacity: int) -> list[npt.NDArray[np.gene
 class EngineSession(Graph):
     """See the module."""
 
-    def __init__(
-        self,
-        path: Path,
-        n_positions: int,
-        device: Device,
-        threads: int,
-        entry: Entry | None = None,
-    ) -> None:
-        super().__init__(path, n_positions, device, threads, entry)
-        if KEEP not in {value.name for value in self.session.get_overridable_initializers()}:
-            raise BundleError(f"'{path}' lacks {KEEP}: export the bundle again.")
-        (self._vocab_size,) = [
-            value.shape[-1] for value in self.session.get_outputs() if value.name == "logits"
-        ]
+    needs = frozenset({KEEP})
+
+    @cached_property
+    def _vocab_size(self) -> int:
+        shapes = {value.name: value.shape for value in self.session.get_outputs()}
+        return int(shapes["logits"][-1])
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> EngineCache:
         """See ``Session.new_cache``."""

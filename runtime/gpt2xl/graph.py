@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ CACHE_TYPES: dict[str, type[np.generic]] = {
 class Graph:
     """One ONNX file, loaded."""
 
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Inputs with a default that graphs of this kind have."""
+
     def __init__(
         self,
         path: Path,
@@ -36,17 +39,21 @@ class Graph:
         device: Device,
         threads: int,
         entry: Entry | None = None,
+        *,
+        spinning: bool = True,
     ) -> None:
         self.path = path
         self.n_positions = n_positions
         self.device = device
-        self.session = open_session(path, device, threads, entry)
+        self.session = open_session(path, device, threads, entry, spinning=spinning)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
         outputs = {value.name for value in self.session.get_outputs()}
         missing = [name for name in ("input_ids", "attention_mask") if name not in self.inputs]
         missing += [name for name in ("logits", *self.present) if name not in outputs]
+        optional = {value.name for value in self.session.get_overridable_initializers()}
+        missing += sorted(self.needs - optional)
         if missing or not self.past:
             raise BundleError(
                 f"'{path}' lacks {', '.join(missing) or 'past_key_values.*'}: not a GPT-2 with"

@@ -67,7 +67,8 @@ class Model:
             top_k: sample among so many most probable tokens; 0 is the whole vocabulary.
             temperature: above 0; higher is wilder.
             seed: same seed, same text; None draws one, which the result names.
-            draft: a smaller model with the same tokenizer that guesses tokens; never changes the text.
+            draft: a smaller model with the same tokenizer that guesses tokens, loaded with
+                ``spinning=False``; never changes the text.
             prompt_lookup: without a draft, guess that what was said will be said again; never changes
                 the text.
 
@@ -297,6 +298,7 @@ def load(
     provider: Provider = "auto",
     threads: int = 0,
     session_cache: str | Path | SessionCache | None = None,
+    spinning: bool = True,
 ) -> Model:
     """Load the bundle in ``folder``.
 
@@ -307,6 +309,8 @@ def load(
         threads: threads for one operator; 0 leaves it to onnxruntime.
         session_cache: a folder for sessions that load faster the next time; the first load of a
             large bundle writes twice its size there and takes seconds longer. None writes nothing.
+        spinning: whether threads wait for work at full speed; False for a model that guesses for another
+            one (``draft``), or their threads get into each other's way.
 
     Raises:
         BundleError: the folder is incomplete, too large for the memory this process may have, or
@@ -325,7 +329,7 @@ def load(
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
         try:
-            session = open_best(bundle, device, threads, entry)
+            session = open_best(bundle, device, threads, entry, spinning=spinning)
         except MemoryError:
             raise BundleError(f"not enough memory to load '{folder}'.") from None
         return Model(bundle.config, tokenizer.result(), session, bundle)

@@ -34,16 +34,22 @@ def choose_device(provider: Provider) -> Device:
     return "cuda" if has_cuda and provider != "cpu" else "cpu"
 
 
-def session_options(threads: int = 0) -> ort.SessionOptions:
-    """Those of every session, saved or not."""
+def session_options(threads: int = 0, spinning: bool = True) -> ort.SessionOptions:
+    """Those of every session, saved or not; arguments as of `open_session`."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what fails is raised, with the same words
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return options
 
 
 def open_session(
-    path: Path, device: Device, threads: int = 0, entry: Entry | None = None
+    path: Path,
+    device: Device,
+    threads: int = 0,
+    entry: Entry | None = None,
+    *,
+    spinning: bool = True,
 ) -> ort.InferenceSession:
     """Load ``path``.
 
@@ -52,6 +58,8 @@ def open_session(
         device: where the graph runs.
         threads: threads a single operator may use; 0 leaves it to onnxruntime.
         entry: where the session is kept; used on the CPU only.
+        spinning: whether threads wait for the next operator at full speed: a little faster alone, much
+            slower beside another session that runs in turn with it.
 
     Raises:
         BundleError: onnxruntime cannot load the file.
@@ -61,7 +69,7 @@ def open_session(
         raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
     if threads > MAX_THREADS:
         raise RequestError(f"threads has to be <= {MAX_THREADS}, but is {threads}.")
-    options = partial(session_options, threads)
+    options = partial(session_options, threads, spinning)
     if device != "cpu":
         entry = None
     if entry and (saved := entry.load(options)):

@@ -80,8 +80,13 @@ def same_bits_alone(session: Session) -> bool:
 
 
 def open_best(
-    bundle: Bundle, device: Device, threads: int = 0, entry: Entry | None = None
+    bundle: Bundle,
+    device: Device,
+    threads: int = 0,
+    entry: Entry | None = None,
+    *,
+    spinning: bool = True,
 ) -> Session:
     """The engine graph where the bundle has one, else the portable one; maybe a saved session."""
     kind = PortableSession if bundle.engine is None else EngineSession
-    return kind(bundle.graph, bundle.config.n_positions, device, threads, entry)
+    return kind(bundle.graph, bundle.config.n_positions, device, threads, entry, spinning=spinning)

@@ -48,8 +48,12 @@ class Costs:
 
     def best(self, room: int) -> int:
         """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
+        if self.plain_steps < FIRST or self.saved + MAY_LOSE * self.total < -self.seconds[0]:
+            return (
+                0  # the rest would come to the same, but is slow beside the steps of a small model
+            )
         counts = [count for count in COUNTS if count <= room]
-        if self.plain_steps < FIRST or not counts:
+        if not counts:
             return 0
         best = max(counts, key=lambda count: self.tokens(count) / self.predicted(count))
         plain, spare = self.seconds[0], self.saved + MAY_LOSE * self.total
@@ -132,6 +136,9 @@ class Speculator:
             The guesses, and the logits after the last id and after each guess.
         """
         self._learn(ids)
+        if self._drafter is None:
+            self._last = None
+            return [], context.advance(ids)
         start = time.perf_counter()
         guesses = self._guess(ids, room, sampler)
         drafted = time.perf_counter()
@@ -147,7 +154,7 @@ class Speculator:
         return guesses, logits
 
     def _guess(self, ids: Sequence[int], room: int, sampler: Sampler) -> list[int]:
-        count = self._costs.best(room) if self._drafter else 0
+        count = self._costs.best(room)
         if not self._drafter or not count:
             return []
         guesses = self._drafter.guess(ids, count, sampler)

@@ -108,7 +108,7 @@ def test_a_session_that_fails_leaves_no_wrong_ids() -> None:
     context = Context(session)
     context.advance([1, 2, 3])
     with pytest.raises(TypeError):
-        context.advance([1, 2, None])  # type: ignore[list-item]
+        context.advance([1, 2, None])  # type: ignore[list-item]  # what fails in the session
     assert np.array_equal(context.advance([1, 2, 3]), logits_of([1, 2, 3]))
 
 

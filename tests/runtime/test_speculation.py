@@ -325,8 +325,8 @@ def test_50_greedy_texts_of_200_tokens_are_those_of_plain_decoding(
     demo: Callable[[str], Model], tales: list[str], precision: str
 ) -> None:
     model, options = demo(precision), {"greedy": True, "max_new_tokens": 200}
-    plain = dict(model.generate_batch(tales, **options))  # type: ignore[arg-type]
-    texts = [model.generate(tale, **options) for tale in tales]  # type: ignore[arg-type]
+    plain = dict(model.generate_batch(tales, **options))  # type: ignore[arg-type]  # options by name
+    texts = [model.generate(tale, **options) for tale in tales]  # type: ignore[arg-type]  # options by name
     assert [text.new_ids for text in texts] == [plain[n].new_ids for n in range(50)]
     if precision == "fp32":
         assert guesses_of(iter(texts)) > 100
