@@ -38,7 +38,8 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
     """Inside, matrices are rounded: the blocks' to 4 bits, embedding and head to 8.
 
     To the nearest code, or to one of the two next to it by chance (right on average): other ways to
-    round, GPTQ above all, pick other codes, and the loss should not depend on which.
+    round, GPTQ above all, pick other codes, and the loss should not depend on which. Gradients, where
+    there are any, are put right on the way out.
     """
     kept = []
     for name, weight in model.named_parameters():
@@ -60,6 +61,8 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
     yield
     for weight, in_block, before, errors, slope, at in kept:
         weight.data = before
+        if weight.grad is None:
+            continue
         grad = weight.grad.T if in_block else weight.grad
         blocks = grad.reshape(errors.shape)
         blocks = blocks.scatter_add(-1, at, (blocks * errors).sum(-1, keepdim=True) * slope)

@@ -19,7 +19,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +128,15 @@ def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
         weight.data -= noise
 
 
+def rounding_of(
+    step: int, model: GPT2LMHeadModel, args: argparse.Namespace
+) -> AbstractContextManager[None]:
+    """What step ``step`` does to the weights; of four with --rounding, one sees them as they are."""
+    if args.rounding and step % 4 < 3:
+        return rounded_weights(model, nearest=step % 4 != 1)
+    return rounding_noise(model, args.rounding_noise)
+
+
 def train(
     model: GPT2LMHeadModel,
     ids: torch.Tensor,
@@ -146,9 +155,8 @@ def train(
     for step in range(steps):
         starts = torch.randint(len(ids) - N_POSITIONS, (batch,), generator=generator)
         windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
-        rounding = rounded_weights(model, step % 2 == 0) if args.rounding else None
         model.zero_grad()
-        with rounding or rounding_noise(model, args.rounding_noise):
+        with rounding_of(step, model, args):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = compiled(windows, labels=windows).loss
             loss.backward()
@@ -162,6 +170,10 @@ def train(
                 "train": float(np.mean(recent)),
                 "held_out": held_out_loss(model, held_out[:8192]),
             }
+            if args.rounding:
+                model.zero_grad()
+                with rounded_weights(model, nearest=True):
+                    point["held_out_rounded"] = held_out_loss(model, held_out[:8192])
             curve.append(point)
             recent = []
             print(point, f"{time.time() - started:.0f} s", flush=True)

@@ -38,6 +38,8 @@ has a better recipe (see also chapter 7). What would you have done? I don't know
 
 BUDGET = 5e11  # parameters times tokens that calibration may take in
 ROWS, SHORTEST, LONGEST = 32, 64, 512  # of the text the model writes: rows, and their lengths
+QKV = "attn.qkv"
+KVRange = tuple[FloatArray, FloatArray]  # of keys and of values, [n_head, head_dim] each
 
 
 def calibration_ids(encode: Callable[[str], list[int]], config: GPT2Config) -> list[int]:
@@ -53,18 +55,22 @@ def written_length(checkpoint: Checkpoint) -> int:
     return length if length >= min(SHORTEST, checkpoint.config.n_positions) else 0
 
 
-def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[tuple[FloatArray, FloatArray]]:
-    """For each layer the largest absolute key and value, [n_head, head_dim] each."""
-    config = checkpoint.config
-    found: list[tuple[FloatArray, FloatArray]] = []
+def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[KVRange]:
+    """What `kv_range` finds in each layer on the text ``ids``."""
+    found: list[KVRange] = []
 
     def watch(name: str, values: FloatArray) -> None:
-        if name.endswith("attn.qkv"):
-            largest = np.abs(values).max(0).reshape(3, config.n_head, config.head_dim)
-            found.append((largest[1], largest[2]))
+        if name.endswith(QKV):
+            found.append(kv_range(values, checkpoint.config))
 
     reference = Reference(checkpoint, watch)
     states = reference.embed([ids])
-    for layer in range(config.n_layer):
+    for layer in range(checkpoint.config.n_layer):
         states = reference.block(layer, states)
     return found
+
+
+def kv_range(qkv: FloatArray, config: GPT2Config) -> KVRange:
+    """The largest absolute key and value of a layer, from what a watch is told as `attn.qkv`."""
+    largest = np.abs(qkv).max(0).reshape(3, config.n_head, config.head_dim)
+    return largest[1], largest[2]

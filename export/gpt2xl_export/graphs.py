@@ -141,7 +141,9 @@ def write_graphs(
             if options.recipe.float16:
                 errors |= convert_to_float16(model, weights)
         if options.kv == "int8":
-            ranges = kv_ranges(checkpoint, ids)
+            ranges = rounder.kv_ranges
+            if len(ranges) < checkpoint.config.n_layer:  # no int4 weights in the last layers
+                ranges = kv_ranges(checkpoint, ids)
             quantize_kv_cache(models["engine"], ranges)
         externalize(models.values(), weights)
     for kind, model in models.items():

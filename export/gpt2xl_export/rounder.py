@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpt2xl_export.calibration import ROWS, written_length
+from gpt2xl_export.calibration import QKV, ROWS, KVRange, kv_range, written_length
 from gpt2xl_export.checkpoint import Checkpoint
 from gpt2xl_export.own_text import own_text
 from gpt2xl_export.passes.gptq import (
@@ -61,6 +61,9 @@ class Rounder:
         *,
         compensate: bool,
     ) -> None:
+        self.kv_ranges: list[KVRange] = []
+        """Of the layers rounded so far, on the calibration text."""
+        self._config = checkpoint.config
         self._load, self._wants, self._block_size = checkpoint.load, wants, block_size
         self._text, self._compensate = text, compensate
         self._model = Reference(replace(checkpoint, load=self._round), self._watch)
@@ -110,6 +113,8 @@ class Rounder:
     def _watch(self, name: str, values: FloatArray) -> None:
         if name.endswith(".weight"):
             self._inputs[name] = values
+        elif name.endswith(QKV):
+            self.kv_ranges.append(kv_range(values, self._config))
 
     def _watch_exact(self, name: str, values: FloatArray) -> None:
         if name.endswith(".weight"):

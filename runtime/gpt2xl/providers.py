@@ -8,6 +8,7 @@ import onnxruntime as ort
 
 from gpt2xl.errors import BundleError, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
+from gpt2xl.mapped_pages import release_weights
 from gpt2xl.session_cache import Entry
 
 Provider = Literal["cpu", "cuda", "auto"]
@@ -87,6 +88,7 @@ def open_session(
         if "bad_alloc" in first_line:
             raise MemoryError from None
         raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
+    release_weights(path)
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise ProviderError(
             "onnxruntime has CUDA but could not start it: check the NVIDIA driver and the CUDA and "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2xl.config import GPT2Config
-from gpt2xl_export.calibration import ROWS, SHORTEST, written_length
+from gpt2xl_export.calibration import ROWS, SHORTEST, kv_ranges, written_length
 from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.own_text import _Writer, own_text
 from gpt2xl_export.passes.gptq import WINDOW, round_with_inputs
@@ -104,3 +104,12 @@ def test_making_up_for_what_was_lost_upstream_brings_the_outputs_closer(
         return float(np.square(np.subtract(Reference(model).logits(other), exact)).mean())
 
     assert error(True) < 0.9 * error(False)
+
+
+def test_rounding_finds_the_ranges_of_keys_and_values_on_its_way(opened: Checkpoint) -> None:
+    text = np.random.default_rng(1).integers(0, 280, (1, 40)).tolist()
+    rounded = rounder(opened, text, compensate=False)
+    weights_of(opened, rounded)
+    expected = kv_ranges(opened, text[0])
+    assert len(rounded.kv_ranges) == opened.config.n_layer
+    np.testing.assert_array_equal(np.array(rounded.kv_ranges), np.array(expected))
