@@ -1,7 +1,9 @@
 """Weight files: safetensors, and PyTorch's own where torch is installed. Read tensor by tensor."""
 
 import importlib.util
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from gpt2xl_export.tensors import MASK_BUFFERS, Shape
 
 FloatArray = npt.NDArray[np.float32]
 DTYPES = ("F32", "F16", "BF16")
+WORTH_THREADS = 1 << 20  # numbers to convert
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 
 
@@ -69,7 +72,7 @@ def _open_safetensors(path: Path) -> TensorFile:
     def read(name: str) -> FloatArray:
         # Opened anew for each tensor: a closed mapping gives its pages back.
         with safe_open(path, framework="numpy") as file:
-            return np.asarray(file.get_tensor(name), dtype=np.float32)
+            return widened(file.get_tensor(name))
 
     try:
         with safe_open(path, framework="numpy") as file:
@@ -80,6 +83,18 @@ def _open_safetensors(path: Path) -> TensorFile:
     except (SafetensorError, OSError) as reason:
         raise CheckpointError(f"'{path}' is not a whole safetensors file: {reason}") from None
     return TensorFile(path, shapes, read)
+
+
+def widened(values: npt.NDArray[Any]) -> FloatArray:
+    """``values`` in float32, by all cores: numpy turns half precision into it one number at a time."""
+    if values.dtype == np.float32 or values.size < WORTH_THREADS:
+        return np.asarray(values, np.float32)
+    result = np.empty(values.shape, np.float32)
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        parts = zip(np.array_split(result, cores), np.array_split(values, cores), strict=True)
+        list(pool.map(lambda part: np.copyto(*part), parts))
+    return result
 
 
 def _open_torch(path: Path) -> TensorFile:

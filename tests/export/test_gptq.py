@@ -100,7 +100,7 @@ def test_the_error_in_the_manifest_is_that_of_the_codes() -> None:
 def test_columns_are_rounded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, inputs = RNG.normal(size=(96, 50)).astype(np.float32), correlated(200, 96)
     whole = round_with_inputs(weights, inputs, 4, 32)
-    monkeypatch.setattr("gpt2xl_export.passes.gptq.COLUMNS", 13)
+    monkeypatch.setattr("gpt2xl_export.passes.gptq.TILE", 13)
     tiled = round_with_inputs(weights, inputs, 4, 32)
     assert (whole.codes == tiled.codes).mean() > 0.99  # BLAS may add in another order
     assert np.allclose(whole.scales, tiled.scales, atol=0.1 * np.abs(whole.scales).max())

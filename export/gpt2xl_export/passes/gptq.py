@@ -9,7 +9,8 @@ larger than a window.
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import product
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from gpt2xl_export.tensor_files import FloatArray
 
 # Inputs of a window, multiples of every block size up to them: with little text and with much.
 WINDOW, WIDE_WINDOW = 256, 1024
-COLUMNS = 8192  # outputs rounded together: fewer would only mean more calls, on shorter rows
-LAZY = 8  # inputs whose corrections reach the rest of their block together
+TILE = 1 << 15  # numbers rounded by one call: fewer would only mean more calls
+LAZY = 16  # inputs whose corrections reach the rest of their block together
 DAMPING = 0.1  # of the mean diagonal; 0.01 to 1 differ little
 GRID = (0.85, 0.92, 1.0, 1.08)  # of the scale that just covers a block
 
@@ -74,22 +75,43 @@ def round_with_inputs(
         window: inputs whose errors are made up for together; a multiple of block_size, or less.
     """
     window = max(window, block_size)
-    starts, lefts = range(0, len(weights), window), range(0, weights.shape[1], COLUMNS)
     codes = np.empty(weights.shape, np.int8)
     scales = np.empty((len(weights) // block_size, weights.shape[1]), np.float32)
+    whole = len(weights) // window * window
 
-    def one(tile: tuple[tuple[int, FloatArray], int]) -> None:
-        (start, factor), left = tile
-        rows, columns = slice(start, start + window), slice(left, left + COLUMNS)
-        blocks = slice(start // block_size, (start + window) // block_size)
-        work = np.array(weights[rows, columns])
-        _round_tile(work, factor, codes[rows, columns], scales[blocks, columns], bits)
+    def one(rows: slice, factors: FloatArray, columns: slice) -> None:
+        size, blocks = factors.shape[1], slice(rows.start // block_size, rows.stop // block_size)
+        work = np.array(_windows(weights[rows, columns], size))
+        _round_tile(
+            work,
+            factors,
+            _windows(codes[rows, columns], size),
+            _windows(scales[blocks, columns], size // block_size),
+            bits,
+        )
 
     # One thread a tile: BLAS's own threads would only get in each other's way.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        factors = pool.map(lambda start: inverse_factor(inputs[:, start : start + window]), starts)
-        list(pool.map(one, product(zip(starts, factors, strict=True), lefts)))
+        for start, stop in ((0, whole), (whole, len(weights))):
+            parts = [inputs[:, at : min(at + window, stop)] for at in range(start, stop, window)]
+            if parts:
+                factors = np.stack(list(pool.map(inverse_factor, parts)))
+                one_group = partial(one, slice(start, stop), factors)
+                list(pool.map(one_group, _columns(weights.shape[1], len(parts))))
     return Rounded(codes, scales)
+
+
+def _windows(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """[n_in, n_out] -> [windows, size, n_out], a view."""
+    return values.reshape(-1, size, values.shape[1])
+
+
+def _columns(n_out: int, windows: int) -> list[slice]:
+    """Tiles of about TILE numbers a row of all windows, as many as keep every core busy."""
+    cores = os.cpu_count() or 1
+    tiles = -(-n_out * windows // TILE // cores) * cores
+    edges = np.linspace(0, n_out, min(tiles, n_out) + 1).astype(int).tolist()
+    return [slice(left, right) for left, right in pairwise(edges)]
 
 
 def compensated(weights: FloatArray, inputs: FloatArray, exact: FloatArray) -> FloatArray:
@@ -111,8 +133,23 @@ def inverse_factor(inputs: FloatArray) -> FloatArray:
     moments = damped(inputs.T @ inputs / np.float32(len(inputs)))
     # In reverse order the factor of the moments is triangular the other way: one inverse is enough.
     # Damped moments are tame enough for float32.
-    lower = np.linalg.cholesky(moments[::-1, ::-1].astype(np.float32))
-    return np.ascontiguousarray(np.triu(np.linalg.inv(lower)[::-1, ::-1]))
+    lower = np.asarray(np.linalg.cholesky(moments[::-1, ::-1].astype(np.float32)), np.float32)
+    return np.ascontiguousarray(_triangular_inverse(lower)[::-1, ::-1])
+
+
+def _triangular_inverse(lower: FloatArray) -> FloatArray:
+    """Half by half: numpy's inverse takes no notice of the zeros."""
+    half = len(lower) // 2
+    if half < 64:
+        return np.tril(np.linalg.inv(lower))
+    first, second = (
+        _triangular_inverse(lower[:half, :half]),
+        _triangular_inverse(lower[half:, half:]),
+    )
+    result = np.zeros_like(lower)
+    result[:half, :half], result[half:, half:] = first, second
+    result[half:, :half] = -(second @ lower[half:, :half]) @ first
+    return result
 
 
 def damped(moments: FloatArray) -> npt.NDArray[np.float64]:
@@ -125,46 +162,54 @@ def damped(moments: FloatArray) -> npt.NDArray[np.float64]:
 
 def _round_tile(
     weights: FloatArray,
-    factor: FloatArray,
+    factors: FloatArray,
     codes: npt.NDArray[np.int8],
     scales: FloatArray,
     bits: int,
 ) -> None:
-    """Round one window of some columns into ``codes`` and ``scales``; ``weights`` is used up."""
-    block_size = len(weights) // len(scales)
-    errors = np.empty((block_size, weights.shape[1]), np.float32)
-    for number, start in enumerate(range(0, len(weights), block_size)):
+    """Round some columns of all windows into ``codes`` and ``scales``; ``weights`` is used up.
+
+    Row i of every window at once: [windows, n_out] is enough for one call of numpy.
+    """
+    windows, window, n_out = weights.shape
+    block_size = window // scales.shape[1]
+    # Of an error of row i, what row j makes up for.
+    shares = factors / np.diagonal(factors, axis1=1, axis2=2)[:, :, None]
+    errors = np.empty((windows, block_size, n_out), np.float32)
+    for number, start in enumerate(range(0, window, block_size)):
         end = start + block_size
-        scales[number] = best_scales(weights[start:end], bits)
-        inverse = _inverse(scales[number])
+        scale = scales[:, number] = best_scales(weights[:, start:end], bits)
+        inverse = _inverse(scale)
         for first in range(start, end, LAZY):
             last = min(first + LAZY, end)
             for row in range(first, last):
-                code, error = _nearest(weights[row], inverse, bits), errors[row - start]
-                codes[row] = code
-                code *= scales[number]
-                np.subtract(weights[row], code, out=error)
-                error /= factor[row, row]
-                weights[row + 1 : last] -= factor[row, row + 1 : last, None] * error
-            done = errors[first - start : last - start]
-            weights[last:end] -= factor[first:last, last:end].T @ done
-        weights[end:] -= factor[start:end, end:].T @ errors
+                values, error = weights[:, row], errors[:, row - start]
+                if row > first:
+                    before = errors[:, first - start : row - start]
+                    values -= (shares[:, None, first:row, row] @ before)[:, 0]
+                code = _nearest(values, inverse, bits)
+                codes[:, row] = code
+                code *= scale
+                np.subtract(values, code, out=error)
+            done = errors[:, first - start : last - start]
+            weights[:, last:end] -= shares[:, first:last, last:end].swapaxes(1, 2) @ done
+        weights[:, end:] -= shares[:, start:end, end:].swapaxes(1, 2) @ errors
 
 
 def best_scales(block: FloatArray, bits: int) -> FloatArray:
-    """[block_size, n_out] -> the scale of each column with the least squared error of GRID's.
+    """[..., block_size, n_out] -> the scale of each column with the least squared error of GRID's.
 
     The largest value takes the lowest code, whatever its sign: scales may be negative. Each candidate is
     refitted by least squares to the codes it gives.
     """
-    at = np.abs(block).argmax(0)[None]
-    covering = np.take_along_axis(block, at, 0)[0] / np.float32(-(1 << (bits - 1)))
+    highest, lowest = block.max(-2), block.min(-2)
+    covering = np.where(highest >= -lowest, highest, lowest) / np.float32(-(1 << (bits - 1)))
     best: FloatArray = covering
     most = np.full(covering.shape, -1, np.float32)
     for factor in GRID:
-        codes = _nearest(block, _inverse(covering * np.float32(factor)), bits)
-        product = np.einsum("ij,ij->j", codes, block)
-        fitted = product * _inverse(np.einsum("ij,ij->j", codes, codes))
+        codes = _nearest(block, _inverse(covering * np.float32(factor))[..., None, :], bits)
+        product = np.einsum("...ij,...ij->...j", codes, block)
+        fitted = product * _inverse(np.einsum("...ij,...ij->...j", codes, codes))
         explained = product * fitted  # of the block's squares, by these codes times this scale
         best = np.where(explained > most, fitted, best)
         most = np.maximum(explained, most)
