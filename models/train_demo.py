@@ -90,13 +90,18 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
 
 
 def optimizers(
-    model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int
+    model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int, settle: bool
 ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
-    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
+    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth.
+
+    AdamW for all to settle on codes: its small steps let most of them stay what they are.
+    """
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
     both: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(
+        torch.optim.AdamW(matrices, lr=5e-4 * rate_factor, betas=(0.9, 0.98), weight_decay=0.0)
+        if settle
+        else torch.optim.Muon(
             matrices, lr=0.015 * rate_factor, weight_decay=0.05, adjust_lr_fn="original"
         ),
         torch.optim.AdamW(others, lr=2e-3 * rate_factor, betas=(0.9, 0.95), weight_decay=0.0),
@@ -133,7 +138,7 @@ def rounding_of(
 ) -> AbstractContextManager[None]:
     """What step ``step`` does to the weights; of four with --rounding, one sees them as they are."""
     if args.rounding and step % 4 < 3:
-        return rounded_weights(model, nearest=step % 4 != 1)
+        return rounded_weights(model, nearest=args.settle or step % 4 != 1)
     return rounding_noise(model, args.rounding_noise)
 
 
@@ -147,7 +152,8 @@ def train(
     """Random full-context windows; the curve: step, training loss (mean since the last point), held-out loss."""
     steps, batch = args.steps, args.batch
     generator = torch.Generator().manual_seed(SEED + first_step)
-    opts, schedules = optimizers(model, steps, args.rate_factor, 30 if args.rounding else 100)
+    warm_up = 30 if args.rounding else 100
+    opts, schedules = optimizers(model, steps, args.rate_factor, warm_up, args.settle)
     if args.rounding:
         round_activations(model)
     compiled = torch.compile(model)
@@ -204,6 +210,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="go on training this checkpoint")
     parser.add_argument("--rounding-noise", action="store_true")
     parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
+    parser.add_argument("--settle", action="store_true", help="small steps, rounded to nearest")
     parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
 

@@ -11,6 +11,7 @@ from gpt2xl.bundle import MANIFEST
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import BundleError
 from gpt2xl_export.checkpoint import file_sha256
+from gpt2xl_export.passes.kv_int8 import LONG
 
 INT64, INT8 = ir.DataType.INT64, ir.DataType.INT8
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
@@ -85,6 +86,8 @@ def ports(config: GPT2Config, kind: str) -> tuple[dict[str, Port], dict[str, Por
 def check_ports(model: ir.Model, config: GPT2Config, kind: str) -> None:
     """Raise BundleError naming the first input or output that ``config`` does not ask for."""
     inputs, outputs = ports(config, kind)
+    if kind == "engine" and any(value.name == LONG for value in model.graph.inputs):
+        inputs[LONG] = Port((INT64,), ())
     _check_all("input", inputs, model.graph.inputs)
     _check_all("output", outputs, model.graph.outputs)
 

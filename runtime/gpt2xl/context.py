@@ -20,6 +20,20 @@ class Context:
         """What the cache holds."""
         self.is_loaded = False
         """Whether it holds what `restore` brought, and nothing else."""
+        self._prompt_length = 0
+
+    def begin(self, ids: Sequence[int]) -> None:
+        """Make ready for the prompt ``ids``: of the last text, only what this one would give itself stays.
+
+        What was generated came from short steps; where those round in another way than long ones, all of
+        a prompt, or none, has to come from long steps.
+        """
+        long_step = self.session.long_step_from
+        if long_step > 1 and not self.is_loaded:
+            from_long_steps = self._prompt_length if self._prompt_length >= long_step else 0
+            usable = min(from_long_steps, len(ids) - long_step)
+            self.truncate(min(common_prefix(self.ids, ids), max(0, usable)))
+        self._prompt_length = len(ids)
 
     def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits:
         """Make ``ids`` the text, feeding what the cache does not hold yet.

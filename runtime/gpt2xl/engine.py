@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.graph import PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
+from gpt2xl.graph import LONG_STEP, PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
 
 KEEP = "num_logits_to_keep"
+LONG = "long_step_from"
 ROOM = 64  # capacities are multiples of it: pages of int8 heads, and few re-allocations
 
 
@@ -96,6 +97,13 @@ class EngineSession(Graph):
     """See the module."""
 
     needs = frozenset({KEEP})
+    exact_prompts = False
+    """Whether long steps round as short ones do, at the price of their speed."""
+
+    @property
+    def long_step_from(self) -> int:
+        """See ``Session.long_step_from``."""
+        return 1 if self.exact_prompts or LONG not in self.optional else LONG_STEP
 
     @cached_property
     def _vocab_size(self) -> int:
@@ -123,6 +131,9 @@ class EngineSession(Graph):
         binding = cache.binding()
         feed: dict[str, npt.NDArray[np.int64]] = self.step_inputs(input_ids, cache.lengths)
         feed[KEEP] = np.array(keep, np.int64)
+        if LONG in self.optional:
+            limit = self.n_positions + 1 if self.exact_prompts else LONG_STEP
+            feed[LONG] = np.array(limit, np.int64)
         logits = np.empty((rows, keep, self._vocab_size), np.float32)
         for name, value in feed.items():
             binding.bind_ortvalue_input(name, on_cpu(value))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ StepLogits = npt.NDArray[np.float32]  # [batch_size, keep, vocab_size]
 
 # The fastest of 64 to 900 measured on a 2-core CPU: attention is quadratic in it.
 PREFILL_CHUNK = 256
+# Positions from which on a step over an int8 KV cache attends in floats, which round in another way; shorter
+# ones and longer ones each give the same bits among themselves.
+LONG_STEP = 9
 
 CACHE_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -52,8 +56,8 @@ class Graph:
         outputs = {value.name for value in self.session.get_outputs()}
         missing = [name for name in ("input_ids", "attention_mask") if name not in self.inputs]
         missing += [name for name in ("logits", *self.present) if name not in outputs]
-        optional = {value.name for value in self.session.get_overridable_initializers()}
-        missing += sorted(self.needs - optional)
+        self.optional = {value.name for value in self.session.get_overridable_initializers()}
+        missing += sorted(self.needs - self.optional)
         if missing or not self.past:
             raise BundleError(
                 f"'{path}' lacks {', '.join(missing) or 'past_key_values.*'}: not a GPT-2 with"
@@ -96,12 +100,18 @@ class Graph:
 
 
 def chunks(input_ids: Ids, size: int = PREFILL_CHUNK) -> list[Ids]:
-    """``input_ids`` cut into pieces of at most ``size`` positions.
+    """``input_ids`` cut into pieces of at most ``size`` positions, none of several shorter than LONG_STEP.
 
-    >>> [chunk.shape for chunk in chunks(np.zeros((1, 300), np.int64))]
-    [(1, 256), (1, 44)]
+    >>> [chunk.shape[1] for chunk in chunks(np.zeros((1, 300), np.int64))]
+    [256, 44]
+    >>> [chunk.shape[1] for chunk in chunks(np.zeros((1, 257), np.int64))]
+    [248, 9]
     """
-    return [input_ids[:, start : start + size] for start in range(0, input_ids.shape[1], size)]
+    count = input_ids.shape[1]
+    edges = [*range(0, count, size), count]
+    if size > LONG_STEP < count:
+        edges[-2] = min(edges[-2], count - LONG_STEP)
+    return [input_ids[:, start:end] for start, end in pairwise(edges)]
 
 
 def on_cpu(values: npt.NDArray[Any]) -> ort.OrtValue:

@@ -41,6 +41,8 @@ class PortableCache:
 class PortableSession(Graph):
     """See the module."""
 
+    long_step_from = 1
+
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> PortableCache:
         """See ``Session.new_cache``."""
         del capacity  # it grows with every step

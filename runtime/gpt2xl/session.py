@@ -42,6 +42,10 @@ class Session(Protocol):
     def n_positions(self) -> int:
         """Tokens a row can hold."""
 
+    @property
+    def long_step_from(self) -> int:
+        """Steps of so many tokens round in another way than shorter ones do; 1 where none does."""
+
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
         """An empty cache.
 
@@ -86,7 +90,13 @@ def open_best(
     entry: Entry | None = None,
     *,
     spinning: bool = True,
+    exact_prompts: bool = False,
 ) -> Session:
     """The engine graph where the bundle has one, else the portable one; maybe a saved session."""
     kind = PortableSession if bundle.engine is None else EngineSession
-    return kind(bundle.graph, bundle.config.n_positions, device, threads, entry, spinning=spinning)
+    session = kind(
+        bundle.graph, bundle.config.n_positions, device, threads, entry, spinning=spinning
+    )
+    if isinstance(session, EngineSession):
+        session.exact_prompts = exact_prompts
+    return session

@@ -54,6 +54,7 @@ class FakeSession:
 
     rows: Mapping[tuple[int, ...], Row]
     n_positions: int = 1024
+    long_step_from: int = 1
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         assert batch_size == 1

@@ -42,6 +42,7 @@ class FakeSession:
 
     noise: float = 0.0
     n_positions: int = 64
+    long_step_from: int = 1
     fed: list[int] = field(default_factory=list)
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
@@ -140,3 +141,36 @@ def test_the_text_before_changes_no_text(demo: Callable[[str], Model], precision
         going_on = model.generate(longer, seed=seed, **options).new_ids
         model._idle = None
         assert model.generate(longer, seed=seed, **options).new_ids == going_on
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fed"),
+    [
+        (20, 20, 9),  # at least a long step
+        (20, 40, 20),  # all that was the first prompt stays
+        (20, 25, 9),
+        (20, 8, 8),  # short steps, all of it
+        (8, 20, 20),
+        (20, 9, 9),
+    ],
+)
+def test_of_a_text_before_only_long_steps_stay_for_long_steps(
+    first: int, second: int, fed: int
+) -> None:
+    session = FakeSession(long_step_from=9)
+    context, ids = Context(session), list(range(40))
+    context.begin(ids[:first])
+    context.advance(ids[:first])
+    context.advance(ids[: first + 1])  # as if it had been generated
+    context.begin(ids[:second])
+    context.advance(ids[:second])
+    assert session.fed == [first, 1, fed]
+
+
+def test_where_all_steps_round_alike_what_was_generated_stays() -> None:
+    session = FakeSession()
+    context, ids = Context(session), list(range(40))
+    for length in (20, 21, 30):
+        context.begin(ids[:length])
+        context.advance(ids[:length])
+    assert session.fed == [20, 1, 9]

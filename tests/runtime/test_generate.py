@@ -39,6 +39,7 @@ class FakeSession:
     fed: list[list[int]] = field(default_factory=list)
     prompt_length: int | None = None
     n_positions: int = CONTEXT
+    long_step_from: int = 1
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()

@@ -28,6 +28,10 @@ class Counting:
     def n_positions(self) -> int:
         return self.session.n_positions
 
+    @property
+    def long_step_from(self) -> int:
+        return self.session.long_step_from
+
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
         return self.session.new_cache(batch_size, capacity)
 

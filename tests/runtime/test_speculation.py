@@ -64,6 +64,7 @@ class FakeSession:
     """What logits differ by where several are kept."""
     steps: int = 0
     n_positions: int = CONTEXT
+    long_step_from: int = 1
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()

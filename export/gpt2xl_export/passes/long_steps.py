@@ -1,0 +1,131 @@
+"""Attention over an int8 cache for steps of many positions: codes become floats once, not once a position.
+
+Codes are attended to as they are: the scales of keys go into the queries, those of values into the result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
+from gpt2xl_export.tensor_files import FloatArray
+
+FLOAT, INT8 = ir.DataType.FLOAT, ir.DataType.INT8
+LOWEST, HIGHEST = -128, 127
+FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, n, head_dim]
+TO_THE_END = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the past ends in the cache and where the step does, [1] int64: of all rows alike."""
+
+    past_end: ir.Value
+    end: ir.Value
+
+
+def attend_as_floats(
+    node: ir.Node, scales: Sequence[FloatArray], step: Step, new: NodeBuilder
+) -> ir.Graph:
+    """A branch with the outputs of ``node``.
+
+    Args:
+        node: a GroupQueryAttention, its inputs packed.
+        scales: of keys and of values, [1, n_head, 1, head_dim].
+        step: what is fed.
+        new: has no nodes yet.
+    """
+    return _LongStep(node, scales, step, new).build()
+
+
+class _LongStep:
+    def __init__(
+        self, node: ir.Node, scales: Sequence[FloatArray], step: Step, new: NodeBuilder
+    ) -> None:
+        self._node, self._scales, self._step, self._new = node, scales, step, new
+        self._name = f"{node.name}.long"
+        _, self._n_head, _, self._head_dim = scales[0].shape
+        self._width = self._n_head * self._head_dim
+
+    def build(self) -> ir.Graph:
+        qkv, (old_keys, old_values) = self._node.inputs[0], self._node.inputs[3:5]
+        key_scales, value_scales = (scale.ravel() for scale in self._scales)
+        queries = self._slice(qkv, 0, self._width, FEATURES, "q")
+        queries = self._op("Mul", [queries, self._row("q_scale", key_scales)], "scaled_q")
+        keys = self._codes(qkv, 1, key_scales, "k")
+        values = self._codes(qkv, 2, value_scales, "v")
+        past_keys = self._slice(old_keys, 0, self._step.past_end, POSITIONS, "past_k")
+        past_values = self._slice(old_values, 0, self._step.past_end, POSITIONS, "past_v")
+        past = [self._cast(codes, FLOAT) for codes in (past_keys, past_values)]
+        attributes = {"num_heads": self._n_head, "unidirectional": 1}
+        # Without the two outputs that nobody reads, onnxruntime forgets the past.
+        mixed, *_ = self._new.op_multi_out(
+            "MultiHeadAttention",
+            [queries, keys, values, None, None, None, *past],
+            [f"{self._name}.{name}" for name in ("codes_mixed", "all_k", "all_v")],
+            {**attributes, "scale": self._node.attributes["scale"].as_float()},
+            CONTRIB,
+        )
+        mixed = self._op("Mul", [mixed, self._row("v_scale", value_scales)], "mixed")
+        present = [
+            self._present(past_keys, keys, old_keys),
+            self._present(past_values, values, old_values),
+        ]
+        return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
+
+    def _codes(self, qkv: ir.Value | None, part: int, scales: FloatArray, name: str) -> ir.Value:
+        """New keys or values as whole numbers, still float32: [batch, n, features]."""
+        values = self._slice(qkv, part * self._width, (part + 1) * self._width, FEATURES, name)
+        steps = self._op(
+            "Mul", [values, self._row(f"1/{name}_scale", np.reciprocal(scales))], f"{name}_steps"
+        )
+        bounds = [
+            self._new.constant(f"int8_{bound}", bound, np.float32) for bound in (LOWEST, HIGHEST)
+        ]
+        whole = self._op("Round", [steps], f"{name}_rounded")
+        return self._op("Clip", [whole, *bounds], f"{name}_codes")
+
+    def _present(self, past: ir.Value, codes: ir.Value, old: ir.Value | None) -> ir.Value:
+        """The cache ``old``, the new ``codes`` in their place after ``past``."""
+        small, shape = self._cast(codes, INT8), [0, 0, self._n_head, self._head_dim]
+        rows = self._op(
+            "Reshape", [small, self._new.constant("heads_shape", shape)], f"{codes.name}_by_head"
+        )
+        heads = self._op("Transpose", [rows], f"{rows.name}_first", {"perm": [0, 2, 1, 3]})
+        free = self._slice(old, self._step.end, TO_THE_END, POSITIONS, f"{codes.name}_free")
+        return self._op("Concat", [past, heads, free], f"{codes.name}_present", {"axis": POSITIONS})
+
+    def _op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        name: str,
+        attributes: dict[str, int | Sequence[int]] | None = None,
+    ) -> ir.Value:
+        full = name if name.startswith(self._name) else f"{self._name}.{name}"
+        return self._new.op(op_type, inputs, full, attributes)
+
+    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        return self._op("Cast", [value], f"{value.name}_{dtype.name.lower()}", {"to": dtype})
+
+    def _slice(
+        self,
+        value: ir.Value | None,
+        start: int | ir.Value,
+        end: int | ir.Value,
+        axis: int,
+        name: str,
+    ) -> ir.Value:
+        numbers = [
+            number
+            if isinstance(number, ir.Value)
+            else self._new.constant(f"numbers_{number}", [number])
+            for number in (start, end, axis)
+        ]
+        return self._op("Slice", [value, *numbers], name)
+
+    def _row(self, name: str, values: FloatArray) -> ir.Value:
+        """One number a feature, an initializer."""
+        return self._new.initializer(ir.tensor(values, name=f"{self._name}.{name}"))

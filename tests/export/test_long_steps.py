@@ -1,0 +1,54 @@
+"""The two ways to attend over an int8 cache come to the same, but for rounding."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gpt2xl.bundle import open_bundle
+from gpt2xl.engine import EngineSession
+from gpt2xl.session import open_best
+from gpt2xl_export.export import export
+from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
+
+IDS = np.random.default_rng(0).integers(0, 280, (1, 60))
+Outcome = tuple[npt.NDArray[np.float32], list[npt.NDArray[np.generic]]]
+pytestmark = pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.25")
+
+
+def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcome:
+    """Logits of every position, and the cache."""
+    cache, at, logits = session.new_cache(rows, capacity=64), 0, []
+    for step in steps:
+        ids = np.repeat(IDS[:, at : at + step], rows, 0)
+        logits.append(session.score(ids, cache, step))
+        at += step
+    return np.concatenate(logits, 1), [values.copy() for values in cache.keys_and_values]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"scale_attn_by_inverse_layer_idx": True},
+        {"scale_attn_weights": False},
+        {"n_embd": 48, "n_head": 3},
+    ],
+    ids=str,
+)
+def test_long_steps_give_what_short_ones_do(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, config: dict[str, object]
+) -> None:
+    export(make_checkpoint(config), tmp_path / "out", ExportOptions("fp32", kv="int8"))
+    session = open_best(open_bundle(tmp_path / "out"), "cpu")
+    assert isinstance(session, EngineSession)
+    expected, expected_cache = run(session, (1,) * 60)
+    for steps in ((60,), (20, 40), (9, 30, 12, 9), (30, 1, 20, 3, 6)):
+        logits, cache = run(session, steps)
+        assert np.abs(logits - expected).max() < 1e-3 * np.abs(expected).max()
+        codes = zip(cache, expected_cache, strict=True)
+        assert max(int(np.abs(a.astype(int) - b).max()) for a, b in codes) <= 1
+    rows, _ = run(session, (60,), rows=3)
+    assert np.array_equal(rows[2], run(session, (60,))[0][0])
