@@ -19,7 +19,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +142,52 @@ def rounding_of(
     return rounding_noise(model, args.rounding_noise)
 
 
+def distill(
+    model: GPT2LMHeadModel, ids: torch.Tensor, held_out: torch.Tensor, args: argparse.Namespace, first_step: int
+) -> list[dict[str, float]]:
+    """Teach the rounded model to say what the model it started as says; the curve as of `train`.
+
+    Whole distributions instead of the next token: the model cannot learn the texts by heart. Of four steps
+    three see the weights to nearest or by chance, one as they are. AdamW's small steps let most codes stay.
+    """  # fmt: skip
+    teacher = GPT2LMHeadModel.from_pretrained(args.start).float().eval()
+    generator = torch.Generator().manual_seed(SEED + first_step)
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
+    others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
+    groups = [{"params": matrices, "lr": 3e-4 * args.rate_factor}, {"params": others, "lr": 1e-4 * args.rate_factor}]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+    rate = lambda step: min((step + 1) / 20, 0.02 + 0.49 * (1 + math.cos(math.pi * step / args.steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    round_activations(model)
+    student, taught = torch.compile(model), torch.compile(teacher)
+    curve, recent, started = [], [], time.time()
+    for step in range(args.steps):
+        starts = torch.randint(len(ids) - N_POSITIONS, (args.batch,), generator=generator)
+        windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            wanted = taught(windows).logits.float().log_softmax(-1)
+        model.zero_grad()
+        kind = step % 4
+        with rounded_weights(model, nearest=kind != 1) if kind < 3 else nullcontext():
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                got = student(windows).logits
+            loss = torch.nn.functional.kl_div(got.float().log_softmax(-1).flatten(0, 1), wanted.flatten(0, 1), log_target=True, reduction="batchmean")
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        recent.append(loss.item())
+        if (step + 1) % 50 == 0 or step + 1 == args.steps:
+            point = {"step": first_step + step + 1, "kl": float(np.mean(recent)), "held_out": held_out_loss(model, held_out[:16384])}
+            model.zero_grad()
+            with rounded_weights(model, nearest=True):
+                point["held_out_rounded"] = held_out_loss(model, held_out[:16384])
+            curve.append(point)
+            recent = []
+            print(point, f"{time.time() - started:.0f} s", flush=True)
+    return curve
+
+
 def train(
     model: GPT2LMHeadModel,
     ids: torch.Tensor,
@@ -211,6 +257,7 @@ def main() -> None:
     parser.add_argument("--rounding-noise", action="store_true")
     parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
     parser.add_argument("--settle", action="store_true", help="small steps, rounded to nearest")
+    parser.add_argument("--distill", action="store_true", help="see distill")
     parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
 
@@ -233,7 +280,8 @@ def main() -> None:
     )
     started = time.time()
     first_step = before.get("steps", 0)
-    curve = before.get("curve", []) + train(model, ids, held_out, args, first_step)
+    teach = distill if args.distill else train
+    curve = before.get("curve", []) + teach(model, ids, held_out, args, first_step)
     save(model, tokenizer, args.out)
     loss = held_out_loss(model.float(), held_out)
     byte_count = sum(len(text.encode()) for text in held_out_texts)

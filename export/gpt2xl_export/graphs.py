@@ -59,7 +59,8 @@ class ExportOptions:
         """Without "auto", for a model of ``config``."""
         if self.kv != "auto":
             return self
-        quantized = self.precision.startswith("int") and config.head_dim % HEAD_STEP == 0
+        quantized = self.precision.startswith("int") and not self.recipe.float16
+        quantized = quantized and config.head_dim % HEAD_STEP == 0
         return replace(self, kv="int8" if quantized and int8_cache_supported() else "float")
 
     @property
@@ -79,7 +80,9 @@ class ExportOptions:
         if self.kv not in ("auto", "float", "int8"):
             raise RequestError(f"kv has to be auto, float or int8, but is {self.kv!r}.")
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
-            raise RequestError("fp16 goes with neither keep nor an int8 KV cache.")
+            raise RequestError(
+                f"{self.precision} goes with neither keep nor an int8 KV cache."
+            )
         if self.kv == "int8" and not int8_cache_supported():
             raise RequestError(
                 f"an int8 KV cache needs onnxruntime 1.25 or newer, this is {onnxruntime.__version__}."
@@ -132,7 +135,7 @@ def write_graphs(
     errors: dict[str, Any] = {}
     ids = calibration_ids(encode, checkpoint.config)
     rounder = rounder_for(checkpoint, wants(assigned, "int4"), options.block_size, ids)
-    known = formats(options.block_size, rounder)
+    known = formats(options.block_size, rounder, float16=options.recipe.float16)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
         for model in models.values():
             for name, form in known.items():

@@ -70,7 +70,7 @@ def run_pieces(
         inputs = [*TOKENS[:2], *before]
         _run(_cut(model, folder, inputs, after, cache), inputs, after, cache, runs)
         yield
-    inputs = [*TOKENS[:2], *cuts[-1]]
+    inputs = [*TOKENS, *cuts[-1]]
     _run(_cut(model, folder, inputs, ["logits"], none), inputs, ["logits"], none, runs)
     yield
 

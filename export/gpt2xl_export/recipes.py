@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from gpt2xl.errors import RequestError
 from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.passes.gptq import Rounded
@@ -44,25 +46,31 @@ RECIPES: Mapping[str, Recipe] = {
     "int8": Recipe("_int8", "int8", "int8", "int8", LOSSES["int8"]),
     "int8-weight": Recipe("_int8", "int8", "int8-weight", "int8-weight", LOSSES["int8-weight"]),
     "int4": Recipe("_q4", "q4", "int4", "int8-weight", LOSSES["int4"]),
+    "int4-fp16": Recipe("_q4f16", "q4f16", "int4", "int8-weight", LOSSES["int4"], float16=True),
 }
 
 
 def formats(
-    block_size: int, rounder: Callable[[str], Rounded] | None = None
+    block_size: int,
+    rounder: Callable[[str], Rounded] | None = None,
+    *,
+    float16: bool = False,
 ) -> Mapping[str, Format | None]:
     """Every format a weight can have, by name.
 
     Args:
         block_size: inputs that share a scale in int4.
         rounder: of the int4 weights; without one they are rounded to nearest.
+        float16: whether the scales of blocks are float16, as what they are multiplied with.
     """
+    scales = np.float16 if float16 else np.float32
     if block_size < 16 or block_size & (block_size - 1):
         raise RequestError(f"block_size has to be a power of 2 from 16 on, but is {block_size}.")
     return {
         "fp32": None,
         "int8": Int8(),
-        "int8-weight": NBits(bits=8, block_size=32),
-        "int4": NBits(bits=4, block_size=block_size, rounder=rounder),
+        "int8-weight": NBits(bits=8, block_size=32, scale_type=scales),
+        "int4": NBits(bits=4, block_size=block_size, rounder=rounder, scale_type=scales),
     }
 
 

@@ -23,7 +23,7 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
     builder = GraphBuilder(config, load)
     input_ids, attention_mask, position_ids = inputs = builder.token_inputs()
     past = [builder.past(layer, CAPACITY) for layer in range(config.n_layer)]
-    lengths = _lengths(builder, attention_mask)
+    last_position, *lengths = _lengths(builder, attention_mask)
     state: list[int | str] = ["batch_size", "sequence_length", config.n_embd]
     residual = typed(builder.embed(input_ids, position_ids), FLOAT, state)
     normed = typed(_norm(builder, residual, "h.0.ln_1"), FLOAT, state)
@@ -43,21 +43,24 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
         typed(residual, FLOAT, state)
     hidden = builder.op("Identity", [normed], "last_hidden_state")
     keep = _optional_keep(builder)
-    last, counts = _last_real_positions(builder, normed, input_ids, keep, lengths)
+    kept, counts = _last_real_positions(builder, normed, position_ids, keep, last_position)
     width = builder.constant("logits.width", [config.vocab_size])
     shape = builder.op("Concat", [counts, width], "logits.shape", {"axis": 0})
-    logits = typed(builder.head(last, shape), FLOAT, ["batch_size", KEEP, config.vocab_size])
+    logits = typed(builder.head(kept, shape), FLOAT, ["batch_size", KEEP, config.vocab_size])
     inputs += [*(value for pair in past for value in pair), keep]
     outputs = [logits, *present, typed(hidden, FLOAT, state)]
     return builder.model(inputs, outputs, "gpt2_engine")
 
 
-def _lengths(builder: GraphBuilder, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """seqlens_k, the index of each row's last real position, and total_sequence_length, both int32."""
+def _lengths(
+    builder: GraphBuilder, attention_mask: ir.Value
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """The index of each row's last real position, the same as int32 (seqlens_k), total_sequence_length."""
     counts = builder.op("ReduceSum", [attention_mask, builder.constant("axes_1", [1])], "real_positions", {"keepdims": 0})  # fmt: skip
     last = builder.op("Sub", [counts, builder.constant("one", 1)], "last_position")
     total = builder.dimension(attention_mask, 1, "total")
     return (
+        last,
         builder.op("Cast", [last], "seqlens_k", {"to": INT32}),
         builder.op("Cast", [total], "total_sequence_length", {"to": INT32}),
     )
@@ -86,7 +89,7 @@ def _attention(
     layer: int,
     x: ir.Value,
     past: tuple[ir.Value, ir.Value],
-    lengths: tuple[ir.Value, ir.Value],
+    lengths: Sequence[ir.Value],
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """(projected attention, present key, present value); q, k and v go in packed."""
     name, config = f"h.{layer}.attn", builder.config
@@ -108,27 +111,24 @@ def _optional_keep(builder: GraphBuilder) -> ir.Value:
 
 
 def _last_real_positions(
-    builder: GraphBuilder,
-    x: ir.Value,
-    input_ids: ir.Value,
-    keep: ir.Value,
-    lengths: tuple[ir.Value, ir.Value],
+    builder: GraphBuilder, x: ir.Value, position_ids: ir.Value, keep: ir.Value, last: ir.Value
 ) -> tuple[ir.Value, ir.Value]:
-    """[batch, n, d] -> [batch, keep, d], each row up to where its right padding begins; its [batch, keep]."""
-    seqlens_k, total = lengths
-    count = builder.op("Cast", [builder.dimension(input_ids, 1, "length")], "length_32", {"to": INT32})  # fmt: skip
-    past = builder.op("Sub", [total, count], "past_length")
-    inside = builder.op("Sub", [seqlens_k, past], "last_index")
-    zero, one = (builder.constant(f"{n}_32", n, np.int32) for n in (0, 1))
-    final = builder.op("Sub", [count, one], "final_index")
-    index = builder.op("Clip", [inside, zero, final], "last_index_clipped")
-    index = builder.op("Cast", [index], "last_index_64", {"to": ir.DataType.INT64})
+    """[batch, n, d] -> [batch, keep, d], each row up to where its right padding begins; its [batch, keep].
+
+    Only shapes are computed on the CPU, so that a GPU need not wait for it.
+    """
+    zero, one = builder.constant("axis_0", 0), builder.constant("one", 1)
+    first = builder.op("Gather", [position_ids, zero], "first_position", {"axis": 1})
+    index = builder.op("Sub", [last, first], "last_index")
     index = builder.op("Unsqueeze", [index, builder.constant("axes_1", [1])], "last_index_column")
-    step = builder.constant("one", 1)
-    first = builder.op("Sub", [step, keep], "first_kept")
-    kept = builder.op("Range", [first, step, step], "kept")
-    index = builder.op("Add", [index, kept], "kept_index")
-    index = builder.op("Max", [index, builder.constant("axis_0", 0)], "kept_index_clipped")
+    back = builder.op("Range", [zero, keep, one], "positions_back")
+    index = builder.op("Sub", [index, back], "kept_backwards")
+    ends = [
+        builder.constant(name, [number])
+        for name, number in (("minus_1", -1), ("before_all", np.iinfo(np.int64).min), ("axes_1", 1))
+    ]
+    index = builder.op("Slice", [index, *ends, builder.constant("minus_1", [-1])], "kept_index")
+    index = builder.op("Max", [index, zero], "kept_index_clipped")
     counts = builder.op("Shape", [index], "kept_counts")
     index = builder.op("Unsqueeze", [index, builder.constant("axes_2", [2])], "kept_index_column")
     return builder.op("GatherND", [x, index], "last_position_states", {"batch_dims": 1}), counts

@@ -59,6 +59,9 @@ def _retype(model: ir.Model) -> None:
     for value in (*model.graph.inputs, *produced):
         if value.dtype == FLOAT:
             value.dtype = FLOAT16
+    for node in model.graph:
+        if node.op_type == "Cast" and node.attributes["to"].as_int() == FLOAT:
+            node.attributes["to"] = ir.AttrInt64("to", FLOAT16)
 
 
 def _cast_logits(model: ir.Model) -> None:

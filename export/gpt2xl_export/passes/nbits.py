@@ -31,11 +31,12 @@ class NBits:
     block_size: int
     rounder: Callable[[str], Rounded] | None = None
     """Codes and scales of a weight, chosen with its inputs in mind (rounder.py)."""
+    scale_type: type[np.floating[Any]] = np.float32
 
     def write(
         self, name: str, read: Callable[[], FloatArray], weights: WeightsFile
     ) -> dict[str, Any]:
-        """Store [n_out, blocks, bytes] and a float32 scale a block."""
+        """Store [n_out, blocks, bytes] and a scale a block."""
         method = f"int{self.bits}, blocks of {self.block_size}"
         if self.rounder is None:
             (codes, scales), error = quantize_tiles(method, read(), self._nearest)
@@ -44,7 +45,7 @@ class NBits:
             codes, scales = self._stored(rounded)
             error = {"method": f"{method}, GPTQ", **rounded.error}
         weights.add(f"{name}.q{self.bits}", codes)
-        weights.add(f"{name}.scales", scales)
+        weights.add(f"{name}.scales", scales.astype(self.scale_type))
         return error
 
     def _stored(self, rounded: Rounded) -> tuple[Codes, FloatArray]:
