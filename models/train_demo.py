@@ -143,7 +143,11 @@ def rounding_of(
 
 
 def distill(
-    model: GPT2LMHeadModel, ids: torch.Tensor, held_out: torch.Tensor, args: argparse.Namespace, first_step: int
+    model: GPT2LMHeadModel,
+    ids: torch.Tensor,
+    held_out: torch.Tensor,
+    args: argparse.Namespace,
+    first_step: int,
 ) -> list[dict[str, float]]:
     """Teach the rounded model to say what the model it started as says; the curve as of `train`.
 
@@ -154,9 +158,14 @@ def distill(
     generator = torch.Generator().manual_seed(SEED + first_step)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
-    groups = [{"params": matrices, "lr": 3e-4 * args.rate_factor}, {"params": others, "lr": 1e-4 * args.rate_factor}]
+    groups = [
+        {"params": matrices, "lr": 3e-4 * args.rate_factor},
+        {"params": others, "lr": 1e-4 * args.rate_factor},
+    ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-    rate = lambda step: min((step + 1) / 20, 0.02 + 0.49 * (1 + math.cos(math.pi * step / args.steps)))
+    rate = lambda step: min(
+        (step + 1) / 20, 0.02 + 0.49 * (1 + math.cos(math.pi * step / args.steps))
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     round_activations(model)
     student, taught = torch.compile(model), torch.compile(teacher)
@@ -171,14 +180,23 @@ def distill(
         with rounded_weights(model, nearest=kind != 1) if kind < 3 else nullcontext():
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 got = student(windows).logits
-            loss = torch.nn.functional.kl_div(got.float().log_softmax(-1).flatten(0, 1), wanted.flatten(0, 1), log_target=True, reduction="batchmean")
+            loss = torch.nn.functional.kl_div(
+                got.float().log_softmax(-1).flatten(0, 1),
+                wanted.flatten(0, 1),
+                log_target=True,
+                reduction="batchmean",
+            )
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         recent.append(loss.item())
         if (step + 1) % 50 == 0 or step + 1 == args.steps:
-            point = {"step": first_step + step + 1, "kl": float(np.mean(recent)), "held_out": held_out_loss(model, held_out[:16384])}
+            point = {
+                "step": first_step + step + 1,
+                "kl": float(np.mean(recent)),
+                "held_out": held_out_loss(model, held_out[:16384]),
+            }
             model.zero_grad()
             with rounded_weights(model, nearest=True):
                 point["held_out_rounded"] = held_out_loss(model, held_out[:16384])

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -46,6 +47,7 @@ def root(
 
 def run() -> None:
     """Turn our own errors and an interrupt into one line and exit code 1; typer sees to closed pipes."""
+    warnings.showwarning = _warn
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
@@ -61,6 +63,10 @@ def run() -> None:
         if not known or os.environ.get("GPT2XL_DEBUG"):
             raise
         _fail(str(error) or "not enough memory.")
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"warning: {message}", err=True)
 
 
 def _fail(message: str) -> None:

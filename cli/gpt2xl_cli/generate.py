@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt2xl_cli.options import (
+    CudaGraph,
     Greedy,
     Json,
     MaxNewTokens,
@@ -64,6 +65,7 @@ def generate(
         ),
     ] = None,
     provider: Provider = "auto",
+    cuda_graph: CudaGraph = False,
     threads: Threads = 0,
     session_cache: SessionCache = True,
     as_json: Json = False,
@@ -83,6 +85,7 @@ def generate(
         provider=provider,
         threads=threads,
         session_cache=cache if session_cache else None,
+        cuda_graph=cuda_graph,
     )
     smaller = None
     if draft is not None:

@@ -23,6 +23,12 @@ Temperature = Annotated[float, typer.Option(help="Above 0; higher is wilder.")]
 Greedy = Annotated[bool, typer.Option("--greedy", help="Always take the most probable token.")]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same text.", show_default="random")]
 Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")]
+CudaGraph = Annotated[
+    bool,
+    typer.Option(
+        "--cuda-graph", help="On CUDA, capture the step that makes a token and replay it."
+    ),
+]
 Threads = Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

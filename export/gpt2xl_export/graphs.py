@@ -80,9 +80,7 @@ class ExportOptions:
         if self.kv not in ("auto", "float", "int8"):
             raise RequestError(f"kv has to be auto, float or int8, but is {self.kv!r}.")
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
-            raise RequestError(
-                f"{self.precision} goes with neither keep nor an int8 KV cache."
-            )
+            raise RequestError(f"{self.precision} goes with neither keep nor an int8 KV cache.")
         if self.kv == "int8" and not int8_cache_supported():
             raise RequestError(
                 f"an int8 KV cache needs onnxruntime 1.25 or newer, this is {onnxruntime.__version__}."

@@ -27,6 +27,8 @@ class Request:
     """Of its own: each text draws its own random numbers."""
     max_new_tokens: int
     """``len(ids) + max_new_tokens - 1`` is at most n_positions."""
+    top_k: int = 0
+    """Largest logits that ``sampler`` looks at; 0 for all."""
 
 
 def generate_batch(
@@ -46,12 +48,14 @@ def generate_batch(
     Yields:
         The number of a request, and its next token.
     """
-    if isinstance(session, EngineSession) and session.device == "cpu":
+    if isinstance(session, EngineSession) and session.has_row_views:
         yield from _Rows(session, rows, eos_token_ids).run(requests)
         return
     for number, request in requests:
+        context = Context(session)
+        context.top_k = request.top_k
         tokens = generate_tokens(
-            Context(session),
+            context,
             request.ids,
             request.sampler,
             max_new_tokens=request.max_new_tokens,

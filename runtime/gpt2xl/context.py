@@ -20,6 +20,8 @@ class Context:
         """What the cache holds."""
         self.is_loaded = False
         """Whether it holds what `restore` brought, and nothing else."""
+        self.top_k = 0
+        """Largest logits that are of use; 0 for all."""
         self._prompt_length = 0
 
     def begin(self, ids: Sequence[int]) -> None:
@@ -48,7 +50,7 @@ class Context:
         known = min(common_prefix(self.ids, ids), len(ids) - keep)
         self.truncate(known)  # nothing more is known should the session fail
         logits: StepLogits = self.session.score(
-            np.array([ids[known:]], np.int64), self.cache, keep
+            np.array([ids[known:]], np.int64), self.cache, keep, self.top_k
         )[0]
         self.ids = list(ids)
         return logits

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,8 @@ class EngineSession(Graph):
     """See the module."""
 
     needs = frozenset({KEEP})
+    has_row_views: ClassVar[bool] = True
+    """Whether rows of a cache can be caches of their own."""
     exact_prompts = False
     """Whether long steps round as short ones do, at the price of their speed."""
 
@@ -106,7 +108,8 @@ class EngineSession(Graph):
         return 1 if self.exact_prompts or LONG not in self.optional else LONG_STEP
 
     @cached_property
-    def _vocab_size(self) -> int:
+    def vocab_size(self) -> int:
+        """Logits of each position."""
         shapes = {value.name: value.shape for value in self.session.get_outputs()}
         return int(shapes["logits"][-1])
 
@@ -115,26 +118,31 @@ class EngineSession(Graph):
         buffers = _buffers(self, batch_size, capacity or self.n_positions)
         return EngineCache(self, buffers, np.zeros(batch_size, np.int64))
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
         """See ``Session.score``."""
         assert isinstance(cache, EngineCache)
-        rows, count = input_ids.shape
-        cache.reserve(cache.length + count)
-        # GroupQueryAttention takes several positions after a past for a single row only.
-        size = max(PREFILL_CHUNK, keep) if rows == 1 else 1 if cache.length else count
-        parts = chunks(input_ids, size)
+        del top_k  # here they are at hand
+        cache.reserve(cache.length + input_ids.shape[1])
+        parts = self._parts(input_ids, cache.length, keep)
         kept = [self._run(part, cache, min(keep, part.shape[1])) for part in parts]
         return kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
+
+    def _parts(self, input_ids: Ids, length: int, keep: int) -> list[Ids]:
+        """GroupQueryAttention takes several positions after a past for a single row only."""
+        rows, count = input_ids.shape
+        return chunks(input_ids, max(PREFILL_CHUNK, keep) if rows == 1 else 1 if length else count)
+
+    def _numbers(self, keep: int) -> dict[str, npt.NDArray[np.int64]]:
+        """The inputs that have a default."""
+        limit = self.n_positions + 1 if self.exact_prompts else LONG_STEP
+        numbers = {KEEP: np.array(keep, np.int64), LONG: np.array(limit, np.int64)}
+        return {name: value for name, value in numbers.items() if name in self.optional}
 
     def _run(self, input_ids: Ids, cache: EngineCache, keep: int) -> StepLogits:
         rows, count = input_ids.shape
         binding = cache.binding()
-        feed: dict[str, npt.NDArray[np.int64]] = self.step_inputs(input_ids, cache.lengths)
-        feed[KEEP] = np.array(keep, np.int64)
-        if LONG in self.optional:
-            limit = self.n_positions + 1 if self.exact_prompts else LONG_STEP
-            feed[LONG] = np.array(limit, np.int64)
-        logits = np.empty((rows, keep, self._vocab_size), np.float32)
+        feed = self.step_inputs(input_ids, cache.lengths) | self._numbers(keep)
+        logits = np.empty((rows, keep, self.vocab_size), np.float32)
         for name, value in feed.items():
             binding.bind_ortvalue_input(name, on_cpu(value))
         binding.bind_ortvalue_output("logits", on_cpu(logits))

@@ -36,3 +36,7 @@ class ProviderError(Gpt2xlError):
 
 class RequestError(Gpt2xlError, ValueError):
     """A prompt or an option that cannot be served."""
+
+
+class Gpt2xlWarning(UserWarning):
+    """What was asked for is done, but not in the way it was asked for."""

@@ -45,11 +45,14 @@ class Graph:
         entry: Entry | None = None,
         *,
         spinning: bool = True,
+        cuda_graph: bool = False,
     ) -> None:
         self.path = path
         self.n_positions = n_positions
         self.device = device
-        self.session = open_session(path, device, threads, entry, spinning=spinning)
+        self.session = open_session(
+            path, device, threads, entry, spinning=spinning, cuda_graph=cuda_graph
+        )
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]

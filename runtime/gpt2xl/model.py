@@ -3,15 +3,16 @@
 import secrets
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from warnings import warn
 
 from gpt2xl.batch import Request, generate_batch
 from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.context import Context
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
-from gpt2xl.errors import BundleError, RequestError
+from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.generate import Token, generate_tokens
 from gpt2xl.memory import check_memory
 from gpt2xl.prompt_cache import bundle_id, load_context, save_context
@@ -90,6 +91,7 @@ class Model:
     def _tokens(self, request: Request, speculator: Speculator | None) -> Iterator[Token]:
         context = self._take_idle()
         context.begin(request.ids)
+        context.top_k = request.top_k
         try:
             yield from generate_tokens(
                 context,
@@ -255,7 +257,7 @@ class Model:
         sampler = self._sampler(max_new_tokens, greedy, top_k, temperature, seed)
         ids = self.prompt_ids(prompt)
         room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
-        return Request(ids, sampler, min(max_new_tokens, room))
+        return Request(ids, sampler, min(max_new_tokens, room), 1 if greedy else top_k)
 
     def _sampler(
         self, max_new_tokens: int, greedy: bool, top_k: int, temperature: float, seed: int | None
@@ -302,13 +304,14 @@ def load(
     session_cache: str | Path | SessionCache | None = None,
     spinning: bool = True,
     exact_prompts: bool = False,
+    cuda_graph: bool = False,
 ) -> Model:
     """Load the bundle in ``folder``.
 
     Args:
         folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json
             and an ONNX graph with past-key-value inputs (optimum's, for instance).
-        provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it.
+        provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it and it starts.
         threads: threads for one operator; 0 leaves it to onnxruntime.
         session_cache: a folder for sessions that load faster the next time; the first load of a
             large bundle writes twice its size there and takes seconds longer. None writes nothing.
@@ -316,6 +319,10 @@ def load(
             one (``draft``), or their threads get into each other's way.
         exact_prompts: with an int8 KV cache, whether prompts are attended to as single tokens are, so that
             it changes no bit in how many steps they are fed; up to 1.5 times as slow.
+        cuda_graph: on CUDA, whether the step that makes a token is captured once and then replayed.
+
+    Warns:
+        Gpt2xlWarning: ``auto`` goes on without CUDA, or CUDA without a graph or for a part of the graph only.
 
     Raises:
         BundleError: the folder is incomplete, too large for the memory this process may have, or
@@ -330,13 +337,27 @@ def load(
             session_cache = SessionCache(Path(session_cache))
         entry = session_cache.entry(bundle) if session_cache else None
         check_memory(bundle, mapped=entry is not None and entry.is_whole)
+    elif bundle.is_float:
+        warn("on CUDA attention is in float16 only: export with -p fp16.", Gpt2xlWarning, 2)
+    open_on = partial(
+        open_best,
+        bundle,
+        threads=threads,
+        entry=entry,
+        spinning=spinning,
+        exact_prompts=exact_prompts,
+        cuda_graph=cuda_graph,
+    )
     # onnxruntime leaves the interpreter to others while it loads.
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
         try:
-            session = open_best(
-                bundle, device, threads, entry, spinning=spinning, exact_prompts=exact_prompts
-            )
+            session = open_on(device=device)
         except MemoryError:
             raise BundleError(f"not enough memory to load '{folder}'.") from None
+        except ProviderError as reason:
+            if provider != "auto":
+                raise
+            warn(f"running on the CPU: {reason}", Gpt2xlWarning, 2)
+            session = open_on(device="cpu")
         return Model(bundle.config, tokenizer.result(), session, bundle)

@@ -3,10 +3,11 @@
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
+from warnings import warn
 
 import onnxruntime as ort
 
-from gpt2xl.errors import BundleError, ProviderError, RequestError
+from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
 from gpt2xl.mapped_pages import release_weights
 from gpt2xl.session_cache import Entry
@@ -51,6 +52,7 @@ def open_session(
     entry: Entry | None = None,
     *,
     spinning: bool = True,
+    cuda_graph: bool = False,
 ) -> ort.InferenceSession:
     """Load ``path``.
 
@@ -61,6 +63,7 @@ def open_session(
         entry: where the session is kept; used on the CPU only.
         spinning: whether threads wait for the next operator at full speed: a little faster alone, much
             slower beside another session that runs in turn with it.
+        cuda_graph: whether runs on CUDA may be captured; see `can_capture` for what became of it.
 
     Raises:
         BundleError: onnxruntime cannot load the file.
@@ -78,16 +81,7 @@ def open_session(
     check_external_data(path)
     if entry and entry.cache.save and (saved := entry.save(path, options)):
         return saved
-    providers = ["CPUExecutionProvider"]
-    if device == "cuda":
-        providers.insert(0, "CUDAExecutionProvider")
-    try:
-        session = ort.InferenceSession(path, options(), providers=providers)
-    except Exception as reason:  # onnxruntime's error classes share no base but Exception
-        first_line = str(reason).splitlines()[0]
-        if "bad_alloc" in first_line:
-            raise MemoryError from None
-        raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
+    session = _open_plain(path, options(), device, cuda_graph=cuda_graph and device == "cuda")
     release_weights(path)
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise ProviderError(
@@ -95,3 +89,26 @@ def open_session(
             "cuDNN libraries, or use the cpu provider."
         )
     return session
+
+
+def _open_plain(
+    path: Path, options: ort.SessionOptions, device: Device, *, cuda_graph: bool
+) -> ort.InferenceSession:
+    cuda = ("CUDAExecutionProvider", {"enable_cuda_graph": str(int(cuda_graph))})
+    providers = [*([cuda] if device == "cuda" else []), "CPUExecutionProvider"]
+    try:
+        return ort.InferenceSession(path, options, providers=providers)
+    except Exception as reason:  # onnxruntime's error classes share no base but Exception
+        first_line = str(reason).splitlines()[0]
+        if "bad_alloc" in first_line:
+            raise MemoryError from None
+        if cuda_graph:
+            warn(f"'{path.name}' runs without a CUDA graph: {first_line}", Gpt2xlWarning, 2)
+            return _open_plain(path, options, device, cuda_graph=False)
+        raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
+
+
+def can_capture(session: ort.InferenceSession) -> bool:
+    """Whether ``session`` was opened for CUDA graphs."""
+    options = session.get_provider_options().get("CUDAExecutionProvider", {})
+    return bool(options.get("enable_cuda_graph") == "1")

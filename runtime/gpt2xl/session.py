@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.bundle import Bundle
+from gpt2xl.device_engine import DeviceEngineSession
 from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.portable import PortableSession
-from gpt2xl.providers import Device
+from gpt2xl.providers import Device, can_capture
 from gpt2xl.session_cache import Entry
 
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
@@ -54,10 +55,11 @@ class Session(Protocol):
             capacity: tokens a row will need, as far as known; n_positions at most.
         """
 
-    def score(self, input_ids: Ids, cache: Cache, keep: int = 1) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Cache, keep: int = 1, top_k: int = 0) -> StepLogits:
         """Feed ``input_ids`` after what ``cache`` holds; logits of each row's last ``keep`` positions.
 
-        The cache grows by ``sequence_length``; the caller keeps it within n_positions.
+        The cache grows by ``sequence_length``; the caller keeps it within n_positions. All but the
+        ``top_k`` largest logits of a position may be -inf, where that is quicker; 0 wants all.
         """
 
 
@@ -91,12 +93,16 @@ def open_best(
     *,
     spinning: bool = True,
     exact_prompts: bool = False,
+    cuda_graph: bool = False,
 ) -> Session:
-    """The engine graph where the bundle has one, else the portable one; maybe a saved session."""
-    kind = PortableSession if bundle.engine is None else EngineSession
-    session = kind(
-        bundle.graph, bundle.config.n_positions, device, threads, entry, spinning=spinning
-    )
-    if isinstance(session, EngineSession):
-        session.exact_prompts = exact_prompts
+    """The engine graph where the bundle has one, else the portable one; arguments as of `load`."""
+    graph, n_positions = bundle.graph, bundle.config.n_positions
+    if bundle.engine is None:
+        return PortableSession(graph, n_positions, device, threads, entry, spinning=spinning)
+    if device == "cpu":
+        session = EngineSession(graph, n_positions, device, threads, entry, spinning=spinning)
+    else:
+        session = DeviceEngineSession(graph, n_positions, device, threads, cuda_graph=cuda_graph)
+        session.cuda_graph = can_capture(session.session)
+    session.exact_prompts = exact_prompts
     return session

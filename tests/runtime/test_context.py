@@ -48,7 +48,7 @@ class FakeSession:
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache([[] for _ in range(batch_size)])
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
         self.fed.append(input_ids.shape[1])
         found = []
         for row, ids in zip(cache.rows, input_ids.tolist(), strict=True):
@@ -59,7 +59,7 @@ class FakeSession:
         return (np.array(found, np.float32) + np.float32(together))[:, -keep:]
 
 
-def logits_of(ids: list[int], keep: int = 1) -> StepLogits:
+def logits_of(ids: list[int], keep: int = 1, top_k: int = 0) -> StepLogits:
     """By a session of their own."""
     session = FakeSession()
     logits: StepLogits = session.score(np.array([ids]), session.new_cache(), keep)[0]

@@ -69,7 +69,7 @@ class FakeSession:
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
         ids = input_ids[0]
         cache.length += len(ids)
         assert cache.length <= CONTEXT

@@ -1,0 +1,191 @@
+"""What a GPU is used through, on the CPU: a cache that stays in its place, steps at fixed addresses, top-k.
+
+Kernels aside, it is the same code: onnxruntime copies between devices, or does not.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, load
+from gpt2xl.bundle import Bundle, open_bundle
+from gpt2xl.device_engine import DeviceEngineSession, device_value
+from gpt2xl.engine import EngineSession
+from gpt2xl.providers import Device, can_capture, open_session
+from gpt2xl.sampling import largest
+from gpt2xl.session import open_best
+from gpt2xl.top_k import TOP_K_GRAPH, TopK
+
+IDS = np.random.default_rng(0).integers(0, 280, (1, 40))
+RNG = np.random.default_rng(1)
+
+
+def on_device(folder: Path, *, cuda_graph: bool = False) -> DeviceEngineSession:
+    bundle = open_bundle(folder)
+    session = DeviceEngineSession(bundle.graph, bundle.config.n_positions, "cpu", 1)
+    session.cuda_graph = cuda_graph
+    return session
+
+
+def plain(folder: Path) -> EngineSession:
+    bundle = open_bundle(folder)
+    return EngineSession(bundle.graph, bundle.config.n_positions, "cpu", 1)
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("steps", [(40,), (1,) * 40, (17, 1, 1, 12, 1, 8)], ids=str)
+def test_logits_and_cache_are_those_of_the_other_session(
+    bundle: Path, cuda_graph: bool, steps: tuple[int, ...]
+) -> None:
+    device, host = on_device(bundle, cuda_graph=cuda_graph), plain(bundle)
+    cache, expected, at = device.new_cache(), host.new_cache(), 0
+    for step in steps:
+        ids = IDS[:, at : at + step]
+        at += step
+        np.testing.assert_allclose(
+            device.score(ids, cache), host.score(ids, expected), rtol=1e-4, atol=1e-5
+        )
+    assert (cache.step is not None) == (cuda_graph and 1 in steps[1:])
+    for got, wanted in zip(cache.keys_and_values, expected.keys_and_values, strict=True):
+        assert np.abs(got.astype(float) - wanted.astype(float)).max() < 1e-4
+
+
+def test_rows_of_any_length_replay_a_step(bundle: Path) -> None:
+    device, host = on_device(bundle, cuda_graph=True), plain(bundle)
+    cache, ids = device.new_cache(3), np.repeat(IDS[:, :9], 3, 0)
+    device.score(ids, cache)
+    cache.lengths[:] = 9, 4, 6
+    token = np.array([[5], [6], [7]])
+    got = device.score(token, cache)
+    for row, length in enumerate((9, 4, 6)):
+        alone = host.new_cache()
+        host.score(IDS[:, :length], alone)
+        np.testing.assert_allclose(got[row], host.score(token[[row]], alone)[0], atol=1e-4)
+    assert cache.lengths.tolist() == [10, 5, 7]
+
+
+def test_what_a_cache_gives_another_one_takes(bundle: Path) -> None:
+    device, host = on_device(bundle), plain(bundle)
+    first, second = host.new_cache(), device.new_cache()
+    host.score(IDS[:, :30], first)
+    second.fill(first.keys_and_values)
+    np.testing.assert_allclose(
+        device.score(IDS[:, 30:], second), host.score(IDS[:, 30:], first), atol=1e-4
+    )
+    second.truncate(10)
+    fresh = host.new_cache()
+    host.score(IDS[:, :10], fresh)
+    np.testing.assert_allclose(
+        device.score(IDS[:, :3], second, 3), host.score(IDS[:, :3], fresh, 3), atol=1e-4
+    )
+    with pytest.raises(ValueError, match="another shape"):
+        second.fill([values[:, 1:] for values in first.keys_and_values])
+
+
+@pytest.mark.parametrize(
+    "options", [{"greedy": True}, {"seed": 3}, {"seed": 3, "top_k": 0}], ids=str
+)
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_texts_are_those_of_the_other_session(
+    bundle: Path, options: dict[str, Any], cuda_graph: bool
+) -> None:
+    model = load(bundle, provider="cpu", threads=1)
+    moved = Model(model.config, model.tokenizer, on_device(bundle, cuda_graph=cuda_graph))
+    for prompt in ("Once upon a time", "Once upon a", "", "Once upon a time there"):
+        expected = model.generate(prompt, max_new_tokens=30, **options)
+        assert moved.generate(prompt, max_new_tokens=30, **options).new_ids == expected.new_ids
+    wanted = dict(model.generate_batch(["a", "b", "c"], max_new_tokens=9, **{"seed": 1} | options))
+    got = dict(moved.generate_batch(["a", "b", "c"], max_new_tokens=9, **{"seed": 1} | options))
+    assert {n: t.new_ids for n, t in got.items()} == {n: t.new_ids for n, t in wanted.items()}
+
+
+def test_the_top_k_graph_is_what_it_says() -> None:
+    value = helper.make_tensor_value_info
+    whole, kept = ["batch_size", "keep", "vocab_size"], ["batch_size", "keep", "k"]
+    graph = helper.make_graph(
+        [helper.make_node("TopK", ["logits", "k"], ["top_logits", "top_ids"])],
+        "top_k",
+        [value("logits", TensorProto.FLOAT, whole), value("k", TensorProto.INT64, [1])],
+        [value("top_logits", TensorProto.FLOAT, kept), value("top_ids", TensorProto.INT64, kept)],
+    )
+    expected = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert onnx.load_from_string(TOP_K_GRAPH) == expected
+
+
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
+    logits = RNG.integers(0, 30, (2, 3, 100)).astype(np.float32)
+    got = TopK(["CPUExecutionProvider"])(device_value(logits, "cpu"), k)
+    for row, kept in zip(logits.reshape(-1, 100), got.reshape(-1, 100), strict=True):
+        assert np.isfinite(kept).sum() == k
+        assert np.array_equal(largest(kept, k), largest(row, k))
+        assert np.array_equal(kept[np.isfinite(kept)], row[np.isfinite(kept)])
+
+
+def test_cuda_is_opened_with_a_graph_only_where_asked(bundle: Path) -> None:
+    graph = open_bundle(bundle).graph
+    session = open_session(graph, "cpu", cuda_graph=True)
+    assert not can_capture(session)
+
+
+def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[str]:
+    """Make this machine look as if it had a wheel with CUDA that then fails; devices that were tried."""
+    tried: list[str] = []
+
+    def opens(bundle: Bundle, *, device: Device, **options: Any) -> Any:
+        tried.append(device)
+        if device == "cuda":
+            raise reason
+        return open_best(bundle, device, **options)
+
+    monkeypatch.setattr("gpt2xl.model.choose_device", lambda provider: "cuda")
+    monkeypatch.setattr("gpt2xl.model.open_best", opens)
+    return tried
+
+
+def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = fails_on_cuda(monkeypatch, ProviderError("no driver."))
+    with pytest.warns(Gpt2xlWarning) as told:
+        model = load(bundle)
+    assert str(told[-1].message) == "running on the CPU: no driver."
+    assert tried == ["cuda", "cpu"]
+    assert model.generate("a", max_new_tokens=2, greedy=True).new_ids
+    with pytest.raises(ProviderError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load(bundle, provider="cuda")
+
+
+def test_float32_attention_is_not_for_cuda_and_a_warning_says_so(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_on_cuda(monkeypatch, BundleError("stop"))
+    with pytest.warns(Gpt2xlWarning, match="export with -p fp16"), pytest.raises(BundleError):
+        load(bundle, provider="cuda")
+
+
+def test_a_graph_that_cannot_be_captured_runs_without(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = ort.InferenceSession, []
+
+    def opens(path: Path, options: Any, providers: list[Any]) -> Any:
+        tried.append(providers[0])
+        if providers[0][1] == {"enable_cuda_graph": "1"}:
+            raise RuntimeError("not all nodes are on CUDA")
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", opens)
+    with (
+        pytest.warns(Gpt2xlWarning, match="runs without a CUDA graph: not all nodes"),
+        pytest.raises(ProviderError, match="could not start"),  # as this session has no CUDA
+    ):
+        open_session(open_bundle(bundle).graph, "cuda", cuda_graph=True)
+    assert [options["enable_cuda_graph"] for _, options in tried] == ["1", "0"]
