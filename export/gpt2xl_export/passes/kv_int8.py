@@ -1,11 +1,12 @@
 """Keep the engine graph's KV cache in int8: a quarter of its memory and of its traffic.
 
-GroupQueryAttention quantizes keys and values as it writes them, one constant scale a channel
-(head x position in the head), taken from calibration text. It turns the cache into floats anew for
-each position of a step, so steps of many positions take the branch in `long_steps`.
+One constant scale a channel (head x position in the head), taken from calibration text. Keys and values are
+attended to as codes, so that GroupQueryAttention, which writes them, has a single scale of 1, its faster
+way: what a code is a step of goes into the queries and into the result. It turns the cache into floats anew
+for each position of a step, so steps of many positions take the branch in `long_steps`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -36,13 +37,43 @@ def quantize_kv_cache(model: ir.Model, ranges: Sequence[tuple[FloatArray, FloatA
     nodes = [node for node in model.graph if node.op_type == "GroupQueryAttention"]
     step, is_long = _step(model, nodes[0])
     for node, pair in zip(nodes, ranges, strict=True):
-        scales = [_scale(values) for values in pair]
+        _attend_to_codes(model, node, [_scale(values) for values in pair])
         new = rewriter(model)
-        whole = _quantized(node, scales, new)
-        floats = attend_as_floats(node, scales, step, new)
-        for value in new.tape.initializers:
-            model.graph.register_initializer(value)
-        _choose(model, node, is_long, floats, whole)
+        branches = {"then": attend_as_floats(node, step, new), "else": _short(node, new)}
+        _register(model, new)
+        _choose(model, node, is_long, branches)
+
+
+def _attend_to_codes(model: ir.Model, node: ir.Node, scales: Sequence[FloatArray]) -> None:
+    """Queries, keys and values come in steps of a code, and so does the result: make it what it was."""
+    keys, values = scales
+    new = rewriter(model)
+    steps = np.concatenate([keys, np.reciprocal(keys), np.reciprocal(values)])
+    qkv = new.op("Mul", [node.inputs[0], _row(new, f"{node.name}.steps", steps)], f"{node.name}.qkv_codes")  # fmt: skip
+    model.graph.insert_before(node, new.tape.nodes)
+    node.replace_input_with(0, qkv)
+    mixed = node.outputs[0]
+    after = rewriter(model)
+    name, mixed.name = str(mixed.name), f"{mixed.name}_codes"
+    result = after.op("Mul", [mixed, _row(after, f"{node.name}.v_scale", values)], name)
+    (multiply,) = after.tape.nodes
+    model.graph.insert_after(node, multiply)
+    for user, index in list(mixed.uses()):
+        if user is not multiply:
+            user.replace_input_with(index, result)
+    _register(model, new)
+    _register(model, after)
+
+
+def _register(model: ir.Model, new: NodeBuilder) -> None:
+    """Give ``model`` the initializers that ``new`` made."""
+    for value in new.tape.initializers:
+        model.graph.register_initializer(value)
+
+
+def _row(new: NodeBuilder, name: str, values: FloatArray) -> ir.Value:
+    """One number a feature."""
+    return new.initializer(ir.tensor(values, name=name))
 
 
 def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
@@ -59,28 +90,24 @@ def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
         new.op("Reshape", [value, one], f"step.{name}")
         for value, name in ((past, "past_end"), (values["total"], "end"))
     ]
-    for value in new.tape.initializers:
-        model.graph.register_initializer(value)
+    _register(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
     return Step(*(typed(end, INT64, [1]) for end in ends)), is_long
 
 
 def _scale(largest: FloatArray) -> FloatArray:
-    """[n_head, head_dim] -> [1, n_head, 1, head_dim]."""
+    """[n_head, head_dim] -> [n_embd]."""
     scale = np.maximum(largest, np.float32(1e-6)) * np.float32(HEADROOM / LIMIT)
-    return scale[None, :, None, :]
+    return np.asarray(scale.ravel())
 
 
-def _quantized(node: ir.Node, scales: Sequence[FloatArray], new: NodeBuilder) -> ir.Graph:
-    """``node`` with an int8 cache."""
-    inputs = [*node.inputs, *[None] * (K_SCALE - len(node.inputs))]
-    inputs += [
-        new.initializer(ir.tensor(scale, name=f"{node.name}.{part}_scale"))
-        for part, scale in zip("kv", scales, strict=True)
-    ]
+def _short(node: ir.Node, new: NodeBuilder) -> ir.Graph:
+    """``node`` over an int8 cache."""
+    scale = new.constant("one_step", [1], np.float32)
+    inputs = [*node.inputs, *[None] * (K_SCALE - len(node.inputs)), scale, scale]
     attributes = [*node.attributes.values(), ir.AttrInt64("kv_cache_bit_width", 8)]
-    attributes += [ir.AttrString(f"{part}_quant_type", "PER_CHANNEL") for part in "kv"]
+    attributes += [ir.AttrString(f"{part}_quant_type", "PER_TENSOR") for part in "kv"]
     outputs = [ir.val(f"{value.name}.short") for value in node.outputs]
     name = f"{node.name}.short"
     short = ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, name=name)
@@ -88,7 +115,7 @@ def _quantized(node: ir.Node, scales: Sequence[FloatArray], new: NodeBuilder) ->
 
 
 def _choose(
-    model: ir.Model, node: ir.Node, is_long: ir.Value, floats: ir.Graph, whole: ir.Graph
+    model: ir.Model, node: ir.Node, is_long: ir.Value, branches: Mapping[str, ir.Graph]
 ) -> None:
     """Put an If in ``node``'s place; its cache is int8 from now on."""
     for cache in (*node.inputs[3:5], *node.outputs[1:3]):
@@ -96,8 +123,8 @@ def _choose(
         cache.dtype = INT8
     names = [value.name for value in node.outputs]
     outputs = [ir.val(None, value.dtype, value.shape) for value in node.outputs]
-    branches = [ir.AttrGraph("then_branch", floats), ir.AttrGraph("else_branch", whole)]
-    choice = ir.Node("", "If", [is_long], branches, outputs=outputs, name=f"{node.name}.choice")
+    graphs = [ir.AttrGraph(f"{name}_branch", graph) for name, graph in branches.items()]
+    choice = ir.Node("", "If", [is_long], graphs, outputs=outputs, name=f"{node.name}.choice")
     ir.convenience.replace_nodes_and_values(
         model.graph, node, [node], [choice], node.outputs, outputs
     )

@@ -1,7 +1,4 @@
-"""Attention over an int8 cache for steps of many positions: codes become floats once, not once a position.
-
-Codes are attended to as they are: the scales of keys go into the queries, those of values into the result.
-"""
+"""Attention over an int8 cache for steps of many positions: codes become floats once, not once a position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +7,6 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
-from gpt2xl_export.tensor_files import FloatArray
 
 FLOAT, INT8 = ir.DataType.FLOAT, ir.DataType.INT8
 LOWEST, HIGHEST = -128, 127
@@ -26,61 +22,51 @@ class Step:
     end: ir.Value
 
 
-def attend_as_floats(
-    node: ir.Node, scales: Sequence[FloatArray], step: Step, new: NodeBuilder
-) -> ir.Graph:
+def attend_as_floats(node: ir.Node, step: Step, new: NodeBuilder) -> ir.Graph:
     """A branch with the outputs of ``node``.
 
     Args:
-        node: a GroupQueryAttention, its inputs packed.
-        scales: of keys and of values, [1, n_head, 1, head_dim].
+        node: a GroupQueryAttention; its inputs are packed and in steps of a code.
         step: what is fed.
         new: has no nodes yet.
     """
-    return _LongStep(node, scales, step, new).build()
+    return _LongStep(node, step, new).build()
 
 
 class _LongStep:
-    def __init__(
-        self, node: ir.Node, scales: Sequence[FloatArray], step: Step, new: NodeBuilder
-    ) -> None:
-        self._node, self._scales, self._step, self._new = node, scales, step, new
+    def __init__(self, node: ir.Node, step: Step, new: NodeBuilder) -> None:
+        self._node, self._step, self._new = node, step, new
         self._name = f"{node.name}.long"
-        _, self._n_head, _, self._head_dim = scales[0].shape
+        shape = node.outputs[1].shape
+        assert shape is not None
+        self._n_head, self._head_dim = int(shape[1]), int(shape[3])  # type: ignore[arg-type] # known
         self._width = self._n_head * self._head_dim
 
     def build(self) -> ir.Graph:
         qkv, (old_keys, old_values) = self._node.inputs[0], self._node.inputs[3:5]
-        key_scales, value_scales = (scale.ravel() for scale in self._scales)
         queries = self._slice(qkv, 0, self._width, FEATURES, "q")
-        queries = self._op("Mul", [queries, self._row("q_scale", key_scales)], "scaled_q")
-        keys = self._codes(qkv, 1, key_scales, "k")
-        values = self._codes(qkv, 2, value_scales, "v")
+        keys, values = self._codes(qkv, 1, "k"), self._codes(qkv, 2, "v")
         past_keys = self._slice(old_keys, 0, self._step.past_end, POSITIONS, "past_k")
         past_values = self._slice(old_values, 0, self._step.past_end, POSITIONS, "past_v")
         past = [self._cast(codes, FLOAT) for codes in (past_keys, past_values)]
-        attributes = {"num_heads": self._n_head, "unidirectional": 1}
+        scale = self._node.attributes["scale"].as_float()
         # Without the two outputs that nobody reads, onnxruntime forgets the past.
         mixed, *_ = self._new.op_multi_out(
             "MultiHeadAttention",
             [queries, keys, values, None, None, None, *past],
-            [f"{self._name}.{name}" for name in ("codes_mixed", "all_k", "all_v")],
-            {**attributes, "scale": self._node.attributes["scale"].as_float()},
+            [f"{self._name}.{name}" for name in ("mixed", "all_k", "all_v")],
+            {"num_heads": self._n_head, "unidirectional": 1, "scale": scale},
             CONTRIB,
         )
-        mixed = self._op("Mul", [mixed, self._row("v_scale", value_scales)], "mixed")
         present = [
             self._present(past_keys, keys, old_keys),
             self._present(past_values, values, old_values),
         ]
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
 
-    def _codes(self, qkv: ir.Value | None, part: int, scales: FloatArray, name: str) -> ir.Value:
+    def _codes(self, qkv: ir.Value | None, part: int, name: str) -> ir.Value:
         """New keys or values as whole numbers, still float32: [batch, n, features]."""
-        values = self._slice(qkv, part * self._width, (part + 1) * self._width, FEATURES, name)
-        steps = self._op(
-            "Mul", [values, self._row(f"1/{name}_scale", np.reciprocal(scales))], f"{name}_steps"
-        )
+        steps = self._slice(qkv, part * self._width, (part + 1) * self._width, FEATURES, name)
         bounds = [
             self._new.constant(f"int8_{bound}", bound, np.float32) for bound in (LOWEST, HIGHEST)
         ]
@@ -125,7 +111,3 @@ class _LongStep:
             for number in (start, end, axis)
         ]
         return self._op("Slice", [value, *numbers], name)
-
-    def _row(self, name: str, values: FloatArray) -> ir.Value:
-        """One number a feature, an initializer."""
-        return self._new.initializer(ir.tensor(values, name=f"{self._name}.{name}"))
