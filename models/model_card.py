@@ -50,16 +50,19 @@ TRAIN = "  python models/train_demo.py CORPORA models/"
 COMMANDS = {
     "demo": f"{TRAIN}demo --layers 6 --heads 4 --steps 3600\n"
     f"{TRAIN}demo --start models/demo --steps 600 --rounding-noise --rate-factor 0.3\n"
-    f"{TRAIN}demo --start models/demo --steps 500 --rounding --rate-factor 0.1",
+    f"{TRAIN}demo --start models/demo --steps 500 --rounding --rate-factor 0.1\n"
+    "  python models/distill_rounded.py CORPORA models/demo --steps 500",
     "demo-draft": f"{TRAIN}demo-draft --layers 2 --heads 2 --steps 1500"
     " --tokenizer models/demo/tokenizer.json",
 }
 NOISE = """\
 - In steps 3601 to 4200 the blocks' matrices were off by uniform noise as large as rounding to 4 bits can be.
-- The last 500 steps are quantization-aware: matrices were rounded to 4 bits (to the nearest code, or by
+- The next 500 steps are quantization-aware: matrices were rounded to 4 bits (to the nearest code, or by
   chance), embedding and head to 8, each product's input to 7 bits a token, gradients straight through.
-  The weights stored are the float ones. So this model loses less to rounding than one trained without.
   (The shipped run of this stage drew its windows with seed 5, and its rate fell to a hundredth.)
+- The last 500 steps taught the model, rounded in the same ways, to give the distributions it gave before
+  them. The weights stored are the float ones. So this model loses much less to rounding than one trained
+  without.
 """
 PURPOSES = {
     "demo": "built-in demo",

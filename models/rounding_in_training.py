@@ -38,8 +38,8 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
     """Inside, matrices are rounded: the blocks' to 4 bits, embedding and head to 8.
 
     To the nearest code, or to one of the two next to it by chance (right on average): other ways to
-    round, GPTQ above all, pick other codes, and the loss should not depend on which. Gradients, where
-    there are any, are put right on the way out.
+    round, GPTQ above all, pick other codes, and the loss should not depend on which. Gradients are put
+    right on the way out.
     """
     kept = []
     for name, weight in model.named_parameters():
@@ -52,7 +52,10 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
         levels = 8 if in_block else 127
         scaled = blocks * (levels / largest)
         shift = 0.5 if nearest else torch.rand_like(scaled)
-        errors = (scaled + shift).floor_().sub_(scaled)
+        # The largest has code 8 (or 127), so the other end is one less far away, as in the exporter.
+        errors = (
+            (scaled + shift).floor_().clamp_(min=1 - levels if in_block else -levels).sub_(scaled)
+        )
         moved = (blocks + errors * (largest / levels)).reshape(rows.shape)
         kept.append(
             (weight, in_block, weight.data, errors, blocks.gather(-1, at).sign() / levels, at)
@@ -61,7 +64,7 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
     yield
     for weight, in_block, before, errors, slope, at in kept:
         weight.data = before
-        if weight.grad is None:
+        if weight.grad is None:  # it was only looked at
             continue
         grad = weight.grad.T if in_block else weight.grad
         blocks = grad.reshape(errors.shape)

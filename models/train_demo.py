@@ -5,6 +5,7 @@
         --rounding-noise --rate-factor 0.3
     python models/train_demo.py CORPORA models/demo --start models/demo --steps 500 \
         --rounding --rate-factor 0.1
+    python models/distill_rounded.py CORPORA models/demo --steps 500
     python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 1500 \
         --tokenizer models/demo/tokenizer.json
 
@@ -19,8 +20,9 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,18 +92,13 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
 
 
 def optimizers(
-    model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int, settle: bool
+    model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int
 ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
-    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth.
-
-    AdamW for all to settle on codes: its small steps let most of them stay what they are.
-    """
+    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
     both: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(matrices, lr=5e-4 * rate_factor, betas=(0.9, 0.98), weight_decay=0.0)
-        if settle
-        else torch.optim.Muon(
+        torch.optim.Muon(
             matrices, lr=0.015 * rate_factor, weight_decay=0.05, adjust_lr_fn="original"
         ),
         torch.optim.AdamW(others, lr=2e-3 * rate_factor, betas=(0.9, 0.95), weight_decay=0.0),
@@ -133,79 +130,6 @@ def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
         weight.data -= noise
 
 
-def rounding_of(
-    step: int, model: GPT2LMHeadModel, args: argparse.Namespace
-) -> AbstractContextManager[None]:
-    """What step ``step`` does to the weights; of four with --rounding, one sees them as they are."""
-    if args.rounding and step % 4 < 3:
-        return rounded_weights(model, nearest=args.settle or step % 4 != 1)
-    return rounding_noise(model, args.rounding_noise)
-
-
-def distill(
-    model: GPT2LMHeadModel,
-    ids: torch.Tensor,
-    held_out: torch.Tensor,
-    args: argparse.Namespace,
-    first_step: int,
-) -> list[dict[str, float]]:
-    """Teach the rounded model to say what the model it started as says; the curve as of `train`.
-
-    Whole distributions instead of the next token: the model cannot learn the texts by heart. Of four steps
-    three see the weights to nearest or by chance, one as they are. AdamW's small steps let most codes stay.
-    """  # fmt: skip
-    teacher = GPT2LMHeadModel.from_pretrained(args.start).float().eval()
-    generator = torch.Generator().manual_seed(SEED + first_step)
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
-    others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
-    groups = [
-        {"params": matrices, "lr": 3e-4 * args.rate_factor},
-        {"params": others, "lr": 1e-4 * args.rate_factor},
-    ]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-    rate = lambda step: min(
-        (step + 1) / 20, 0.02 + 0.49 * (1 + math.cos(math.pi * step / args.steps))
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    round_activations(model)
-    student, taught = torch.compile(model), torch.compile(teacher)
-    curve, recent, started = [], [], time.time()
-    for step in range(args.steps):
-        starts = torch.randint(len(ids) - N_POSITIONS, (args.batch,), generator=generator)
-        windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            wanted = taught(windows).logits.float().log_softmax(-1)
-        model.zero_grad()
-        kind = step % 4
-        with rounded_weights(model, nearest=kind != 1) if kind < 3 else nullcontext():
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                got = student(windows).logits
-            loss = torch.nn.functional.kl_div(
-                got.float().log_softmax(-1).flatten(0, 1),
-                wanted.flatten(0, 1),
-                log_target=True,
-                reduction="batchmean",
-            )
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        recent.append(loss.item())
-        if (step + 1) % 50 == 0 or step + 1 == args.steps:
-            point = {
-                "step": first_step + step + 1,
-                "kl": float(np.mean(recent)),
-                "held_out": held_out_loss(model, held_out[:16384]),
-            }
-            model.zero_grad()
-            with rounded_weights(model, nearest=True):
-                point["held_out_rounded"] = held_out_loss(model, held_out[:16384])
-            curve.append(point)
-            recent = []
-            print(point, f"{time.time() - started:.0f} s", flush=True)
-    return curve
-
-
 def train(
     model: GPT2LMHeadModel,
     ids: torch.Tensor,
@@ -216,8 +140,7 @@ def train(
     """Random full-context windows; the curve: step, training loss (mean since the last point), held-out loss."""
     steps, batch = args.steps, args.batch
     generator = torch.Generator().manual_seed(SEED + first_step)
-    warm_up = 30 if args.rounding else 100
-    opts, schedules = optimizers(model, steps, args.rate_factor, warm_up, args.settle)
+    opts, schedules = optimizers(model, steps, args.rate_factor, 30 if args.rounding else 100)
     if args.rounding:
         round_activations(model)
     compiled = torch.compile(model)
@@ -225,8 +148,9 @@ def train(
     for step in range(steps):
         starts = torch.randint(len(ids) - N_POSITIONS, (batch,), generator=generator)
         windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
+        rounding = rounded_weights(model, step % 2 == 0) if args.rounding else None
         model.zero_grad()
-        with rounding_of(step, model, args):
+        with rounding or rounding_noise(model, args.rounding_noise):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = compiled(windows, labels=windows).loss
             loss.backward()
@@ -240,10 +164,6 @@ def train(
                 "train": float(np.mean(recent)),
                 "held_out": held_out_loss(model, held_out[:8192]),
             }
-            if args.rounding:
-                model.zero_grad()
-                with rounded_weights(model, nearest=True):
-                    point["held_out_rounded"] = held_out_loss(model, held_out[:8192])
             curve.append(point)
             recent = []
             print(point, f"{time.time() - started:.0f} s", flush=True)
@@ -274,8 +194,6 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="go on training this checkpoint")
     parser.add_argument("--rounding-noise", action="store_true")
     parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
-    parser.add_argument("--settle", action="store_true", help="small steps, rounded to nearest")
-    parser.add_argument("--distill", action="store_true", help="see distill")
     parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
 
@@ -298,18 +216,32 @@ def main() -> None:
     )
     started = time.time()
     first_step = before.get("steps", 0)
-    teach = distill if args.distill else train
-    curve = before.get("curve", []) + teach(model, ids, held_out, args, first_step)
+    curve = before.get("curve", []) + train(model, ids, held_out, args, first_step)
+    minutes = before.get("minutes", 0) + (time.time() - started) / 60
+    figures = {
+        "seed": SEED, "steps": first_step + args.steps, "batch": args.batch, "window": N_POSITIONS,
+        "minutes": round(minutes, 1), "training_tokens": len(ids), "sha256": hashes, "curve": curve,
+    }  # fmt: skip
     save(model, tokenizer, args.out)
+    write_figures(args.out, figures, model, held_out, held_out_texts)
+
+
+def write_figures(
+    out: Path,
+    figures: dict[str, Any],
+    model: GPT2LMHeadModel,
+    held_out: torch.Tensor,
+    held_out_texts: list[str],
+) -> None:
+    """``figures`` and the model's quality on all held-out text, as training.json."""
     loss = held_out_loss(model.float(), held_out)
     byte_count = sum(len(text.encode()) for text in held_out_texts)
-    figures = {
-        "parameters": model.num_parameters(), "seed": SEED, "steps": first_step + args.steps, "batch": args.batch,
-        "window": N_POSITIONS, "minutes": round(before.get("minutes", 0) + (time.time() - started) / 60, 1), "training_tokens": len(ids),
-        "held_out_tokens": len(held_out), "held_out_loss": loss, "held_out_perplexity": math.exp(loss),
-        "held_out_bits_per_byte": loss * len(held_out) / byte_count / math.log(2), "sha256": hashes, "curve": curve,
+    quality = {
+        "parameters": model.num_parameters(), "held_out_tokens": len(held_out), "held_out_loss": loss,
+        "held_out_perplexity": math.exp(loss),
+        "held_out_bits_per_byte": loss * len(held_out) / byte_count / math.log(2),
     }  # fmt: skip
-    (args.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (out / "training.json").write_text(json.dumps(figures | quality, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ def export(
             metavar="FORMAT:PATTERN",
         ),
     ] = None,
+    rounding: Annotated[
+        Literal["auto", "gptq", "nearest"],
+        typer.Option(help="How int4 picks codes; auto: gptq, or what the model was trained for."),
+    ] = "auto",
     backend: Annotated[
         Literal["gpt2xl", "optimum"], typer.Option(help="Who builds the graph.")
     ] = "gpt2xl",
@@ -57,7 +61,7 @@ def export(
     with missing_extra_explained():
         from gpt2xl_export.graphs import ExportOptions
 
-    options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend)
+    options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend, rounding)
     manifest = run_export(source, out, options, revision=revision, force=force)
     typer.echo(json.dumps(manifest) if as_json else _summary(out, manifest))
 

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gpt2xl.config import GPT2Config, read_config
+from gpt2xl.config import GPT2Config, read_config, read_json
 from gpt2xl.errors import CheckpointError
 from gpt2xl_export.tensor_files import FloatArray, find_weight_files, open_tensor_file
 from gpt2xl_export.tensors import match_tensors
@@ -22,6 +23,8 @@ class Checkpoint:
     tensor_names: tuple[str, ...]
     """In file order."""
     weight_files: tuple[Path, ...]
+    int4_rounding: Any = None
+    """What config.json says the weights were trained for, {"method": "nearest", "block_size": 64}."""
 
     def sha256(self) -> dict[str, str]:
         """Hash of each weight file, by file name."""
@@ -53,7 +56,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         file, _ = found[names[name]]
         return file.read(names[name])
 
-    return Checkpoint(folder, config, load, tuple(names), tuple(file.path for file in files))
+    paths = tuple(file.path for file in files)
+    rounding = read_json(folder / "config.json", CheckpointError).get("int4_rounding")
+    return Checkpoint(folder, config, load, tuple(names), paths, rounding)
 
 
 def file_sha256(path: Path) -> str:

@@ -87,7 +87,7 @@ def export(
         source = Source(source, source.resolve().name)
     checkpoint = open_checkpoint(source.folder)
     _check_supported(checkpoint)
-    options = options.resolved(checkpoint.config)
+    options = options.resolved(checkpoint)
     with staged_folder(out, force=force) as staging:
         write_companions(checkpoint, staging, options.recipe.suffix, options.recipe.dtype)
         encode = Tokenizer.from_file(staging / "tokenizer.json").encode

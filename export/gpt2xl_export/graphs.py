@@ -9,7 +9,6 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
-from gpt2xl.config import GPT2Config
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.calibration import calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
@@ -49,19 +48,30 @@ class ExportOptions:
     """FORMAT:PATTERN rules for single weights, such as fp32:h.0.*"""
     backend: Literal["gpt2xl", "optimum"] = "gpt2xl"
     """Who builds the graph; optimum's is portable only."""
+    rounding: Literal["auto", "gptq", "nearest"] = "auto"
+    """How int4 picks codes; auto: GPTQ, but where the checkpoint was trained for another way, that."""
 
     @property
     def recipe(self) -> Recipe:
         """That of the precision."""
         return RECIPES[self.precision]
 
-    def resolved(self, config: GPT2Config) -> "ExportOptions":
-        """Without "auto", for a model of ``config``."""
-        if self.kv != "auto":
-            return self
+    def resolved(self, checkpoint: Checkpoint) -> "ExportOptions":
+        """Without "auto", for ``checkpoint``."""
         quantized = self.precision.startswith("int") and not self.recipe.float16
-        quantized = quantized and config.head_dim % HEAD_STEP == 0
-        return replace(self, kv="int8" if quantized and int8_cache_supported() else "float")
+        quantized = quantized and checkpoint.config.head_dim % HEAD_STEP == 0
+        automatic: Literal["float", "int8"] = (
+            "int8" if quantized and int8_cache_supported() else "float"
+        )
+        return replace(
+            self,
+            kv=automatic if self.kv == "auto" else self.kv,
+            rounding=self._rounding(checkpoint) if self.rounding == "auto" else self.rounding,
+        )
+
+    def _rounding(self, checkpoint: Checkpoint) -> Literal["gptq", "nearest"]:
+        trained = {"method": "nearest", "block_size": self.block_size}
+        return "nearest" if checkpoint.int4_rounding == trained else "gptq"
 
     @property
     def tolerance(self) -> Tolerance:
@@ -79,6 +89,10 @@ class ExportOptions:
             )
         if self.kv not in ("auto", "float", "int8"):
             raise RequestError(f"kv has to be auto, float or int8, but is {self.kv!r}.")
+        if self.rounding not in ("auto", "gptq", "nearest"):
+            raise RequestError(
+                f"rounding has to be auto, gptq or nearest, but is {self.rounding!r}."
+            )
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError(f"{self.precision} goes with neither keep nor an int8 KV cache.")
         if self.kv == "int8" and not int8_cache_supported():
@@ -132,7 +146,9 @@ def write_graphs(
     assigned = assign(options.recipe, matrix_names(checkpoint.config), options.keep)
     errors: dict[str, Any] = {}
     ids = calibration_ids(encode, checkpoint.config)
-    rounder = rounder_for(checkpoint, wants(assigned, "int4"), options.block_size, ids)
+    rounder = None
+    if options.rounding != "nearest":
+        rounder = rounder_for(checkpoint, wants(assigned, "int4"), options.block_size, ids)
     known = formats(options.block_size, rounder, float16=options.recipe.float16)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
         for model in models.values():
@@ -142,8 +158,8 @@ def write_graphs(
             if options.recipe.float16:
                 errors |= convert_to_float16(model, weights)
         if options.kv == "int8":
-            ranges = rounder.kv_ranges
-            if len(ranges) < checkpoint.config.n_layer:  # no int4 weights in the last layers
+            ranges = rounder.kv_ranges if rounder else []
+            if len(ranges) < checkpoint.config.n_layer:  # no GPTQ in the last layers
                 ranges = kv_ranges(checkpoint, ids)
             quantize_kv_cache(models["engine"], ranges)
         externalize(models.values(), weights)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 from gpt2xl import ParityError, RequestError, load
@@ -236,3 +237,46 @@ def test_a_quantizer_that_goes_wrong_fails_the_export(
     with pytest.raises(ParityError, match="mean_kl"):
         export(checkpoint, tmp_path / "out", ExportOptions("int4"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("declared", "options", "method"),
+    [
+        (None, ExportOptions("int4"), "GPTQ"),
+        (None, ExportOptions("int4", rounding="nearest"), "blocks of 64"),
+        (64, ExportOptions("int4"), "blocks of 64"),
+        (64, ExportOptions("int4", rounding="gptq"), "GPTQ"),
+        (64, ExportOptions("int4", block_size=32), "GPTQ"),  # not what it was trained for
+    ],
+)
+def test_a_checkpoint_is_rounded_as_it_was_trained_unless_told_otherwise(
+    make_checkpoint: MakeCheckpoint,
+    tmp_path: Path,
+    declared: int | None,
+    options: ExportOptions,
+    method: str,
+) -> None:
+    trained = {"method": "nearest", "block_size": declared}
+    checkpoint = make_checkpoint({"int4_rounding": trained} if declared else {})
+    manifest = export(checkpoint, tmp_path / "out", options)
+    assert formats_of(manifest)["h.0.mlp.c_fc.weight"].endswith(method)
+    assert manifest["rounding"] == ("gptq" if method == "GPTQ" else "nearest")
+
+
+@pytest.mark.parametrize(("function", "zero_point"), [("gelu_new", 16), ("relu", 0), ("tanh", 128)])
+def test_activations_are_rounded_around_where_their_zero_belongs(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, function: str, zero_point: int
+) -> None:
+    export(
+        make_checkpoint({"activation_function": function}),
+        tmp_path,
+        ExportOptions("int8"),
+        force=True,
+    )
+    graph = onnx.load(tmp_path / "onnx" / "model_int8.onnx", load_external_data=False).graph
+    numbers = {
+        i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer if not i.external_data
+    }
+    rounded = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    found = {bool("mlp.c_proj" in node.name): int(numbers[node.input[2]]) for node in rounded}
+    assert found == {True: zero_point, False: 128}

@@ -2,6 +2,7 @@
 
 One scale for all tokens (DynamicQuantizeMatMul) would let batch mates and chunk sizes change a
 result. Activations become uint8 around 128 and weights int8: the pair onnxruntime's fast kernels take.
+What an activation function gives is hardly ever negative: its zero is further down, its steps nearly half.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from gpt2xl_export.passes.tiles import Tile, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
-LIMIT = 127
+LIMIT, LARGEST = 127, 255
+ZERO_POINTS = {"Gelu": 16, "Relu": 0}  # of what these operators give; else 128
+MIDDLE = 128
 SMALLEST_SCALE = 1e-12  # a row of zeros has no scale of its own
 
 
@@ -41,10 +44,12 @@ class Int8:
 
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """Activations in steps of their row's scale, the integer product, and both scales put back."""
-        name = linear.output.name
-        scale = _row_scale(new, linear.x, str(name))
+        name, producer = linear.output.name, linear.x.producer()
+        zero_point = ZERO_POINTS.get(producer.op_type if producer else "", MIDDLE)
+        scale = _row_scale(new, linear.x, str(name), zero_point)
         steps = new.op("Div", [linear.x, scale], f"{name}.steps")
-        one, middle = new.constant("unit_scale", 1, np.float32), _middle(new)
+        one = new.constant("unit_scale", 1, np.float32)
+        middle = new.constant(f"uint8_zero_point_{zero_point}", zero_point, np.uint8)
         quantized = new.op("QuantizeLinear", [steps, one, middle], f"{name}.quantized")
         stored = [weights[f"{linear.name}.{part}"] for part in ("int8", "scale")]
         weight, column = map(new.initializer, stored)
@@ -72,15 +77,22 @@ class Int8:
         return new.op("Mul", [real, scale], "wte.rows")
 
 
-def _row_scale(new: NodeBuilder, x: ir.Value, name: str) -> ir.Value:
-    """Largest absolute value / 127 of each row, [..., 1]."""
-    size = new.op("Abs", [x], f"{name}.abs")
-    largest = new.op("ReduceMax", [size, new.constant("last_axis", [-1])], f"{name}.largest")
-    step = new.constant("1/127", 1 / LIMIT, np.float32)
-    scale = new.op("Mul", [largest, step], f"{name}.scale_or_zero")
+def _row_scale(new: NodeBuilder, x: ir.Value, name: str, zero_point: int) -> ir.Value:
+    """What one step of each row is, [..., 1], so that all of the row fits around ``zero_point``."""
+    axis = new.constant("last_axis", [-1])
+    if zero_point == MIDDLE:
+        size = new.op("Abs", [x], f"{name}.abs")
+        scale = _over(new, new.op("ReduceMax", [size, axis], f"{name}.largest"), LIMIT, name)
+    else:
+        highest = new.op("ReduceMax", [x, axis], f"{name}.highest")
+        scale = _over(new, highest, LARGEST - zero_point, f"{name}.up")
+        if zero_point:
+            lowest = new.op("ReduceMin", [x, axis], f"{name}.lowest")
+            down = _over(new, lowest, -zero_point, f"{name}.down")
+            scale = new.op("Max", [scale, down], f"{name}.wider")
     smallest = new.constant("smallest_scale", SMALLEST_SCALE, np.float32)
     return new.op("Max", [scale, smallest], f"{name}.row_scale")
 
 
-def _middle(new: NodeBuilder) -> ir.Value:
-    return new.constant("uint8_zero_point", 128, np.uint8)
+def _over(new: NodeBuilder, x: ir.Value, steps: int, name: str) -> ir.Value:
+    return new.op("Mul", [x, new.constant(f"1/{steps}", 1 / steps, np.float32)], f"{name}.step")
