@@ -18,7 +18,7 @@ from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
 LIMIT, LARGEST = 127, 255
-ZERO_POINTS = {"Gelu": 16, "Relu": 0}  # of what these operators give; else 128
+ZERO_POINTS = {"Gelu": 24, "Relu": 0}  # of what these operators give; else 128
 MIDDLE = 128
 SMALLEST_SCALE = 1e-12  # a row of zeros has no scale of its own
 
