@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.graph import LONG_STEP, PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
+from gpt2xl.graph import LONG_STEP, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
 
 KEEP = "num_logits_to_keep"
 LONG = "long_step_from"
@@ -130,7 +130,9 @@ class EngineSession(Graph):
     def _parts(self, input_ids: Ids, length: int, keep: int) -> list[Ids]:
         """GroupQueryAttention takes several positions after a past for a single row only."""
         rows, count = input_ids.shape
-        return chunks(input_ids, max(PREFILL_CHUNK, keep) if rows == 1 else 1 if length else count)
+        return chunks(
+            input_ids, max(self.prefill_chunk, keep) if rows == 1 else 1 if length else count
+        )
 
     def _numbers(self, keep: int) -> dict[str, npt.NDArray[np.int64]]:
         """The inputs that have a default."""

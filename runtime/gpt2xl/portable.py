@@ -52,7 +52,7 @@ class PortableSession(Graph):
         """See ``Session.score``."""
         assert isinstance(cache, PortableCache)
         del top_k  # they have come to the host
-        kept = [self._run(part, cache)[:, -keep:] for part in chunks(input_ids)]
+        kept = [self._run(part, cache)[:, -keep:] for part in chunks(input_ids, self.prefill_chunk)]
         return np.concatenate(kept, 1)[:, -keep:].astype(np.float32, copy=False)
 
     def _run(self, input_ids: Ids, cache: PortableCache) -> npt.NDArray[np.floating[Any]]:
