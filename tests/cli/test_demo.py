@@ -124,7 +124,7 @@ def test_the_repositorys_own_demo_tells_a_tale(run: Run) -> None:
     started = time.monotonic()
     done = run("generate", "Once upon a time", "-n", 40, "--seed", 1)
     assert done.returncode == 0
-    assert done.stdout.startswith("Once upon a time ")
+    assert done.stdout.startswith("Once upon a time")
     assert len(done.stdout.split()) > 15
     assert "\ufffd" not in done.stdout
     assert time.monotonic() - started < 60

@@ -352,7 +352,8 @@ def test_no_guesses_change_a_text_of_the_demo(
     assert [text.new_ids for text in texts] == [text.new_ids for text in plain]
     assert [text.guesses for text in plain] == [Acceptance()] * len(some)
     if drafted and precision == "fp32":
-        assert guesses_of(iter(texts)) > 0
+        # How many are accepted depends on how long steps take here, and so on how many are made.
+        assert sum(text.guesses.guessed for text in texts) > 0
 
 
 def test_a_draft_with_another_tokenizer_is_refused(
