@@ -43,7 +43,7 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "fp32": Recipe("", "fp32", "fp32", "fp32", Tolerance(relative_logit_diff=1e-4)),
     "fp16": Recipe("_fp16", "fp16", "fp32", "fp32", LOSSES["fp16"], float16=True),
-    "int8": Recipe("_int8", "int8", "int8", "int8", LOSSES["int8"]),
+    "int8": Recipe("_int8", "int8", "int8", "int8-weight", LOSSES["int8"]),
     "int8-weight": Recipe("_int8", "int8", "int8-weight", "int8-weight", LOSSES["int8-weight"]),
     "int4": Recipe("_q4", "q4", "int4", "int8-weight", LOSSES["int4"]),
     "int4-fp16": Recipe("_q4f16", "q4f16", "int4", "int8-weight", LOSSES["int4"], float16=True),

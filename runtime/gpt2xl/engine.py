@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.graph import LONG_STEP, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
+from gpt2xl.graph import LONG_STEP, PREFILL_CHUNK, Graph, Ids, StepLogits, check_fit, chunks, on_cpu
 
 KEEP = "num_logits_to_keep"
 LONG = "long_step_from"
@@ -124,7 +124,11 @@ class EngineSession(Graph):
         del top_k  # here they are at hand
         cache.reserve(cache.length + input_ids.shape[1])
         parts = self._parts(input_ids, cache.length, keep)
-        kept = [self._run(part, cache, min(keep, part.shape[1])) for part in parts]
+        kept = []
+        for part in parts:
+            kept.append(self._run(part, cache, min(keep, part.shape[1])))
+            if input_ids.shape[1] > PREFILL_CHUNK:
+                self.release_weights()
         return kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
 
     def _parts(self, input_ids: Ids, length: int, keep: int) -> list[Ids]:

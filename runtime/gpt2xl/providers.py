@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
-from gpt2xl.mapped_pages import release_weights
+from gpt2xl.mapped_pages import release_pages
 from gpt2xl.session_cache import Entry
 
 Provider = Literal["cpu", "cuda", "auto"]
@@ -82,7 +82,7 @@ def open_session(
     if entry and entry.cache.save and (saved := entry.save(path, options)):
         return saved
     session = _open_plain(path, options(), device, cuda_graph=cuda_graph and device == "cuda")
-    release_weights(path)
+    release_pages(path.parent)
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise ProviderError(
             "onnxruntime has CUDA but could not start it: check the NVIDIA driver and the CUDA and "

@@ -97,9 +97,9 @@ def test_a_prompt_longer_than_a_prefill_chunk_equals_one_run(
     assert_same(last_logits(session, ids[:, length : length + 1], cache)[0], whole[length])
 
 
-def test_a_prefill_chunk_holds_128_positions() -> None:
-    assert PREFILL_CHUNK == 128
-    assert [piece.shape[1] for piece in chunks(random_ids(2, 300), 128)] == [128, 128, 44]
+def test_a_prefill_chunk_holds_256_positions() -> None:
+    assert PREFILL_CHUNK == 256
+    assert [piece.shape[1] for piece in chunks(random_ids(2, 300), 128)] == [100, 100, 100]
 
 
 @pytest.mark.parametrize("size", [1, 8, CONTEXT])

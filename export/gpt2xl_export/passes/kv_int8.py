@@ -85,15 +85,30 @@ def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
     length = new.op("Gather", [shape, new.constant("axis_1", 1)], "step.length")
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])
     past = new.op("Sub", [values["total"], length], "step.past")
-    one = new.constant("shape_1", [1])
-    ends = [
-        new.op("Reshape", [value, one], f"step.{name}")
-        for value, name in ((past, "past_end"), (values["total"], "end"))
-    ]
+    past_end = new.op("Reshape", [past, new.constant("shape_1", [1])], "step.past_end")
+    places = _places(new, shape, past_end, before)
     _register(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
-    return Step(*(typed(end, INT64, [1]) for end in ends)), is_long
+    return Step(typed(past_end, INT64, [1]), places), is_long
+
+
+def _places(new: NodeBuilder, shape: ir.Value, past_end: ir.Value, node: ir.Node) -> ir.Value:
+    """Indices of what a step of [batch, n] ids adds to the cache of ``node``, [batch * n_head * n, 3]."""
+    cache = node.outputs[1].shape
+    assert cache is not None
+    batch, length = (
+        new.op("Gather", [shape, new.constant(f"indices_{axis}", [axis])], f"step.{name}")
+        for axis, name in enumerate(("batch", "n"))
+    )
+    n_head = new.constant("n_head", [int(cache[1])])  # type: ignore[arg-type] # known
+    size = new.op("Concat", [batch, n_head, length], "step.size", {"axis": 0})
+    ones = new.op("Expand", [new.constant("one_place", 1), size], "step.ones")
+    found = new.op("NonZero", [ones], "step.new_places")
+    counted = new.op("Transpose", [found], "step.counted_places", {"perm": [1, 0]})
+    zeros = new.constant("zeros_2", [0, 0])
+    start = new.op("Concat", [zeros, past_end], "step.first_place", {"axis": 0})
+    return typed(new.op("Add", [counted, start], "step.places"), INT64, ["places", 3])
 
 
 def _scale(largest: FloatArray) -> FloatArray:

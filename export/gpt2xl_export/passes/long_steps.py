@@ -11,15 +11,16 @@ from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 FLOAT, INT8 = ir.DataType.FLOAT, ir.DataType.INT8
 LOWEST, HIGHEST = -128, 127
 FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, n, head_dim]
-TO_THE_END = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where the past ends in the cache and where the step does, [1] int64: of all rows alike."""
+    """What all layers know of it; rows are as long as each other."""
 
     past_end: ir.Value
-    end: ir.Value
+    """Where the past ends in the cache, [1] int64."""
+    places: ir.Value
+    """Row, head and position of all that is new to the cache, [batch * n_head * n, 3] int64."""
 
 
 def attend_as_floats(node: ir.Node, step: Step, new: NodeBuilder) -> ir.Graph:
@@ -59,8 +60,8 @@ class _LongStep:
             CONTRIB,
         )
         present = [
-            self._present(past_keys, keys, old_keys),
-            self._present(past_values, values, old_values),
+            self._present(keys, old_keys),
+            self._present(values, old_values),
         ]
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
 
@@ -73,15 +74,16 @@ class _LongStep:
         whole = self._op("Round", [steps], f"{name}_rounded")
         return self._op("Clip", [whole, *bounds], f"{name}_codes")
 
-    def _present(self, past: ir.Value, codes: ir.Value, old: ir.Value | None) -> ir.Value:
-        """The cache ``old``, the new ``codes`` in their place after ``past``."""
+    def _present(self, codes: ir.Value, old: ir.Value | None) -> ir.Value:
+        """The cache ``old`` with the new ``codes``: nothing else is written where it is the same memory."""
         small, shape = self._cast(codes, INT8), [0, 0, self._n_head, self._head_dim]
         rows = self._op(
             "Reshape", [small, self._new.constant("heads_shape", shape)], f"{codes.name}_by_head"
         )
         heads = self._op("Transpose", [rows], f"{rows.name}_first", {"perm": [0, 2, 1, 3]})
-        free = self._slice(old, self._step.end, TO_THE_END, POSITIONS, f"{codes.name}_free")
-        return self._op("Concat", [past, heads, free], f"{codes.name}_present", {"axis": POSITIONS})
+        one_by_one = self._new.constant("places_shape", [-1, self._head_dim])
+        updates = self._op("Reshape", [heads, one_by_one], f"{codes.name}_new")
+        return self._op("ScatterND", [old, self._step.places, updates], f"{codes.name}_present")
 
     def _op(
         self,
