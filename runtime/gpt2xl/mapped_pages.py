@@ -21,17 +21,23 @@ def release_pages(folder: Path, proc: Path = PROC) -> int:
     Returns:
         The bytes that were resident; 0 where the system does not know such a thing.
     """
+    return sum(resident for span, resident in unchanged(folder, proc) if release(span))
+
+
+def release(span: Range) -> bool:
+    """Let go of one of the mappings that `unchanged` gave; whether the system did."""
+    start, size = map(ctypes.c_size_t, span)
+    return bool(ctypes.CDLL(None).madvise(start, size, mmap.MADV_DONTNEED) == 0)
+
+
+def unchanged(folder: Path, proc: Path = PROC) -> Iterator[tuple[Range, int]]:
+    """Mappings of files in ``folder`` without a page of our own, which would be lost, and their resident bytes.
+
+    Takes milliseconds for every GB of the process.
+    """
     if sys.platform != "linux":
-        return 0
-    libc, released = ctypes.CDLL(None), 0
-    for (start, size), resident in _unchanged(f"{folder.resolve()}/", proc):
-        failed = libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
-        released += 0 if failed else resident
-    return released
-
-
-def _unchanged(prefix: str, proc: Path) -> Iterator[tuple[Range, int]]:
-    """Mappings of files without a page of our own, which would be lost, and their resident bytes."""
+        return
+    prefix = f"{folder.resolve()}/"
     try:
         lines = (proc / "self" / "smaps").read_text().splitlines()
     except (OSError, UnicodeDecodeError):

@@ -2,13 +2,16 @@
 
 import mmap
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gpt2xl.bundle import open_bundle
 from gpt2xl.mapped_pages import release_pages
 from gpt2xl.providers import open_session
+from gpt2xl.session import last_logits, open_best
 
 MB = 1 << 20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -65,3 +68,15 @@ def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path) -> Non
     assert session.get_inputs()
     assert resident(data) == 0
     assert release_pages(graph.parent) == 0
+
+
+def test_a_long_prompt_leaves_nothing_of_the_embedding_in_memory(
+    make_bundle: Callable[..., Path],
+) -> None:
+    bundle = open_bundle(make_bundle({"n_positions": 600}))
+    session = open_best(bundle, "cpu")
+    data = next(bundle.folder.glob("**/*.onnx_data"))
+    first = last_logits(session, np.arange(600)[None] % 90, session.new_cache())
+    assert resident(data) == 0
+    again = last_logits(session, np.arange(600)[None] % 90, session.new_cache())
+    assert np.array_equal(first, again)
