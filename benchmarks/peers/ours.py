@@ -13,10 +13,11 @@ from gpt2xl.session import last_logits, open_best
 def load(options: argparse.Namespace) -> measure.Generate:
     """The graph that ``gpt2xl.load`` would take, on the CPU."""
     session = open_best(open_bundle(Path(options.model)), "cpu", options.threads)
+    cache = session.new_cache(options.rows, capacity=options.prompt + options.new)
 
     def generate(ids: measure.Ids, new: int) -> list[float]:
         start = time.perf_counter()
-        cache = session.new_cache(len(ids), capacity=ids.shape[1] + new)
+        cache.truncate(0)  # its memory stays from text to text, as in `gpt2xl.Model`
         seconds: list[float] = []
         while len(seconds) < new:
             ids = last_logits(session, ids, cache).argmax(-1)[:, None]

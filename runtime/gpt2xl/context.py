@@ -24,11 +24,15 @@ class Context:
         """Largest logits that are of use; 0 for all."""
         self._prompt_length = 0
 
-    def begin(self, ids: Sequence[int]) -> None:
+    def begin(self, ids: Sequence[int], new: int = 0) -> None:
         """Make ready for the prompt ``ids``: of the last text, only what this one would give itself stays.
 
         What was generated came from short steps; where those round in another way than long ones, all of
         a prompt, or none, has to come from long steps.
+
+        Args:
+            ids: the prompt.
+            new: ids that will follow, at most: the cache is sized once.
         """
         long_step = self.session.long_step_from
         if long_step > 1 and not self.is_loaded:
@@ -36,6 +40,7 @@ class Context:
             usable = min(from_long_steps, len(ids) - long_step)
             self.truncate(min(common_prefix(self.ids, ids), max(0, usable)))
         self._prompt_length = len(ids)
+        self.cache.reserve(len(ids) + new)
 
     def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits:
         """Make ``ids`` the text, feeding what the cache does not hold yet.

@@ -57,6 +57,9 @@ class DeviceCache:
         """Forget all but the first ``length`` tokens of every row."""
         self.lengths[:] = np.minimum(self.lengths, length)
 
+    def reserve(self, capacity: int) -> None:
+        """Nothing to do: all there may be is there."""
+
     def bind(self, graph: Graph, binding: ort.IOBinding) -> None:
         """Make this cache past and present of what ``binding`` runs."""
         for past, present, value in zip(graph.past, graph.present, self.values, strict=True):

@@ -90,7 +90,7 @@ class Model:
 
     def _tokens(self, request: Request, speculator: Speculator | None) -> Iterator[Token]:
         context = self._take_idle()
-        context.begin(request.ids)
+        context.begin(request.ids, request.max_new_tokens - 1)  # the last is not fed back
         context.top_k = request.top_k
         try:
             yield from generate_tokens(
@@ -106,11 +106,11 @@ class Model:
             self._idle = context
 
     def _take_idle(self) -> Context:
-        """What is left of the last text; a new context where that could change this one."""
-        context, self._idle = self._idle, None
-        if context and (context.is_loaded or self._is_exact):
-            return context
-        return Context(self.session)
+        """What is left of the last text: no more than its memory where more could change this one."""
+        context, self._idle = self._idle or Context(self.session), None
+        if context.ids and not context.is_loaded and not self._is_exact:
+            context.truncate(0)
+        return context
 
     @property
     def _is_float(self) -> bool:

@@ -37,6 +37,9 @@ class PortableCache:
             cut = [np.ascontiguousarray(v[:, :, :length]) for v in self.keys_and_values]
             self.values = [on_cpu(values) for values in cut]
 
+    def reserve(self, capacity: int) -> None:
+        """Nothing to do: it is made anew with every step."""
+
 
 class PortableSession(Graph):
     """See the module."""

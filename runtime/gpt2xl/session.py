@@ -35,6 +35,9 @@ class Cache(Protocol):
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens of every row."""
 
+    def reserve(self, capacity: int) -> None:
+        """Make room for ``capacity`` tokens in each row at once, where there is none yet."""
+
 
 class Session(Protocol):
     """One graph, loaded."""

@@ -274,6 +274,6 @@ def test_activations_are_rounded_around_where_their_zero_belongs(
     numbers = {
         i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer if not i.external_data
     }
-    rounded = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    found = {bool("mlp.c_proj" in node.name): int(numbers[node.input[2]]) for node in rounded}
+    products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+    found = {bool("mlp.c_proj" in node.name): int(numbers[node.input[4]]) for node in products}
     assert found == {True: zero_point, False: 128}

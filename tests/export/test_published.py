@@ -47,6 +47,9 @@ class FakeCache:
     def truncate(self, length: int) -> None:
         raise AssertionError
 
+    def reserve(self, capacity: int) -> None:
+        raise AssertionError
+
 
 @dataclass
 class FakeSession:

@@ -35,6 +35,9 @@ class FakeCache:
     def truncate(self, length: int) -> None:
         self.rows = [row[:length] for row in self.rows]
 
+    def reserve(self, capacity: int) -> None:
+        """Any number fits."""
+
 
 @dataclass
 class FakeSession:
@@ -174,3 +177,19 @@ def test_where_all_steps_round_alike_what_was_generated_stays() -> None:
         context.begin(ids[:length])
         context.advance(ids[:length])
     assert session.fed == [20, 1, 9]
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_the_memory_of_a_cache_is_sized_once_and_stays(
+    demo: Callable[[str], Model], precision: str
+) -> None:
+    model = demo(precision)
+    model._idle = None
+    model.generate("Once upon a time", max_new_tokens=100, seed=0)
+    assert model._idle
+    cache: Any = model._idle.cache
+    assert cache.capacity == 128
+    memory = cache._buffers[0]
+    model.generate("Far away, there was a king", max_new_tokens=90, seed=0)
+    assert model._idle.cache is cache
+    assert cache._buffers[0] is memory

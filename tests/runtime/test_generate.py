@@ -30,6 +30,9 @@ class FakeCache:
     def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
 
+    def reserve(self, capacity: int) -> None:
+        """Any number fits."""
+
 
 @dataclass
 class FakeSession:

@@ -12,7 +12,7 @@ from gpt2xl.bundle import open_bundle
 from gpt2xl.context import Context
 from gpt2xl.engine import EngineCache, EngineSession
 from gpt2xl.generate import generate_tokens
-from gpt2xl.graph import PREFILL_CHUNK, chunks
+from gpt2xl.graph import PREFILL_CHUNK, TILE, chunks
 from gpt2xl.portable import PortableSession
 from gpt2xl.sampling import greedy
 from gpt2xl.session import last_logits, open_best
@@ -97,9 +97,20 @@ def test_a_prompt_longer_than_a_prefill_chunk_equals_one_run(
     assert_same(last_logits(session, ids[:, length : length + 1], cache)[0], whole[length])
 
 
-def test_a_prefill_chunk_holds_256_positions() -> None:
-    assert PREFILL_CHUNK == 256
-    assert [piece.shape[1] for piece in chunks(random_ids(2, 300), 128)] == [100, 100, 100]
+@pytest.mark.parametrize("size", [1, 7, 48, 100, PREFILL_CHUNK])
+def test_pieces_are_whole_tiles_none_of_them_short(size: int) -> None:
+    for count in range(1, 1025, 3):
+        pieces = [piece.shape[1] for piece in chunks(random_ids(1, count), size)]
+        assert sum(pieces) == count
+        assert max(pieces) <= size
+        assert all(piece % min(TILE, size) == 0 for piece in pieces[:-1])
+        if size == PREFILL_CHUNK and count > size:
+            assert min(pieces) > TILE
+
+
+def test_pieces_keep_the_order_of_rows_and_ids() -> None:
+    ids = random_ids(2, 300)
+    np.testing.assert_array_equal(np.concatenate(chunks(ids, 128), 1), ids)
 
 
 @pytest.mark.parametrize("size", [1, 8, CONTEXT])

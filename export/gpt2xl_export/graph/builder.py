@@ -10,7 +10,7 @@ from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.tensors import expected_shapes
 
-OPSET = 20  # Gelu with approximate="tanh"
+OPSET = 21  # QuantizeLinear by blocks; 20: Gelu with approximate="tanh"
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 TOTAL = "past_sequence_length + sequence_length"
 

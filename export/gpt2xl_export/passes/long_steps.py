@@ -8,8 +8,7 @@ import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 
-FLOAT, INT8 = ir.DataType.FLOAT, ir.DataType.INT8
-LOWEST, HIGHEST = -128, 127
+FLOAT = ir.DataType.FLOAT
 FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, n, head_dim]
 
 
@@ -46,10 +45,19 @@ class _LongStep:
     def build(self) -> ir.Graph:
         qkv, (old_keys, old_values) = self._node.inputs[0], self._node.inputs[3:5]
         queries = self._slice(qkv, 0, self._width, FEATURES, "q")
-        keys, values = self._codes(qkv, 1, "k"), self._codes(qkv, 2, "v")
+        one = self._new.constant("one_step", [1], np.float32)
+        zero = self._new.constant("code_zero", [0], np.int8)
+        codes = self._op(
+            "QuantizeLinear", [qkv, one, zero], "codes"
+        )  # of queries, too: a single pass
+        ends = self._width, 2 * self._width, 3 * self._width
+        new_keys = self._slice(codes, *ends[:2], FEATURES, "k_codes")
+        new_values = self._slice(codes, *ends[1:], FEATURES, "v_codes")
         past_keys = self._slice(old_keys, 0, self._step.past_end, POSITIONS, "past_k")
         past_values = self._slice(old_values, 0, self._step.past_end, POSITIONS, "past_v")
-        past = [self._cast(codes, FLOAT) for codes in (past_keys, past_values)]
+        keys, values, *past = (
+            self._cast(codes, FLOAT) for codes in (new_keys, new_values, past_keys, past_values)
+        )
         scale = self._node.attributes["scale"].as_float()
         # Without the two outputs that nobody reads, onnxruntime forgets the past.
         mixed, *_ = self._new.op_multi_out(
@@ -59,27 +67,13 @@ class _LongStep:
             {"num_heads": self._n_head, "unidirectional": 1, "scale": scale},
             CONTRIB,
         )
-        present = [
-            self._present(keys, old_keys),
-            self._present(values, old_values),
-        ]
+        present = [self._present(new_keys, old_keys), self._present(new_values, old_values)]
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
-
-    def _codes(self, qkv: ir.Value | None, part: int, name: str) -> ir.Value:
-        """New keys or values as whole numbers, still float32: [batch, n, features]."""
-        steps = self._slice(qkv, part * self._width, (part + 1) * self._width, FEATURES, name)
-        bounds = [
-            self._new.constant(f"int8_{bound}", bound, np.float32) for bound in (LOWEST, HIGHEST)
-        ]
-        whole = self._op("Round", [steps], f"{name}_rounded")
-        return self._op("Clip", [whole, *bounds], f"{name}_codes")
 
     def _present(self, codes: ir.Value, old: ir.Value | None) -> ir.Value:
         """The cache ``old`` with the new ``codes``: nothing else is written where it is the same memory."""
-        small, shape = self._cast(codes, INT8), [0, 0, self._n_head, self._head_dim]
-        rows = self._op(
-            "Reshape", [small, self._new.constant("heads_shape", shape)], f"{codes.name}_by_head"
-        )
+        shape = self._new.constant("heads_shape", [0, 0, self._n_head, self._head_dim])
+        rows = self._op("Reshape", [codes, shape], f"{codes.name}_by_head")
         heads = self._op("Transpose", [rows], f"{rows.name}_first", {"perm": [0, 2, 1, 3]})
         one_by_one = self._new.constant("places_shape", [-1, self._head_dim])
         updates = self._op("Reshape", [heads, one_by_one], f"{codes.name}_new")
