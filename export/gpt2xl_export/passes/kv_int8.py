@@ -85,12 +85,31 @@ def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
     length = new.op("Gather", [shape, new.constant("axis_1", 1)], "step.length")
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])
     past = new.op("Sub", [values["total"], length], "step.past")
-    past_end = new.op("Reshape", [past, new.constant("shape_1", [1])], "step.past_end")
+    one_number = new.constant("shape_1", [1])
+    past_end, end = (
+        new.op("Reshape", [number, one_number], f"step.{name}")
+        for number, name in ((past, "past_end"), (values["total"], "end"))
+    )
+    causal = _causal(new, past, values["total"])
     places = _places(new, shape, past_end, before)
     _register(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
-    return Step(typed(past_end, INT64, [1]), places), is_long
+    return Step(typed(end, INT64, [1]), causal, places), is_long
+
+
+def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:
+    """0 where a new position may attend to one so far, else -inf; [1, 1, n, total]."""
+    zero, one = new.constant("axis_0", 0), new.constant("one", 1)
+    keys = new.op("Range", [zero, total, one], "step.keys")
+    queries = new.op("Range", [past, total, one], "step.queries")
+    column = new.op("Unsqueeze", [queries, new.constant("axes_1", [1])], "step.queries_column")
+    later = new.op("Greater", [keys, column], "step.later")
+    numbers = [new.constant(f"float_{n}", n, np.float32) for n in (-np.inf, 0)]
+    causal = new.op("Where", [later, *numbers], "step.causal_2d")
+    axes = new.constant("axes_0_1", [0, 1])
+    causal = new.op("Unsqueeze", [causal, axes], "step.causal")
+    return typed(causal, ir.DataType.FLOAT, [1, 1, "sequence_length", "positions"])
 
 
 def _places(new: NodeBuilder, shape: ir.Value, past_end: ir.Value, node: ir.Node) -> ir.Value:

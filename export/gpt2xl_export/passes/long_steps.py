@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
+from gpt2xl_export.graph.nodes import CONTRIB, Attributes, NodeBuilder
 
 FLOAT = ir.DataType.FLOAT
 FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, n, head_dim]
@@ -16,8 +16,10 @@ FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, 
 class Step:
     """What all layers know of it; rows are as long as each other."""
 
-    past_end: ir.Value
-    """Where the past ends in the cache, [1] int64."""
+    end: ir.Value
+    """Where what is in use of the cache ends, [1] int64."""
+    causal: ir.Value
+    """0 where a position may attend to another, else -inf: [1, 1, n, positions so far]."""
     places: ir.Value
     """Row, head and position of all that is new to the cache, [batch * n_head * n, 3] int64."""
 
@@ -47,28 +49,30 @@ class _LongStep:
         queries = self._slice(qkv, 0, self._width, FEATURES, "q")
         one = self._new.constant("one_step", [1], np.float32)
         zero = self._new.constant("code_zero", [0], np.int8)
-        codes = self._op(
-            "QuantizeLinear", [qkv, one, zero], "codes"
-        )  # of queries, too: a single pass
-        ends = self._width, 2 * self._width, 3 * self._width
-        new_keys = self._slice(codes, *ends[:2], FEATURES, "k_codes")
-        new_values = self._slice(codes, *ends[1:], FEATURES, "v_codes")
-        past_keys = self._slice(old_keys, 0, self._step.past_end, POSITIONS, "past_k")
-        past_values = self._slice(old_values, 0, self._step.past_end, POSITIONS, "past_v")
-        keys, values, *past = (
-            self._cast(codes, FLOAT) for codes in (new_keys, new_values, past_keys, past_values)
-        )
-        scale = self._node.attributes["scale"].as_float()
-        # Without the two outputs that nobody reads, onnxruntime forgets the past.
-        mixed, *_ = self._new.op_multi_out(
+        # Of queries, too: one pass over all is quicker than to take it apart before.
+        codes = self._op("QuantizeLinear", [qkv, one, zero], "codes")
+        present = [
+            self._present(
+                self._slice(codes, part * self._width, (part + 1) * self._width, FEATURES, name),
+                old,
+            )
+            for part, name, old in ((1, "k", old_keys), (2, "v", old_values))
+        ]
+        keys, values = (self._in_use(cache) for cache in present)
+        attributes = {"num_heads": self._n_head, "scale": self._node.attributes["scale"].as_float()}
+        mixed = self._op(
             "MultiHeadAttention",
-            [queries, keys, values, None, None, None, *past],
-            [f"{self._name}.{name}" for name in ("mixed", "all_k", "all_v")],
-            {"num_heads": self._n_head, "unidirectional": 1, "scale": scale},
+            [queries, keys, values, None, None, self._step.causal],
+            "mixed",
+            attributes,
             CONTRIB,
         )
-        present = [self._present(new_keys, old_keys), self._present(new_values, old_values)]
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
+
+    def _in_use(self, cache: ir.Value) -> ir.Value:
+        """[batch, n_head, positions so far, head_dim], float32."""
+        codes = self._slice(cache, 0, self._step.end, POSITIONS, f"{cache.name}_in_use")
+        return self._op("Cast", [codes], f"{cache.name}_float", {"to": FLOAT})
 
     def _present(self, codes: ir.Value, old: ir.Value | None) -> ir.Value:
         """The cache ``old`` with the new ``codes``: nothing else is written where it is the same memory."""
@@ -84,13 +88,11 @@ class _LongStep:
         op_type: str,
         inputs: Sequence[ir.Value | None],
         name: str,
-        attributes: dict[str, int | Sequence[int]] | None = None,
+        attributes: Attributes | None = None,
+        domain: str = "",
     ) -> ir.Value:
         full = name if name.startswith(self._name) else f"{self._name}.{name}"
-        return self._new.op(op_type, inputs, full, attributes)
-
-    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        return self._op("Cast", [value], f"{value.name}_{dtype.name.lower()}", {"to": dtype})
+        return self._new.op(op_type, inputs, full, attributes, domain)
 
     def _slice(
         self,
