@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from warnings import warn
+from weakref import WeakKeyDictionary
 
 from gpt2xl.batch import Request, generate_batch
 from gpt2xl.bundle import Bundle, open_bundle
@@ -21,7 +22,7 @@ from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.sampling import greedy as greedy_sampler
 from gpt2xl.session import Session, open_best, same_bits_alone
 from gpt2xl.session_cache import SessionCache
-from gpt2xl.speculation import Acceptance, Speculator
+from gpt2xl.speculation import Acceptance, Costs, Speculator
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl.transcript import Generation, Stream, Transcript
 
@@ -44,6 +45,7 @@ class Model:
         self.session = session
         """The loaded graph: ids in, logits out."""
         self._idle: Context | None = None  # the last text's, for one that begins alike
+        self._costs = WeakKeyDictionary[Model, Costs]()  # of guessing, by the model that guesses
 
     def stream(
         self,
@@ -80,8 +82,9 @@ class Model:
             seed = secrets.randbits(32)
         request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, seed)
         drafter = self._drafter(draft, prompt_lookup)
+        costs = self._costs.setdefault(draft or self, Costs())
         tolerance = FLOAT_ROUNDING if self._is_float else 0.0
-        speculator = Speculator(drafter, tolerance) if drafter else None
+        speculator = Speculator(drafter, costs, tolerance) if drafter else None
         guesses = speculator.acceptance if speculator else Acceptance()
         transcript = Transcript(
             self.tokenizer, list(request.ids), None if greedy else seed, guesses

@@ -21,21 +21,33 @@ COUNTS = (1, 3, 7)  # guesses in a step
 MAY_LOSE = 0.02  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
 FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
+HOPE = 0.6  # probability that a guess is right, before anything is known of a text
 
 
 @dataclass
 class Costs:
-    """Running means: seconds of a step by its number of guesses, and how often a guess is right."""
+    """Running means: seconds of a step by its number of guesses, and how often a guess is right.
 
+    What steps take is known from text to text of a model and a drafter, and so are losses: only what a text
+    has lost is not lost again by the next.
+    """
+
+    exact: bool = True
+    """Whether a step of several rows gave what one of a single row does."""
     seconds: dict[int, float] = field(default_factory=dict)
     drafting: float = 0.0
     """Seconds for one guess."""
-    right: float = 0.6
-    """Probability that a guess is right if those before it were; the start is a guess, too."""
+    right: float = HOPE
+    """Probability that a guess is right if those before it were."""
     total: float = 0.0
     plain_steps: int = 0
     saved: float = 0.0
     """Seconds that plain steps would have taken more for the same tokens; negative when losing."""
+
+    def begin(self) -> None:
+        """Another text: losses stay, what might have been lost besides does not."""
+        self.saved = min(0.0, self.saved + MAY_LOSE * self.total)
+        self.total, self.right = 0.0, HOPE
 
     def tokens(self, count: int) -> float:
         """What a step with ``count`` guesses gives on average."""
@@ -48,7 +60,9 @@ class Costs:
 
     def best(self, room: int) -> int:
         """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
-        if self.plain_steps < FIRST or self.saved + MAY_LOSE * self.total < -self.seconds[0]:
+        if not self.exact or self.plain_steps < FIRST:
+            return 0
+        if self.saved + MAY_LOSE * self.total < -self.seconds[0]:
             return (
                 0  # the rest would come to the same, but is slow beside the steps of a small model
             )
@@ -75,7 +89,10 @@ class Costs:
         self.total += drafting + checking
         self.plain_steps += not guessed
         if guessed:
-            self.drafting = mean(self.drafting or None, drafting / guessed)
+            each = drafting / guessed
+            self.drafting = min(
+                each, mean(self.drafting or None, each)
+            )  # a draft's first look takes long
             self.saved += (accepted + 1) * self.seconds[0] - drafting - checking
             for hit in [1.0] * accepted + [0.0] * (accepted < guessed):
                 self.right = mean(self.right, hit)
@@ -115,16 +132,18 @@ class Speculator:
 
     Args:
         drafter: who guesses.
+        costs: what is known of earlier texts.
         tolerance: largest difference of logits between a step of one row and one of several that makes
             no other tokens. Where activations are quantized that is 0: one that is rounded the other way
             makes all those after it differ, too.
     """
 
-    def __init__(self, drafter: Drafter, tolerance: float = 0.0) -> None:
+    def __init__(self, drafter: Drafter, costs: Costs, tolerance: float = 0.0) -> None:
         self.acceptance = Acceptance()
         self._tolerance = tolerance
-        self._drafter: Drafter | None = drafter
-        self._costs = Costs()
+        self._drafter = drafter
+        self._costs = costs
+        costs.begin()
         self._last: _Step | None = None
 
     def advance(
@@ -142,9 +161,6 @@ class Speculator:
             The guesses, and the logits after the last id and after each guess.
         """
         self._learn(ids)
-        if self._drafter is None:
-            self._last = None
-            return [], context.advance(ids)
         start = time.perf_counter()
         guesses = self._guess(ids, room, sampler)
         drafted = time.perf_counter()
@@ -153,7 +169,7 @@ class Speculator:
         logits = context.advance([*ids, *guesses], 1 + len(guesses))
         done = time.perf_counter()
         if plain is not None and difference(plain, logits[0]) > self._tolerance:
-            self._drafter = None  # these kernels cannot do it exactly
+            self._costs.exact = False
             guesses, logits = [], context.advance(ids)
         self._costs.lose(asked - drafted)
         self._last = _Step(len(ids), guesses, drafted - start, done - asked)
@@ -161,7 +177,7 @@ class Speculator:
 
     def _guess(self, ids: Sequence[int], room: int, sampler: Sampler) -> list[int]:
         count = self._costs.best(room)
-        if not self._drafter or not count:
+        if not count:
             return []
         guesses = self._drafter.guess(ids, count, sampler)
         return guesses[: max((count for count in COUNTS if count <= len(guesses)), default=0)]

@@ -129,7 +129,11 @@ def test_a_drafter_that_is_always_right_saves_most_steps(
 ) -> None:
     plain = FakeSession(chain(), clock)
     wanted = text_of(plain, sampler())
-    began, session, speculator = clock.now, FakeSession(chain(), clock), Speculator(Oracle(wanted))
+    began, session, speculator = (
+        clock.now,
+        FakeSession(chain(), clock),
+        Speculator(Oracle(wanted), Costs()),
+    )
     assert text_of(session, sampler(), speculator) == wanted
     # The last step is not looked at any more, so its guesses do not count.
     assert speculator.acceptance.guessed == speculator.acceptance.accepted > CONTEXT * 0.8
@@ -144,7 +148,10 @@ def test_a_drafter_that_is_always_wrong_is_given_up(
 ) -> None:
     wanted = text_of(FakeSession(chain(), clock), sampler())
     plain = clock.now
-    session, speculator = FakeSession(chain(), clock), Speculator(Oracle(wanted, lies=True))
+    session, speculator = (
+        FakeSession(chain(), clock),
+        Speculator(Oracle(wanted, lies=True), Costs()),
+    )
     assert text_of(session, sampler(), speculator) == wanted
     assert speculator.acceptance.accepted == 0
     assert 0 < speculator.acceptance.guessed < CONTEXT / 4
@@ -152,12 +159,36 @@ def test_a_drafter_that_is_always_wrong_is_given_up(
     assert clock.now - plain < plain * (1 + MAY_LOSE) + 3
 
 
+def test_what_one_text_has_lost_the_next_ones_do_not_lose_again(clock: Clock) -> None:
+    wanted = text_of(FakeSession(chain(), clock), greedy)
+    plain, costs, guessed = clock.now, Costs(), []
+    for _ in range(6):
+        speculator = Speculator(Oracle(wanted, lies=True), costs)
+        assert text_of(FakeSession(chain(), clock), greedy, speculator) == wanted
+        guessed.append(speculator.acceptance.guessed)
+    assert guessed[0] > 0
+    assert clock.now - plain < 6 * plain * (1 + MAY_LOSE) + 3
+
+
+def test_a_good_text_lets_no_later_one_lose_more(clock: Clock) -> None:
+    wanted, costs = text_of(FakeSession(chain(), clock), greedy), Costs()
+    plain = clock.now
+    text_of(FakeSession(chain(), clock), greedy, Speculator(Oracle(wanted), costs))
+    began = clock.now
+    assert began - plain < plain / 4
+    text_of(FakeSession(chain(), clock), greedy, Speculator(Oracle(wanted, lies=True), costs))
+    assert clock.now - began < plain * (1 + MAY_LOSE) + 3
+
+
 @pytest.mark.parametrize(("noise", "tolerance"), [(5.0, 0.0), (1e-4, 0.0), (5.0, 1e-3)])
 def test_logits_that_differ_when_several_are_kept_end_the_guessing(
     clock: Clock, sampler: Callable[[], Sampler], noise: float, tolerance: float
 ) -> None:
     wanted = text_of(FakeSession(chain(), clock), sampler())
-    session, speculator = FakeSession(chain(), clock, noise), Speculator(Oracle(wanted), tolerance)
+    session, speculator = (
+        FakeSession(chain(), clock, noise),
+        Speculator(Oracle(wanted), Costs(), tolerance),
+    )
     assert text_of(session, sampler(), speculator) == wanted
     assert speculator.acceptance == Acceptance()
     assert session.steps <= CONTEXT + 2
@@ -165,7 +196,10 @@ def test_logits_that_differ_when_several_are_kept_end_the_guessing(
 
 def test_a_difference_within_the_tolerance_is_none(clock: Clock) -> None:
     wanted = text_of(FakeSession(chain(), clock), greedy)
-    session, speculator = FakeSession(chain(), clock, 1e-6), Speculator(Oracle(wanted), 1e-3)
+    session, speculator = (
+        FakeSession(chain(), clock, 1e-6),
+        Speculator(Oracle(wanted), Costs(), 1e-3),
+    )
     assert text_of(session, greedy, speculator) == wanted
     assert speculator.acceptance.accepted > 0
 
@@ -187,7 +221,7 @@ def test_no_drafter_changes_a_text(
     drafter = PromptLookup() if lookup else DraftModel(FakeSession(chain(drafts, spread)))
     wanted = text_of(FakeSession(chain(seed, spread)), sampler(), count=count)
     session = FakeSession(chain(seed, spread))
-    assert text_of(session, sampler(), Speculator(drafter), count) == wanted
+    assert text_of(session, sampler(), Speculator(drafter, Costs()), count) == wanted
 
 
 @pytest.fixture
@@ -204,7 +238,7 @@ def always_guessing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sampled_tokens_have_the_models_probabilities(draft_seed: int) -> None:
     model, pairs, accepted = chain(0), Counter[tuple[int, int]](), 0
     for seed in range(100):
-        speculator = Speculator(DraftModel(FakeSession(chain(draft_seed) + chain(2, 0.3))))
+        speculator = Speculator(DraftModel(FakeSession(chain(draft_seed) + chain(2, 0.3))), Costs())
         text = text_of(FakeSession(model), make_sampler(0, 1.0, seed), speculator)
         pairs.update(pairwise(text))
         accepted += speculator.acceptance.accepted
@@ -348,6 +382,7 @@ def test_no_guesses_change_a_text_of_the_demo(
 ) -> None:
     model, some = demo(precision), tales[:6]
     draft = demo("draft") if drafted else None
+    model._costs.clear()
     texts = [model.generate(tale, draft=draft, max_new_tokens=100, **options) for tale in some]
     plain = [
         model.generate(tale, prompt_lookup=False, max_new_tokens=100, **options) for tale in some
