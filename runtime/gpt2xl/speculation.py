@@ -18,9 +18,12 @@ from gpt2xl.graph import StepLogits
 from gpt2xl.sampling import Logits, Sampler
 
 COUNTS = (1, 3, 7)  # guesses in a step
-MAY_LOSE = 0.02  # of the time so far, should guessing not pay
+MAY_LOSE = 0.015  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
 FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
+REST = 4  # steps until guessing is thought about again where it does not pay
+PATIENCE, NAP = 8, 3  # after 8 steps without an idea, 3 go by without looking for one
+AGAIN = 32  # steps after which a plain one is timed again: machines change their speed
 HOPE = 0.6  # probability that a guess is right, before anything is known of a text
 
 
@@ -41,6 +44,10 @@ class Costs:
     """Probability that a guess is right if those before it were."""
     total: float = 0.0
     plain_steps: int = 0
+    plain_run: int = 0
+    """Plain steps since the last guess."""
+    untimed: int = 0
+    """Steps since a plain one was timed."""
     saved: float = 0.0
     """Seconds that plain steps would have taken more for the same tokens; negative when losing."""
 
@@ -48,6 +55,19 @@ class Costs:
         """Another text: losses stay, what might have been lost besides does not."""
         self.saved = min(0.0, self.saved + MAY_LOSE * self.total)
         self.total, self.right = 0.0, HOPE
+        self.plain_run, self.untimed = 0, AGAIN
+
+    @property
+    def is_timing(self) -> bool:
+        """Whether plain steps are to be timed before any guess."""
+        return self.plain_steps < FIRST or self.untimed >= AGAIN
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more may be lost; what follows from ``best``, but thinking takes time, too."""
+        if not self.exact:
+            return True
+        return 0 in self.seconds and self.saved + MAY_LOSE * self.total < -self.seconds[0]
 
     def tokens(self, count: int) -> float:
         """What a step with ``count`` guesses gives on average."""
@@ -60,12 +80,6 @@ class Costs:
 
     def best(self, room: int) -> int:
         """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
-        if not self.exact or self.plain_steps < FIRST:
-            return 0
-        if self.saved + MAY_LOSE * self.total < -self.seconds[0]:
-            return (
-                0  # the rest would come to the same, but is slow beside the steps of a small model
-            )
         counts = [count for count in COUNTS if count <= room]
         if not counts:
             return 0
@@ -77,6 +91,11 @@ class Costs:
         loss = self.predicted(best) - plain + (0 if best in self.seconds else plain)
         return best if loss <= spare + plain else 0
 
+    def rest(self) -> None:
+        """A plain step that nobody timed."""
+        self.total += self.seconds.get(0, 0.0)
+        self.plain_run += 1
+
     def lose(self, seconds: float) -> None:
         """Time that gave no token."""
         self.total += seconds
@@ -84,10 +103,15 @@ class Costs:
 
     def learn(self, guessed: int, accepted: int, drafting: float, checking: float) -> None:
         """Take a step into account."""
-        # Down at once, up by and by: what disturbs a step makes it longer, never shorter.
-        self.seconds[guessed] = min(checking, mean(self.seconds.get(guessed), checking))
         self.total += drafting + checking
+        self.plain_run = 0 if guessed else self.plain_run + 1
         self.plain_steps += not guessed
+        # Down at once, up by and by: what disturbs a step makes it longer, never shorter. A plain step
+        # after a guess, or a prompt, finds its threads asleep and its weights gone from the caches.
+        is_timed = guessed or self.plain_run > 1 or 0 not in self.seconds
+        if is_timed:
+            self.seconds[guessed] = min(checking, mean(self.seconds.get(guessed), checking))
+        self.untimed = 0 if is_timed and not guessed else self.untimed + 1
         if guessed:
             each = drafting / guessed
             self.drafting = min(
@@ -145,6 +169,9 @@ class Speculator:
         self._costs = costs
         costs.begin()
         self._last: _Step | None = None
+        self._rest = 0
+        self._fruitless = 0
+        """Steps since there was an idea."""
 
     def advance(
         self, context: Context, ids: Sequence[int], room: int, sampler: Sampler
@@ -160,13 +187,17 @@ class Speculator:
         Returns:
             The guesses, and the logits after the last id and after each guess.
         """
-        self._learn(ids)
         start = time.perf_counter()
-        guesses = self._guess(ids, room, sampler)
+        self._learn(ids)
+        if self._is_resting():
+            self._last = None
+            self._costs.rest()
+            return [], context.advance(ids)
+        guesses = [] if self._costs.is_timing else self._guess(ids, room, sampler)
         drafted = time.perf_counter()
         plain = self._plain(context, ids, guesses)
         asked = time.perf_counter()
-        logits = context.advance([*ids, *guesses], 1 + len(guesses))
+        logits = context.advance([*ids, *guesses] if guesses else ids, 1 + len(guesses))
         done = time.perf_counter()
         if plain is not None and difference(plain, logits[0]) > self._tolerance:
             self._costs.exact = False
@@ -175,11 +206,21 @@ class Speculator:
         self._last = _Step(len(ids), guesses, drafted - start, done - asked)
         return guesses, logits
 
+    def _is_resting(self) -> bool:
+        if self._rest:
+            self._rest -= 1
+            return True
+        return self._costs.is_spent
+
     def _guess(self, ids: Sequence[int], room: int, sampler: Sampler) -> list[int]:
         count = self._costs.best(room)
         if not count:
+            self._rest = REST
             return []
         guesses = self._drafter.guess(ids, count, sampler)
+        self._fruitless = 0 if guesses else self._fruitless + 1
+        if self._fruitless > PATIENCE:
+            self._rest = NAP
         return guesses[: max((count for count in COUNTS if count <= len(guesses)), default=0)]
 
     def _learn(self, ids: Sequence[int]) -> None:
@@ -193,7 +234,7 @@ class Speculator:
 
     def _plain(self, context: Context, ids: Sequence[int], guesses: Sequence[int]) -> Logits | None:
         """Logits after ``ids`` by a plain step, the first time that there are so many guesses."""
-        if len(guesses) in {0, *self._costs.seconds}:
+        if not guesses or len(guesses) in self._costs.seconds:
             return None
         plain: Logits = context.advance(ids)[-1]
         return plain

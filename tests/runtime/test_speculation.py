@@ -19,7 +19,7 @@ from gpt2xl.drafting import LONGEST, SHORTEST, DraftModel, PromptLookup
 from gpt2xl.generate import generate_tokens
 from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.sampling import Sampler, greedy, make_sampler
-from gpt2xl.speculation import COUNTS, FIRST, MAY_LOSE, Costs, Speculator
+from gpt2xl.speculation import AGAIN, COUNTS, FIRST, MAY_LOSE, Costs, Speculator
 
 PRECISIONS = ["fp32", "int8", "int8-weight", "int4"]
 VOCAB, CONTEXT = 6, 256
@@ -231,6 +231,7 @@ def always_guessing(monkeypatch: pytest.MonkeyPatch) -> None:
         return max(counts, default=0)
 
     monkeypatch.setattr(Costs, "best", best)
+    monkeypatch.setattr(Costs, "is_spent", False)
 
 
 @pytest.mark.usefixtures("always_guessing")
@@ -271,8 +272,33 @@ def learned(steps: list[tuple[int, int, float]]) -> Costs:
 
 
 def test_nothing_is_guessed_before_a_plain_step_was_timed() -> None:
-    assert Costs().best(9) == 0
-    assert learned([(0, 0, 1.0)] * 20).best(9) > 0
+    assert Costs().is_timing
+    costs = learned([(0, 0, 1.0)] * 20)
+    assert not costs.is_timing
+    assert costs.best(9) > 0
+
+
+def test_a_machine_that_becomes_faster_is_noticed() -> None:
+    slow = [(0, 0, 2.0)] * FIRST + [(3, 1, 2.5)] * AGAIN
+    costs = learned(slow)
+    assert costs.is_timing  # guessing seemed to pay, so that no plain step was seen for long
+    costs = learned([*slow, *[(0, 0, 1.0)] * 2])
+    assert not costs.is_timing
+    assert costs.seconds[0] == 1.0
+    assert costs.best(3) < 3
+
+
+def test_steps_without_an_idea_are_let_go_by(clock: Clock) -> None:
+    asked = []
+
+    class NoIdea:
+        def guess(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
+            asked.append(len(ids))
+            return []
+
+    text_of(FakeSession(chain(), clock), greedy, Speculator(NoIdea(), Costs()))
+    assert CONTEXT / 6 < len(asked) < CONTEXT / 3
+    assert max(later - earlier for earlier, later in pairwise(asked)) <= 4
 
 
 def test_right_guesses_bring_more_guesses_as_far_as_there_is_room() -> None:
