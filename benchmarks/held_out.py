@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+import gpt2xl
 from gpt2xl.bundle import Bundle
 from gpt2xl.portable import PortableSession
 from gpt2xl.tokenizer import Tokenizer
@@ -35,8 +36,24 @@ def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[Fl
             **{name: session.empty_past(name, 1, 0) for name in session.past},
         }
         (logits,) = session.session.run(["logits"], feed)
-        shifted = logits[0] - logits[0].max(-1, keepdims=True)
-        result.append(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+        result.append(log_softmax(logits[0]))
+    return result
+
+
+def log_probabilities_at_work(folder: Path, windows: npt.NDArray[np.int64]) -> list[FloatArray]:
+    """The same by the graph that `gpt2xl.load` takes, with its kind of KV cache."""
+    session = gpt2xl.load(folder, provider="cpu").session
+    length = windows.shape[1]
+    return [
+        log_softmax(session.score(window[None], session.new_cache(capacity=length), length)[0])
+        for window in windows
+    ]
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Over the last axis."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    result: FloatArray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return result
 
 

@@ -3,7 +3,8 @@
     python benchmarks/precisions.py models/demo --corpora CORPORA     # quality, too
     python benchmarks/precisions.py GPT2_XL_CHECKPOINT                # size, time and memory only
 
-Each export runs in a process of its own; its peak resident memory is the kernel's figure.
+Each export runs in a process of its own; its peak resident memory is the kernel's figure. Quality is of the portable
+graph; "at work": perplexity beside float32 of the graph and the KV cache that `gpt2xl.load` takes.
 """
 
 import argparse
@@ -14,7 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from held_out import held_out_windows, log_probabilities, mean_kl, perplexity, top1_agreement
+from held_out import (
+    held_out_windows,
+    log_probabilities,
+    log_probabilities_at_work,
+    mean_kl,
+    perplexity,
+    top1_agreement,
+)
 
 from gpt2xl.bundle import open_bundle
 from gpt2xl.tokenizer import Tokenizer
@@ -26,6 +34,7 @@ CASES = (
     ("int8-weight",),
     ("int4",),
     ("int4", "--block-size", "32"),
+    ("int4", "--block-size", "128"),
 )
 
 
@@ -57,7 +66,9 @@ def main() -> None:
     args = parser.parse_args()
 
     head = ["precision", "size MB", "export s", "peak RSS MB", "max logit diff"]
-    quality = ["perplexity", "vs fp32", "KL to fp32", "same top token"] if args.corpora else []
+    quality = (
+        ["perplexity", "vs fp32", "KL to fp32", "same top token", "at work"] if args.corpora else []
+    )
     print("| " + " | ".join(head + quality) + " |")
     print("|" + " --- |" * len(head + quality))
     reference = windows = None
@@ -82,6 +93,8 @@ def main() -> None:
                 base, ppl = perplexity(reference, windows), perplexity(got, windows)
                 row += [f"{ppl:.4f}", f"{ppl / base - 1:+.3%}", f"{mean_kl(reference, got):.2g}"]
                 row.append(f"{top1_agreement(reference, got):.2%}")
+                at_work = perplexity(log_probabilities_at_work(out, windows), windows)
+                row.append(f"{at_work / base - 1:+.3%}")
             print("| " + " | ".join(row) + " |", flush=True)
 
 
