@@ -24,9 +24,11 @@ def draw(figures: list[Figure], path: Path) -> None:
     panels = [("start_s", single[:1]), ("prefill_tok_s", single), ("decode_tok_s", single)]
     panels += [("peak_rss_mb", single), ("decode_tok_s", batches)]
     picture, axes = plt.subplots(2, 3, figsize=(15, 8), layout="constrained")
-    for ax, (name, cases) in zip(axes.flat, panels, strict=False):
+    filled = [(name, cases) for name, cases in panels if cases]
+    for ax, (name, cases) in zip(axes.flat, filled, strict=False):
         _panel(ax, figures, name, cases)
-    axes.flat[5].axis("off")
+    for ax in axes.flat[len(filled) :]:
+        ax.axis("off")
     axes.flat[5].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", frameon=False)
     picture.savefig(path, dpi=120)
     plt.close(picture)
