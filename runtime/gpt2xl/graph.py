@@ -71,6 +71,11 @@ class Graph:
             )
 
     @property
+    def has_int8_cache(self) -> bool:
+        """See ``Session.has_int8_cache``."""
+        return bool(self.inputs[self.past[0]].type == "tensor(int8)")
+
+    @property
     def prefill_chunk(self) -> int:
         """Positions of a prompt to feed at once: on a GPU all of it."""
         return PREFILL_CHUNK if self.device == "cpu" else self.n_positions

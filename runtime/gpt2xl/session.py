@@ -47,6 +47,10 @@ class Session(Protocol):
         """Tokens a row can hold."""
 
     @property
+    def has_int8_cache(self) -> bool:
+        """Whether keys and values are kept in 8 bits."""
+
+    @property
     def long_step_from(self) -> int:
         """Steps of so many tokens round in another way than shorter ones do; 1 where none does."""
 

@@ -22,22 +22,33 @@ MAY_LOSE = 0.015  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
 FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
 REST = 4  # steps until guessing is thought about again where it does not pay
-PATIENCE, NAP = 8, 3  # after 8 steps without an idea, 3 go by without looking for one
+PATIENCE, NAP = (
+    8,
+    3,
+)  # with more than 8 steps without an idea, 3 go by before the next is looked for
 AGAIN = 32  # steps after which a plain one is timed again: machines change their speed
+FORGET = 0.95  # what a cost is thought to be after a text in which it was not seen again
+DEBT = 50  # plain steps of a loss that later texts have to make up for, at most
+EACH = 0.05  # of a plain step that a guess adds to a step, before anything is known
 HOPE = 0.6  # probability that a guess is right, before anything is known of a text
 
 
 @dataclass
 class Costs:
-    """Running means: seconds of a step by its number of guesses, and how often a guess is right.
+    """Running means: what a step takes by its number of guesses, and how often a guess is right.
 
-    What steps take is known from text to text of a model and a drafter, and so are losses: only what a text
+    What steps take is known from text to text of a model and a drafter, and so are losses: what a text
     has lost is not lost again by the next.
     """
 
     exact: bool = True
     """Whether a step of several rows gave what one of a single row does."""
-    seconds: dict[int, float] = field(default_factory=dict)
+    compared: set[int] = field(default_factory=set)
+    """Numbers of guesses for which that was looked at."""
+    plain: float = 0.0
+    """Seconds of a step without guesses; 0 before one was timed."""
+    steps: dict[int, float] = field(default_factory=dict)
+    """Steps by their number of guesses, in plain ones: that stays when a machine changes its speed."""
     drafting: float = 0.0
     """Seconds for one guess."""
     right: float = HOPE
@@ -48,14 +59,21 @@ class Costs:
     """Plain steps since the last guess."""
     untimed: int = 0
     """Steps since a plain one was timed."""
+    tried: set[int] = field(default_factory=set)
+    """Numbers of guesses in steps of this text."""
     saved: float = 0.0
     """Seconds that plain steps would have taken more for the same tokens; negative when losing."""
 
     def begin(self) -> None:
-        """Another text: losses stay, what might have been lost besides does not."""
-        self.saved = min(0.0, self.saved + MAY_LOSE * self.total)
+        """Another text: losses stay, savings do not, and what was not tried is thought a little better of."""
+        self.saved = max(-DEBT * self.plain, min(0.0, self.saved + MAY_LOSE * self.total))
         self.total, self.right = 0.0, HOPE
         self.plain_run, self.untimed = 0, AGAIN
+        for count in self.steps.keys() - self.tried:
+            self.steps[count] = max(1 + EACH * count, FORGET * self.steps[count])
+        if not self.tried:
+            self.drafting *= FORGET
+        self.tried.clear()
 
     @property
     def is_timing(self) -> bool:
@@ -65,9 +83,7 @@ class Costs:
     @property
     def is_spent(self) -> bool:
         """Whether no more may be lost; what follows from ``best``, but thinking takes time, too."""
-        if not self.exact:
-            return True
-        return 0 in self.seconds and self.saved + MAY_LOSE * self.total < -self.seconds[0]
+        return not self.exact or self.saved + MAY_LOSE * self.total < -self.plain
 
     def tokens(self, count: int) -> float:
         """What a step with ``count`` guesses gives on average."""
@@ -75,8 +91,8 @@ class Costs:
 
     def predicted(self, count: int) -> float:
         """Seconds of a step; one never tried is thought to cost little more than a plain one."""
-        known = self.seconds.get(count) or self.seconds[0] * (1 + 0.05 * count)
-        return known + count * self.drafting
+        steps = self.steps.get(count, 1 + EACH * count)
+        return steps * self.plain + count * self.drafting
 
     def best(self, room: int) -> int:
         """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
@@ -84,16 +100,16 @@ class Costs:
         if not counts:
             return 0
         best = max(counts, key=lambda count: self.tokens(count) / self.predicted(count))
-        plain, spare = self.seconds[0], self.saved + MAY_LOSE * self.total
+        plain, spare = self.plain, self.saved + MAY_LOSE * self.total
         if self.tokens(best) * plain < self.predicted(best):
             # Texts change: look again when it can be afforded.
             return 1 if spare > self.predicted(1) else 0
-        loss = self.predicted(best) - plain + (0 if best in self.seconds else plain)
+        loss = self.predicted(best) - plain + (0 if best in self.compared else plain)
         return best if loss <= spare + plain else 0
 
     def rest(self) -> None:
         """A plain step that nobody timed."""
-        self.total += self.seconds.get(0, 0.0)
+        self.total += self.plain
         self.plain_run += 1
 
     def lose(self, seconds: float) -> None:
@@ -104,33 +120,49 @@ class Costs:
     def learn(self, guessed: int, accepted: int, drafting: float, checking: float) -> None:
         """Take a step into account."""
         self.total += drafting + checking
-        self.plain_run = 0 if guessed else self.plain_run + 1
-        self.plain_steps += not guessed
-        # Down at once, up by and by: what disturbs a step makes it longer, never shorter. A plain step
-        # after a guess, or a prompt, finds its threads asleep and its weights gone from the caches.
-        is_timed = guessed or self.plain_run > 1 or 0 not in self.seconds
-        if is_timed:
-            self.seconds[guessed] = min(checking, mean(self.seconds.get(guessed), checking))
-        self.untimed = 0 if is_timed and not guessed else self.untimed + 1
+        self.untimed += 1
         if guessed:
-            each = drafting / guessed
-            self.drafting = min(
-                each, mean(self.drafting or None, each)
-            )  # a draft's first look takes long
-            self.saved += (accepted + 1) * self.seconds[0] - drafting - checking
-            for hit in [1.0] * accepted + [0.0] * (accepted < guessed):
-                self.right = mean(self.right, hit)
+            self._learn_of_guesses(guessed, accepted, drafting, checking)
+            return
+        self.plain_run += 1
+        self.plain_steps += 1
+        # A plain step after a guess, or a prompt, finds its threads asleep and its weights gone from the caches.
+        if self.plain_run > 1 or not self.plain:
+            self.plain = quickest(self.plain or None, checking)
+            self.untimed = 0
+
+    def _learn_of_guesses(
+        self, guessed: int, accepted: int, drafting: float, checking: float
+    ) -> None:
+        self.plain_run = 0
+        steps = checking / self.plain
+        self.steps[guessed] = quickest(
+            self.steps[guessed] if guessed in self.tried else None, steps
+        )
+        self.tried.add(guessed)
+        # A draft's first look takes long.
+        self.drafting = quickest(self.drafting or None, drafting / guessed)
+        self.saved += (accepted + 1) * self.plain - drafting - checking
+        for hit in [1.0] * accepted + [0.0] * (accepted < guessed):
+            self.right = mean(self.right, hit)
 
 
 def difference(first: Logits, second: Logits) -> float:
-    """The largest of what both sessions' steps gave; -inf stands for logits nobody asked for."""
-    known = np.isfinite(first) & np.isfinite(second)
+    """The largest of what both steps gave; -inf stands for logits nobody asked for, which are to be the same."""
+    known = np.isfinite(first)
+    if not known.any() or not np.array_equal(known, np.isfinite(second)):
+        return float("inf")
     return float(np.abs(first[known] - second[known]).max())
 
 
 def mean(before: float | None, value: float) -> float:
     """The running mean with ``value`` in it."""
     return value if before is None else MEMORY * before + (1 - MEMORY) * value
+
+
+def quickest(before: float | None, value: float) -> float:
+    """Down at once, up by and by: what disturbs a step makes it longer, never shorter."""
+    return min(value, mean(before, value))
 
 
 @dataclass
@@ -167,7 +199,7 @@ class Speculator:
         self._tolerance = tolerance
         self._drafter = drafter
         self._costs = costs
-        costs.begin()
+        self._has_begun = False
         self._last: _Step | None = None
         self._rest = 0
         self._fruitless = 0
@@ -188,6 +220,9 @@ class Speculator:
             The guesses, and the logits after the last id and after each guess.
         """
         start = time.perf_counter()
+        if not self._has_begun:
+            self._costs.begin()
+            self._has_begun = True
         self._learn(ids)
         if self._is_resting():
             self._last = None
@@ -199,7 +234,8 @@ class Speculator:
         asked = time.perf_counter()
         logits = context.advance([*ids, *guesses] if guesses else ids, 1 + len(guesses))
         done = time.perf_counter()
-        if plain is not None and difference(plain, logits[0]) > self._tolerance:
+        self._costs.compared.add(len(guesses))
+        if plain is not None and not difference(plain, logits[0]) <= self._tolerance:
             self._costs.exact = False
             guesses, logits = [], context.advance(ids)
         self._costs.lose(asked - drafted)
@@ -234,7 +270,7 @@ class Speculator:
 
     def _plain(self, context: Context, ids: Sequence[int], guesses: Sequence[int]) -> Logits | None:
         """Logits after ``ids`` by a plain step, the first time that there are so many guesses."""
-        if not guesses or len(guesses) in self._costs.seconds:
+        if not guesses or len(guesses) in self._costs.compared:
             return None
         plain: Logits = context.advance(ids)[-1]
         return plain

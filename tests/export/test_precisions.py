@@ -277,3 +277,9 @@ def test_activations_are_rounded_around_where_their_zero_belongs(
     products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
     found = {bool("mlp.c_proj" in node.name): int(numbers[node.input[4]]) for node in products}
     assert found == {True: zero_point, False: 128}
+    rounded_around = {
+        bool("mlp.c_proj" in node.name): int(numbers[node.input[2]])
+        for node in graph.node
+        if node.name.endswith(".zero_points")
+    }
+    assert rounded_around == found

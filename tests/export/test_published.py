@@ -58,6 +58,7 @@ class FakeSession:
     rows: Mapping[tuple[int, ...], Row]
     n_positions: int = 1024
     long_step_from: int = 1
+    has_int8_cache: bool = False
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         assert batch_size == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -20,7 +21,7 @@ TALE = (
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    """Call it with a precision, quantized ones with an int8 KV cache where there is one; or "draft"."""
+    """Call it with "draft" or a precision, quantized ones with an int8 KV cache but for "int8 --kv float"."""
     made: dict[str, Model] = {}
 
     def demo(name: str) -> Model:
@@ -30,7 +31,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
             source = MODELS / ("demo-draft" if draft else "demo")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(calibration, "BUDGET", 0)  # int4 made quickly
-                export(source, out, ExportOptions("fp32" if draft else name))
+                kv: Literal["float", "auto"] = "float" if name.endswith(" --kv float") else "auto"
+                export(source, out, ExportOptions("fp32" if draft else name.split()[0], kv=kv))
             made[name] = load(out, threads=1)  # as fast as two, and steady beside other work
         return made[name]
 

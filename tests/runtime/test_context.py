@@ -46,6 +46,7 @@ class FakeSession:
     noise: float = 0.0
     n_positions: int = 64
     long_step_from: int = 1
+    has_int8_cache: bool = False
     fed: list[int] = field(default_factory=list)
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
@@ -184,6 +185,9 @@ def test_the_memory_of_a_cache_is_sized_once_and_stays(
     demo: Callable[[str], Model], precision: str
 ) -> None:
     model = demo(precision)
+    context: Any = Context(model.session)
+    context.begin([1, 2, 3, 4], 99)
+    assert context.cache.capacity == 128
     model._idle = None
     model.generate("Once upon a time", max_new_tokens=100, seed=0)
     assert model._idle

@@ -43,6 +43,7 @@ class FakeSession:
     prompt_length: int | None = None
     n_positions: int = CONTEXT
     long_step_from: int = 1
+    has_int8_cache: bool = False
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()

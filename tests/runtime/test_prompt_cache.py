@@ -32,6 +32,10 @@ class Counting:
     def long_step_from(self) -> int:
         return self.session.long_step_from
 
+    @property
+    def has_int8_cache(self) -> bool:
+        return self.session.has_int8_cache
+
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
         return self.session.new_cache(batch_size, capacity)
 
