@@ -39,7 +39,8 @@ class Context:
             from_long_steps = self._prompt_length if self._prompt_length >= long_step else 0
             usable = min(from_long_steps, len(ids) - long_step)
             self.truncate(min(common_prefix(self.ids, ids), max(0, usable)))
-        self._prompt_length = len(ids)
+        # How what was restored was fed, and what little may follow it, is not known to the next text.
+        self._prompt_length = 0 if self.is_loaded else len(ids)
         self.cache.reserve(len(ids) + new)
 
     def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits:

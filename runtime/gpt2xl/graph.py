@@ -126,7 +126,7 @@ class Graph:
 
 
 def chunks(input_ids: Ids, size: int) -> list[Ids]:
-    """``input_ids`` cut into the fewest pieces of at most ``size`` positions, whole tiles but for the last.
+    """``input_ids`` cut into few pieces of at most ``size`` positions, whole tiles but for the last.
 
     They are of nearly one length, so that no piece of a long prompt is shorter than LONG_STEP.
 

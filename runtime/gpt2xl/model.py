@@ -73,7 +73,8 @@ class Model:
             draft: a smaller model with the same tokenizer that guesses tokens, loaded with
                 ``spinning=False``; never changes the text.
             prompt_lookup: without a draft, guess that what was said will be said again; never changes
-                the text.
+                the text. Neither does anything where a step of several tokens rounds in another way than
+                one of a single token.
 
         Raises:
             RequestError: an option out of its range, or a prompt longer than the context.

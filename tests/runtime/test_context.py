@@ -171,6 +171,19 @@ def test_of_a_text_before_only_long_steps_stay_for_long_steps(
     assert session.fed == [first, 1, fed]
 
 
+def test_of_a_text_that_began_with_a_restored_one_nothing_stays_for_long_steps() -> None:
+    session = FakeSession(long_step_from=9)
+    context, ids = Context(session), list(range(40))
+    context.advance(ids[:20])
+    context.is_loaded = True
+    context.begin(ids[:22])
+    context.advance(ids[:22])  # a short step
+    context.is_loaded = False
+    context.begin(ids[:40])
+    context.advance(ids[:40])
+    assert session.fed == [20, 2, 40]
+
+
 def test_where_all_steps_round_alike_what_was_generated_stays() -> None:
     session = FakeSession()
     context, ids = Context(session), list(range(40))
