@@ -27,7 +27,8 @@ PATIENCE, NAP = (
     3,
 )  # with more than 8 steps without an idea, 3 go by before the next is looked for
 AGAIN = 32  # steps after which a plain one is timed again: machines change their speed
-FORGET = 0.95  # what a cost is thought to be after a text in which it was not seen again
+FORGET = 0.95  # what a step is thought to cost after a text in which it was not seen again
+FORGET_DRAFTING = 0.99  # a draft that does not pay has to read all of the text to be tried again
 DEBT = 50  # plain steps of a loss that later texts have to make up for, at most
 EACH = 0.05  # of a plain step that a guess adds to a step, before anything is known
 HOPE = 0.6  # probability that a guess is right, before anything is known of a text
@@ -72,7 +73,7 @@ class Costs:
         for count in self.steps.keys() - self.tried:
             self.steps[count] = max(1 + EACH * count, FORGET * self.steps[count])
         if not self.tried:
-            self.drafting *= FORGET
+            self.drafting *= FORGET_DRAFTING
         self.tried.clear()
 
     @property
