@@ -67,7 +67,7 @@ def run_pieces(
     yield
     for layer, (before, after) in enumerate(pairwise(cuts)):
         cache = _Cache(range(layer, layer + 1), config, in_place=kind == "engine")
-        inputs = [*TOKENS[:2], *before]
+        inputs = [*TOKENS, *before]
         _run(_cut(model, folder, inputs, after, cache), inputs, after, cache, runs)
         yield
     inputs = [*TOKENS, *cuts[-1]]

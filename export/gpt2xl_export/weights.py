@@ -54,6 +54,7 @@ class WeightsFile:
         self._write(b"\0" * (-self._file.tell() % (PAGE if len(data) >= PAGE else WORD)))
         offset = self._file.tell()
         self._write(data)
+        self._file.flush()  # passes read what others wrote
         return ir.ExternalTensor(
             self.path.name,
             offset,

@@ -1,5 +1,7 @@
 """The engine graph: fused operators, the KV cache written in place, logits of the last positions.
 
+What only other positions would need is left out: of the last layer, all but their keys and values.
+
 GroupQueryAttention expects past and present bound to one buffer, and rows padded right, if at all.
 """
 
@@ -27,11 +29,17 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
     state: list[int | str] = ["batch_size", "sequence_length", config.n_embd]
     residual = typed(builder.embed(input_ids, position_ids), FLOAT, state)
     normed = typed(_norm(builder, residual, "h.0.ln_1"), FLOAT, state)
+    keep = _optional_keep(builder)
+    kept = _kept_positions(builder, position_ids, keep, last_position)
     present: list[ir.Value] = []
     for layer, layer_past in enumerate(past):
         h = f"h.{layer}"
-        attended, *new = _attention(builder, layer, normed, layer_past, lengths)
+        mixed, *new = _attention(builder, layer, normed, layer_past, lengths)
         present += [builder.typed_cache(value, CAPACITY) for value in new]
+        if layer + 1 == config.n_layer:
+            state[1] = KEEP
+            mixed, residual = (_at(builder, kept, value) for value in (mixed, residual))
+        attended = builder.linear(mixed, f"{h}.attn.c_proj")
         normed, residual = _skip_norm(
             builder, residual, attended, f"{h}.ln_2", f"{h}.attn.residual"
         )
@@ -42,11 +50,10 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
         typed(normed, FLOAT, state)
         typed(residual, FLOAT, state)
     hidden = builder.op("Identity", [normed], "last_hidden_state")
-    keep = _optional_keep(builder)
-    kept, counts = _last_real_positions(builder, normed, position_ids, keep, last_position)
+    counts = builder.op("Shape", [kept], "kept_counts", {"end": 2})
     width = builder.constant("logits.width", [config.vocab_size])
     shape = builder.op("Concat", [counts, width], "logits.shape", {"axis": 0})
-    logits = typed(builder.head(kept, shape), FLOAT, ["batch_size", KEEP, config.vocab_size])
+    logits = typed(builder.head(normed, shape), FLOAT, ["batch_size", KEEP, config.vocab_size])
     inputs += [*(value for pair in past for value in pair), keep]
     outputs = [logits, *present, typed(hidden, FLOAT, state)]
     return builder.model(inputs, outputs, "gpt2_engine")
@@ -91,7 +98,7 @@ def _attention(
     past: tuple[ir.Value, ir.Value],
     lengths: Sequence[ir.Value],
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """(projected attention, present key, present value); q, k and v go in packed."""
+    """(attention, present key, present value); q, k and v go in packed."""
     name, config = f"h.{layer}.attn", builder.config
     qkv = builder.linear(x, f"{name}.c_attn")
     heads = {"num_heads": config.n_head, "kv_num_heads": config.n_head}
@@ -102,7 +109,7 @@ def _attention(
         {**heads, "scale": config.attention_scale(layer)},
         CONTRIB,
     )
-    return builder.linear(mixed, f"{name}.c_proj"), key, value
+    return mixed, key, value
 
 
 def _optional_keep(builder: GraphBuilder) -> ir.Value:
@@ -110,10 +117,10 @@ def _optional_keep(builder: GraphBuilder) -> ir.Value:
     return typed(builder.constant(KEEP, 1), ir.DataType.INT64, [])
 
 
-def _last_real_positions(
-    builder: GraphBuilder, x: ir.Value, position_ids: ir.Value, keep: ir.Value, last: ir.Value
-) -> tuple[ir.Value, ir.Value]:
-    """[batch, n, d] -> [batch, keep, d], each row up to where its right padding begins; its [batch, keep].
+def _kept_positions(
+    builder: GraphBuilder, position_ids: ir.Value, keep: ir.Value, last: ir.Value
+) -> ir.Value:
+    """Where in this step they are, [batch, keep, 1]: in each row the last before its right padding begins.
 
     Only shapes are computed on the CPU, so that a GPU need not wait for it.
     """
@@ -129,6 +136,9 @@ def _last_real_positions(
     ]
     index = builder.op("Slice", [index, *ends, builder.constant("minus_1", [-1])], "kept_index")
     index = builder.op("Max", [index, zero], "kept_index_clipped")
-    counts = builder.op("Shape", [index], "kept_counts")
-    index = builder.op("Unsqueeze", [index, builder.constant("axes_2", [2])], "kept_index_column")
-    return builder.op("GatherND", [x, index], "last_position_states", {"batch_dims": 1}), counts
+    return builder.op("Unsqueeze", [index, builder.constant("axes_2", [2])], "kept_index_column")
+
+
+def _at(builder: GraphBuilder, positions: ir.Value, x: ir.Value) -> ir.Value:
+    """[batch, n, d] -> [batch, keep, d]"""
+    return builder.op("GatherND", [x, positions], f"{x.name}.kept", {"batch_dims": 1})

@@ -12,14 +12,17 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
-from gpt2xl_export.passes.linears import Linear
+from gpt2xl_export.passes.linears import Linear, load
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
+FLOAT = ir.DataType.FLOAT
 LIMIT, LARGEST = 127, 255
 ZERO_POINTS = {"Gelu": 24, "Relu": 0}  # of what these operators give; else 128
+LOWEST = {"Gelu": -0.1701}  # what they give at least: of both forms the tanh one's -0.17004 is lower
 MIDDLE = 128
+COLUMN_SCALE = 3  # input number of MatMulIntegerToFloat
 SMALLEST_SCALE = 1e-12  # a row of zeros has no scale of its own
 
 
@@ -59,6 +62,12 @@ class Int8:
         result = new.op("Mul", [product, scale], f"{name}.scaled")
         if linear.bias is None:
             return result
+        if _is_added(linear.output):
+            # onnxruntime sums in one thread, and an Add would be fused with the norm after it (graph/engine.py).
+            (addition,) = linear.output.consumers()
+            addition.op_type = "Sub"
+            bias = _changed(linear.bias, "negative", np.negative)
+            return new.op("Sub", [new.initializer(bias), result], f"{name}.negative")
         return new.op("Add", [result, linear.bias], f"{name}.biased")
 
     def embedding(
@@ -68,7 +77,7 @@ class Int8:
         table = new.initializer(weights["wte.weight.int8"])
         columns = new.op("Gather", [table, ids], "wte.columns", {"axis": 1})  # [n_embd, batch, n]
         rows = new.op("Transpose", [columns], "wte.int8_rows", {"perm": [1, 2, 0]})
-        real = new.op("Cast", [rows], "wte.float_rows", {"to": ir.DataType.FLOAT})
+        real = new.op("Cast", [rows], "wte.float_rows", {"to": FLOAT})
         scale = new.op(
             "Gather", [new.initializer(weights["wte.weight.scale"]), ids], "wte.row_scales"
         )
@@ -76,16 +85,56 @@ class Int8:
         return new.op("Mul", [real, scale], "wte.rows")
 
 
+def scale_columns(new: NodeBuilder, result: ir.Value, factors: FloatArray) -> bool:
+    """Multiply ``result`` by ``factors``, one a column, in the scales and the bias of its int8 product.
+
+    False, and nothing has changed, when no such product gives ``result``.
+    """
+    add = result.producer()
+    scaled = _producer(add, "Add", 0)
+    product = _producer(scaled, "Mul", 0)
+    if add is None or product is None or product.op_type != "MatMulIntegerToFloat":
+        return False
+    for node, number in ((product, COLUMN_SCALE), (add, 1)):
+        changed = _changed(node.inputs[number], "scaled", lambda values: values * factors)
+        node.replace_input_with(number, new.initializer(changed))
+    return True
+
+
+def _producer(node: ir.Node | None, op_type: str, number: int) -> ir.Node | None:
+    """What makes an input of ``node``, if that is an ``op_type``."""
+    value = node.inputs[number] if node is not None and node.op_type == op_type else None
+    return None if value is None else value.producer()
+
+
+def _is_added(x: ir.Value) -> bool:
+    """Whether ``x`` is used once, as the second of a Sum of two."""
+    users = x.consumers()
+    return len(users) == 1 and users[0].op_type == "Sum" and users[0].inputs[1] is x
+
+
+def _changed(
+    values: ir.Value | None, how: str, change: Callable[[FloatArray], FloatArray]
+) -> ir.LazyTensor:
+    """An initializer made of another one when the graph is written."""
+    assert values is not None and values.shape is not None
+    shape, name = values.shape, f"{values.name}.{how}"
+    return ir.LazyTensor(lambda: ir.tensor(change(load(values))), FLOAT, shape, name=name)
+
+
 def _row_scale(new: NodeBuilder, x: ir.Value, name: str, zero_point: int) -> ir.Value:
     """What one step of each row is, [..., 1], so that all of the row fits around ``zero_point``."""
     axis = new.constant("last_axis", [-1])
     highest = new.op("ReduceMax", [x, axis], f"{name}.highest")
     scales = [_over(new, highest, LARGEST - zero_point, f"{name}.up")]
-    if zero_point:
+    producer = x.producer()
+    known = LOWEST.get(producer.op_type, 0.0) if producer else 0.0
+    if zero_point and not known:
         lowest = new.op("ReduceMin", [x, axis], f"{name}.lowest")
         scales.append(_over(new, lowest, -min(zero_point, LIMIT), f"{name}.down"))
-    smallest = new.constant("smallest_scale", SMALLEST_SCALE, np.float32)
-    return new.op("Max", [*scales, smallest], f"{name}.row_scale")
+    least = max(SMALLEST_SCALE, -known / max(zero_point, 1))
+    scales.append(new.constant(f"scale_from_{least}", least, np.float32))
+    return new.op("Max", scales, f"{name}.row_scale")
 
 
 def _over(new: NodeBuilder, x: ir.Value, steps: int, name: str) -> ir.Value:

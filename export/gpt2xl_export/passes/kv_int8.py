@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from gpt2xl_export.graph.builder import typed
 from gpt2xl_export.graph.nodes import NodeBuilder
+from gpt2xl_export.passes.int8 import scale_columns
 from gpt2xl_export.passes.linears import rewriter
 from gpt2xl_export.passes.long_steps import Step, attend_as_floats
 from gpt2xl_export.tensor_files import FloatArray
@@ -22,6 +23,7 @@ LIMIT = 127
 HEADROOM = 1.25  # over the largest value that calibration saw; beyond it values are clipped
 K_SCALE = 12  # input number; v_scale follows
 LONG = "long_step_from"
+OPSET = 24  # TensorScatter
 # Shorter steps give the same bits however a text is cut into them: speculation, whose steps have up to 8
 # positions, relies on it.
 LONG_FROM = 9
@@ -49,9 +51,12 @@ def _attend_to_codes(model: ir.Model, node: ir.Node, scales: Sequence[FloatArray
     keys, values = scales
     new = rewriter(model)
     steps = np.concatenate([keys, np.reciprocal(keys), np.reciprocal(values)])
-    qkv = new.op("Mul", [node.inputs[0], _row(new, f"{node.name}.steps", steps)], f"{node.name}.qkv_codes")  # fmt: skip
-    model.graph.insert_before(node, new.tape.nodes)
-    node.replace_input_with(0, qkv)
+    qkv = node.inputs[0]
+    assert qkv is not None
+    if not scale_columns(new, qkv, steps):
+        qkv = new.op("Mul", [qkv, _row(new, f"{node.name}.steps", steps)], f"{node.name}.qkv_codes")
+        model.graph.insert_before(node, new.tape.nodes)
+        node.replace_input_with(0, qkv)
     mixed = node.outputs[0]
     after = rewriter(model)
     name, mixed.name = str(mixed.name), f"{mixed.name}_codes"
@@ -79,6 +84,7 @@ def _row(new: NodeBuilder, name: str, values: FloatArray) -> ir.Value:
 def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
     """What all layers know of a step, and whether it is long; computed ``before`` the first of them."""
     values = ir.convenience.create_value_mapping(model.graph)
+    model.graph.opset_imports[""] = OPSET
     new = rewriter(model)
     limit = typed(new.constant(LONG, LONG_FROM), INT64, [])
     shape = new.op("Shape", [values["input_ids"]], "step.shape")
@@ -86,16 +92,14 @@ def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])
     past = new.op("Sub", [values["total"], length], "step.past")
     one_number = new.constant("shape_1", [1])
-    past_end, end = (
-        new.op("Reshape", [number, one_number], f"step.{name}")
-        for number, name in ((past, "past_end"), (values["total"], "end"))
-    )
+    end = new.op("Reshape", [values["total"], one_number], "step.end")
+    batch = new.op("Gather", [shape, new.constant("indices_0", [0])], "step.batch")
+    places = new.op("Expand", [past, batch], "step.write_indices")
     causal = _causal(new, past, values["total"])
-    places = _places(new, shape, past_end, before)
     _register(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
-    return Step(typed(end, INT64, [1]), causal, places), is_long
+    return Step(typed(end, INT64, [1]), causal, typed(places, INT64, ["batch_size"])), is_long
 
 
 def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:
@@ -110,24 +114,6 @@ def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:
     axes = new.constant("axes_0_1", [0, 1])
     causal = new.op("Unsqueeze", [causal, axes], "step.causal")
     return typed(causal, ir.DataType.FLOAT, [1, 1, "sequence_length", "positions"])
-
-
-def _places(new: NodeBuilder, shape: ir.Value, past_end: ir.Value, node: ir.Node) -> ir.Value:
-    """Indices of what a step of [batch, n] ids adds to the cache of ``node``, [batch * n_head * n, 3]."""
-    cache = node.outputs[1].shape
-    assert cache is not None
-    batch, length = (
-        new.op("Gather", [shape, new.constant(f"indices_{axis}", [axis])], f"step.{name}")
-        for axis, name in enumerate(("batch", "n"))
-    )
-    n_head = new.constant("n_head", [int(cache[1])])  # type: ignore[arg-type] # known
-    size = new.op("Concat", [batch, n_head, length], "step.size", {"axis": 0})
-    ones = new.op("Expand", [new.constant("one_place", 1), size], "step.ones")
-    found = new.op("NonZero", [ones], "step.new_places")
-    counted = new.op("Transpose", [found], "step.counted_places", {"perm": [1, 0]})
-    zeros = new.constant("zeros_2", [0, 0])
-    start = new.op("Concat", [zeros, past_end], "step.first_place", {"axis": 0})
-    return typed(new.op("Add", [counted, start], "step.places"), INT64, ["places", 3])
 
 
 def _scale(largest: FloatArray) -> FloatArray:

@@ -20,8 +20,8 @@ class Step:
     """Where what is in use of the cache ends, [1] int64."""
     causal: ir.Value
     """0 where a position may attend to another, else -inf: [1, 1, n, positions so far]."""
-    places: ir.Value
-    """Row, head and position of all that is new to the cache, [batch * n_head * n, 3] int64."""
+    write_indices: ir.Value
+    """Where the new positions begin, [batch] int64."""
 
 
 def attend_as_floats(node: ir.Node, step: Step, new: NodeBuilder) -> ir.Graph:
@@ -79,9 +79,8 @@ class _LongStep:
         shape = self._new.constant("heads_shape", [0, 0, self._n_head, self._head_dim])
         rows = self._op("Reshape", [codes, shape], f"{codes.name}_by_head")
         heads = self._op("Transpose", [rows], f"{rows.name}_first", {"perm": [0, 2, 1, 3]})
-        one_by_one = self._new.constant("places_shape", [-1, self._head_dim])
-        updates = self._op("Reshape", [heads, one_by_one], f"{codes.name}_new")
-        return self._op("ScatterND", [old, self._step.places, updates], f"{codes.name}_present")
+        inputs = [old, heads, self._step.write_indices]
+        return self._op("TensorScatter", inputs, f"{codes.name}_present", {"axis": POSITIONS})
 
     def _op(
         self,
