@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
+from gpt2xl.bundle import int8_cache_supported
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.calibration import calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
@@ -26,12 +27,6 @@ from gpt2xl_export.weights import WeightsFile, externalize
 
 STEMS = {"portable": "model", "engine": "engine"}
 HEAD_STEP = 8  # GroupQueryAttention takes no other head sizes than its multiples
-
-
-def int8_cache_supported() -> bool:
-    """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
-    major, minor = onnxruntime.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= (1, 25)
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ class ExportOptions:
             raise RequestError(f"{self.precision} goes with neither keep nor an int8 KV cache.")
         if self.kv == "int8" and not int8_cache_supported():
             raise RequestError(
-                f"an int8 KV cache needs onnxruntime 1.25 or newer, this is {onnxruntime.__version__}."
+                f"an int8 KV cache needs onnxruntime 1.27 or newer, this is {onnxruntime.__version__}."
             )
         if self.backend == "optimum" and self != ExportOptions(backend="optimum"):
             raise RequestError("the optimum backend makes fp32 only, and takes no other option.")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
+
 from gpt2xl.config import GPT2Config, read_config, read_json
 from gpt2xl.errors import BundleError
 
@@ -64,6 +66,21 @@ def open_bundle(folder: Path) -> Bundle:
     if engine is None and portable is None:
         raise BundleError(f"'{folder}' holds neither onnx/engine*.onnx nor onnx/model*.onnx.")
     return Bundle(folder, config, engine, portable, manifest)
+
+
+def int8_cache_supported() -> bool:
+    """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
+    major, minor = onnxruntime.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 27)
+
+
+def check_int8_cache(bundle: Bundle) -> None:
+    """Raise BundleError where ``bundle`` keeps its cache in int8 and this onnxruntime cannot."""
+    if bundle.manifest.get("kv") == "int8" and not int8_cache_supported():
+        raise BundleError(
+            f"'{bundle.folder}' has an int8 KV cache, which needs onnxruntime 1.27 or newer, this is"
+            f" {onnxruntime.__version__}: update it, or export with `--kv float`."
+        )
 
 
 def _check_sizes(folder: Path, manifest: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from warnings import warn
 from weakref import WeakKeyDictionary
 
 from gpt2xl.batch import Request, generate_batch
-from gpt2xl.bundle import Bundle, open_bundle
+from gpt2xl.bundle import Bundle, check_int8_cache, open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.context import Context
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
@@ -336,11 +336,12 @@ def load(
 
     Raises:
         BundleError: the folder is incomplete, too large for the memory this process may have, or
-            onnxruntime cannot load it.
+            onnxruntime cannot load it or is too old for its int8 KV cache.
         ProviderError: CUDA was asked for and is not there.
     """
     device = choose_device(provider)
     bundle = open_bundle(Path(folder))
+    check_int8_cache(bundle)
     entry = None
     if device == "cpu":
         if isinstance(session_cache, str | Path):

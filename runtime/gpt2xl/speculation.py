@@ -22,10 +22,7 @@ MAY_LOSE = 0.015  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
 FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
 REST = 4  # steps until guessing is thought about again where it does not pay
-PATIENCE, NAP = (
-    8,
-    3,
-)  # with more than 8 steps without an idea, 3 go by before the next is looked for
+PATIENCE, NAP = 8, 3  # after more than 8 steps without an idea, 3 go by before the next
 AGAIN = 32  # steps after which a plain one is timed again: machines change their speed
 FORGET = 0.95  # what a step is thought to cost after a text in which it was not seen again
 FORGET_DRAFTING = 0.99  # a draft that does not pay has to read all of the text to be tried again

@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpt2xl.bundle import open_bundle
+from gpt2xl.bundle import int8_cache_supported, open_bundle
 from gpt2xl.engine import EngineSession
 from gpt2xl.session import open_best
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
+from gpt2xl_export.graphs import ExportOptions
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 60))
 Outcome = tuple[npt.NDArray[np.float32], list[npt.NDArray[np.generic]]]
-pytestmark = pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.25")
+pytestmark = pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27")
 
 
 def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcome:

@@ -11,11 +11,11 @@ import onnx
 import pytest
 
 from gpt2xl import ParityError, RequestError, load
-from gpt2xl.bundle import open_bundle
+from gpt2xl.bundle import int8_cache_supported, open_bundle
 from gpt2xl.portable import PortableSession
 from gpt2xl.session import Session, last_logits, open_best
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
+from gpt2xl_export.graphs import ExportOptions
 from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.recipes import RECIPES
 
@@ -201,7 +201,7 @@ def test_an_int8_kv_cache_needs_a_newer_onnxruntime(
         export(checkpoint, tmp_path / "out", ExportOptions(kv="int8"))
 
 
-@pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.25")
+@pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27")
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_an_int8_kv_cache_stays_close(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     manifest = export(checkpoint, tmp_path / "out", ExportOptions(precision, kv="int8"))

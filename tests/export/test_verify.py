@@ -14,9 +14,10 @@ from onnx.external_data_helper import uses_external_data
 from safetensors.numpy import load_file, save_file
 
 from gpt2xl import BundleError, load
+from gpt2xl.bundle import int8_cache_supported
 from gpt2xl_export.checkpoint import file_sha256
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions, int8_cache_supported
+from gpt2xl_export.graphs import ExportOptions
 from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.published import Continuation, Published, Score, Table
 from gpt2xl_export.recipes import RECIPES
@@ -107,7 +108,7 @@ def test_without_a_source_the_rest_is_checked(bundle: Path) -> None:
         ExportOptions("fp32", keep=("int4:h.*",)),
         pytest.param(
             ExportOptions("int8", kv="int8"),
-            marks=pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.25"),
+            marks=pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27"),
         ),
     ],
     ids=["int8", "int4", "fp16", "keep-int4", "kv-int8"],

@@ -1,5 +1,6 @@
 """Bundle folders: whole ones load, incomplete ones say what is wrong."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,15 @@ def test_cuda_is_refused_where_the_wheel_has_none() -> None:
 def test_a_negative_number_of_threads_is_refused(bundle: Path) -> None:
     with pytest.raises(RequestError, match="threads has to be >= 0"):
         open_session(bundle / "onnx" / "model.onnx", "cpu", -1)
+
+
+def test_an_int8_cache_is_refused_where_onnxruntime_is_too_old_for_it(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = json.loads((copy / "gpt2xl.json").read_text())
+    (copy / "gpt2xl.json").write_text(json.dumps(manifest | {"kv": "int8"}))
+    monkeypatch.setattr("onnxruntime.__version__", "1.26.0")
+    with pytest.raises(BundleError, match=r"needs onnxruntime 1\.27 or newer, this is 1\.26\.0"):
+        load(copy)
+    monkeypatch.setattr("onnxruntime.__version__", "1.27.0")
+    load(copy)

@@ -140,5 +140,5 @@ def _kept_positions(
 
 
 def _at(builder: GraphBuilder, positions: ir.Value, x: ir.Value) -> ir.Value:
-    """[batch, n, d] -> [batch, keep, d]"""
+    """[batch, n, d] -> [batch, keep, d]."""
     return builder.op("GatherND", [x, positions], f"{x.name}.kept", {"batch_dims": 1})

@@ -20,7 +20,9 @@ from gpt2xl_export.weights import WeightsFile
 FLOAT = ir.DataType.FLOAT
 LIMIT, LARGEST = 127, 255
 ZERO_POINTS = {"Gelu": 24, "Relu": 0}  # of what these operators give; else 128
-LOWEST = {"Gelu": -0.1701}  # what they give at least: of both forms the tanh one's -0.17004 is lower
+LOWEST = {
+    "Gelu": -0.1701
+}  # what they give at least: of both forms the tanh one's -0.17004 is lower
 MIDDLE = 128
 COLUMN_SCALE = 3  # input number of MatMulIntegerToFloat
 SMALLEST_SCALE = 1e-12  # a row of zeros has no scale of its own
