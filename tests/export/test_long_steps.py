@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 from gpt2xl.bundle import int8_cache_supported, open_bundle
@@ -52,3 +53,16 @@ def test_long_steps_give_what_short_ones_do(
         assert max(int(np.abs(a.astype(int) - b).max()) for a, b in codes) <= 1
     rows, _ = run(session, (60,), rows=3)
     assert np.array_equal(rows[2], run(session, (60,))[0][0])
+
+
+def test_int8_spends_no_operator_on_what_its_products_can_take(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    export(checkpoint, tmp_path / "out", ExportOptions("int8"))
+    engine = onnx.load(tmp_path / "out" / "onnx" / "engine_int8.onnx", load_external_data=False)
+    assert "Sum" not in {node.op_type for node in engine.graph.node}
+    assert not [node.name for node in engine.graph.node if node.name.endswith("qkv_codes")]
+    lowest = {
+        node.name.split(".", 2)[2] for node in engine.graph.node if node.op_type == "ReduceMin"
+    }
+    assert lowest == {"attn.c_attn.lowest", "attn.c_proj.lowest", "mlp.c_fc.lowest"}

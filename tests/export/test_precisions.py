@@ -196,8 +196,8 @@ def test_smaller_blocks_are_more_exact(checkpoint: Path, tmp_path: Path) -> None
 def test_an_int8_kv_cache_needs_a_newer_onnxruntime(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onnxruntime.__version__", "1.24.4")
-    with pytest.raises(RequestError, match=r"needs onnxruntime 1\.25 or newer, this is 1\.24\.4"):
+    monkeypatch.setattr("onnxruntime.__version__", "1.26.0")
+    with pytest.raises(RequestError, match=r"needs onnxruntime 1\.27 or newer, this is 1\.26\.0"):
         export(checkpoint, tmp_path / "out", ExportOptions(kv="int8"))
 
 
