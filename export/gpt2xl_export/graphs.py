@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import onnx
 import onnx_ir as ir
-import onnxruntime
 
-from gpt2xl.bundle import int8_cache_supported
+from gpt2xl.bundle import int8_cache_need, int8_cache_supported
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.calibration import calibration_ids, kv_ranges
 from gpt2xl_export.checkpoint import Checkpoint
@@ -91,9 +90,7 @@ class ExportOptions:
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError(f"{self.precision} goes with neither keep nor an int8 KV cache.")
         if self.kv == "int8" and not int8_cache_supported():
-            raise RequestError(
-                f"an int8 KV cache needs onnxruntime 1.27 or newer, this is {onnxruntime.__version__}."
-            )
+            raise RequestError(f"an int8 KV cache {int8_cache_need()}.")
         if self.backend == "optimum" and self != ExportOptions(backend="optimum"):
             raise RequestError("the optimum backend makes fp32 only, and takes no other option.")
         formats(self.block_size)

@@ -10,6 +10,7 @@ from gpt2xl.config import GPT2Config, read_config, read_json
 from gpt2xl.errors import BundleError
 
 MANIFEST = "gpt2xl.json"
+INT8_CACHE_FROM = (1, 27)  # onnxruntime; 1.25 and 1.26 load such graphs and fail at the first step
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,21 @@ def open_bundle(folder: Path) -> Bundle:
 def int8_cache_supported() -> bool:
     """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
     major, minor = onnxruntime.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= (1, 27)
+    return (int(major), int(minor)) >= INT8_CACHE_FROM
+
+
+def int8_cache_need() -> str:
+    """What an int8 KV cache needs, and what there is."""
+    oldest = ".".join(map(str, INT8_CACHE_FROM))
+    return f"needs onnxruntime {oldest} or newer, this is {onnxruntime.__version__}"
 
 
 def check_int8_cache(bundle: Bundle) -> None:
     """Raise BundleError where ``bundle`` keeps its cache in int8 and this onnxruntime cannot."""
     if bundle.manifest.get("kv") == "int8" and not int8_cache_supported():
         raise BundleError(
-            f"'{bundle.folder}' has an int8 KV cache, which needs onnxruntime 1.27 or newer, this is"
-            f" {onnxruntime.__version__}: update it, or export with `--kv float`."
+            f"'{bundle.folder}' has an int8 KV cache, which {int8_cache_need()}: update it,"
+            " or export with `--kv float`."
         )
 
 

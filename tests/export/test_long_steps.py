@@ -11,8 +11,10 @@ import pytest
 from gpt2xl.bundle import int8_cache_supported, open_bundle
 from gpt2xl.engine import EngineSession
 from gpt2xl.session import open_best
+from gpt2xl_export.activations import gelu_erf, gelu_tanh
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.passes.int8 import LOWEST_GELU
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 60))
 Outcome = tuple[npt.NDArray[np.float32], list[npt.NDArray[np.generic]]]
@@ -66,3 +68,9 @@ def test_int8_spends_no_operator_on_what_its_products_can_take(
         node.name.split(".", 2)[2] for node in engine.graph.node if node.op_type == "ReduceMin"
     }
     assert lowest == {"attn.c_attn.lowest", "attn.c_proj.lowest", "mlp.c_fc.lowest"}
+
+
+def test_no_gelu_gives_less_than_int8_takes_for_granted() -> None:
+    x = np.linspace(-2, 0, 100_001, dtype=np.float32)
+    lowest = min(float(gelu(x).min()) for gelu in (gelu_tanh, gelu_erf))
+    assert LOWEST_GELU < lowest < LOWEST_GELU + 1e-3

@@ -19,13 +19,12 @@ from gpt2xl_export.weights import WeightsFile
 
 FLOAT = ir.DataType.FLOAT
 LIMIT, LARGEST = 127, 255
-ZERO_POINTS = {"Gelu": 24, "Relu": 0}  # of what these operators give; else 128
-LOWEST = {
-    "Gelu": -0.1701
-}  # what they give at least: of both forms the tanh one's -0.17004 is lower
 MIDDLE = 128
 COLUMN_SCALE = 3  # input number of MatMulIntegerToFloat
 SMALLEST_SCALE = 1e-12  # a row of zeros has no scale of its own
+LOWEST_GELU = -0.1701  # of both forms; the tanh one's minimum, -0.17004, is the lower
+# Of what these operators give: the zero point, and the scale from which on all that is negative fits below it.
+BOUNDED = {"Gelu": (24, -LOWEST_GELU / 24), "Relu": (0, SMALLEST_SCALE)}
 
 
 def quantize_rows(values: FloatArray) -> Tile:
@@ -50,8 +49,10 @@ class Int8:
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """Activations in steps of their row's scale, the integer product, and both scales put back."""
         name, producer = linear.output.name, linear.x.producer()
-        zero_point = ZERO_POINTS.get(producer.op_type if producer else "", MIDDLE)
-        scale = _row_scale(new, linear.x, str(name), zero_point)
+        bounds = BOUNDED.get(producer.op_type if producer else "")
+        zero_point, least = bounds or (MIDDLE, SMALLEST_SCALE)
+        up, down = LARGEST - zero_point, 0 if bounds else LIMIT
+        scale = _row_scale(new, linear.x, str(name), up, down, least)
         one = new.constant("unit_scale", 1, np.float32)
         middle = new.constant(f"uint8_zero_point_{zero_point}", zero_point, np.uint8)
         quantized = _quantize_rows(new, linear, scale, middle)
@@ -124,17 +125,16 @@ def _changed(
     return ir.LazyTensor(lambda: ir.tensor(change(load(values))), FLOAT, shape, name=name)
 
 
-def _row_scale(new: NodeBuilder, x: ir.Value, name: str, zero_point: int) -> ir.Value:
-    """What one step of each row is, [..., 1], so that all of the row fits around ``zero_point``."""
+def _row_scale(
+    new: NodeBuilder, x: ir.Value, name: str, up: int, down: int, least: float
+) -> ir.Value:
+    """What one step of each row is, [..., 1]: ``up`` steps reach its highest, ``down``, if any, its lowest."""
     axis = new.constant("last_axis", [-1])
     highest = new.op("ReduceMax", [x, axis], f"{name}.highest")
-    scales = [_over(new, highest, LARGEST - zero_point, f"{name}.up")]
-    producer = x.producer()
-    known = LOWEST.get(producer.op_type, 0.0) if producer else 0.0
-    if zero_point and not known:
+    scales = [_over(new, highest, up, f"{name}.up")]
+    if down:
         lowest = new.op("ReduceMin", [x, axis], f"{name}.lowest")
-        scales.append(_over(new, lowest, -min(zero_point, LIMIT), f"{name}.down"))
-    least = max(SMALLEST_SCALE, -known / max(zero_point, 1))
+        scales.append(_over(new, lowest, -down, f"{name}.down"))
     scales.append(new.constant(f"scale_from_{least}", least, np.float32))
     return new.op("Max", scales, f"{name}.row_scale")
 

@@ -94,12 +94,12 @@ def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
     one_number = new.constant("shape_1", [1])
     end = new.op("Reshape", [values["total"], one_number], "step.end")
     batch = new.op("Gather", [shape, new.constant("indices_0", [0])], "step.batch")
-    places = new.op("Expand", [past, batch], "step.write_indices")
+    starts = new.op("Expand", [past, batch], "step.write_indices")
     causal = _causal(new, past, values["total"])
     _register(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
-    return Step(typed(end, INT64, [1]), causal, typed(places, INT64, ["batch_size"])), is_long
+    return Step(typed(end, INT64, [1]), causal, typed(starts, INT64, ["batch_size"])), is_long
 
 
 def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:
