@@ -38,6 +38,7 @@ def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcom
         {"scale_attn_by_inverse_layer_idx": True},
         {"scale_attn_weights": False},
         {"n_embd": 48, "n_head": 3},
+        {"n_embd": 136, "n_head": 17},  # in two groups
     ],
     ids=str,
 )

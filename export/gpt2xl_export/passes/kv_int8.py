@@ -15,7 +15,7 @@ from gpt2xl_export.graph.builder import typed
 from gpt2xl_export.graph.nodes import NodeBuilder
 from gpt2xl_export.passes.int8 import scale_columns
 from gpt2xl_export.passes.linears import rewriter
-from gpt2xl_export.passes.long_steps import Step, attend_as_floats
+from gpt2xl_export.passes.long_steps import Heads, Step, attend_as_floats, head_groups
 from gpt2xl_export.tensor_files import FloatArray
 
 INT8, INT64, BOOL = ir.DataType.INT8, ir.DataType.INT64, ir.DataType.BOOL
@@ -37,7 +37,7 @@ def quantize_kv_cache(model: ir.Model, ranges: Sequence[tuple[FloatArray, FloatA
         ranges: for each layer the largest absolute key and value, [n_head, head_dim] each.
     """
     nodes = [node for node in model.graph if node.op_type == "GroupQueryAttention"]
-    step, is_long = _step(model, nodes[0])
+    step, is_long = _step(model, nodes[0], len(ranges[0][0]))
     for node, pair in zip(nodes, ranges, strict=True):
         _attend_to_codes(model, node, [_scale(values) for values in pair])
         new = rewriter(model)
@@ -81,7 +81,7 @@ def _row(new: NodeBuilder, name: str, values: FloatArray) -> ir.Value:
     return new.initializer(ir.tensor(values, name=name))
 
 
-def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
+def _step(model: ir.Model, before: ir.Node, n_head: int) -> tuple[Step, ir.Value]:
     """What all layers know of a step, and whether it is long; computed ``before`` the first of them."""
     values = ir.convenience.create_value_mapping(model.graph)
     model.graph.opset_imports[""] = OPSET
@@ -92,14 +92,21 @@ def _step(model: ir.Model, before: ir.Node) -> tuple[Step, ir.Value]:
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])
     past = new.op("Sub", [values["total"], length], "step.past")
     one_number = new.constant("shape_1", [1])
-    end = new.op("Reshape", [values["total"], one_number], "step.end")
+    end = typed(new.op("Reshape", [values["total"], one_number], "step.end"), INT64, [1])
+    groups = [Heads(*heads, _cache_end(new, heads[1], end)) for heads in head_groups(n_head)]
     batch = new.op("Gather", [shape, new.constant("indices_0", [0])], "step.batch")
     starts = new.op("Expand", [past, batch], "step.write_indices")
     causal = _causal(new, past, values["total"])
     _register(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
-    return Step(typed(end, INT64, [1]), causal, typed(starts, INT64, ["batch_size"])), is_long
+    return Step(groups, causal, typed(starts, INT64, ["batch_size"])), is_long
+
+
+def _cache_end(new: NodeBuilder, head: int, end: ir.Value) -> ir.Value:
+    """Both as one, [2] int64."""
+    head_end = new.constant(f"numbers_{head}", [head])
+    return typed(new.op("Concat", [head_end, end], f"step.end_{head}", {"axis": 0}), INT64, [2])
 
 
 def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:

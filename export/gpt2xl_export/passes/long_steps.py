@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
@@ -10,18 +11,39 @@ from gpt2xl_export.graph.nodes import CONTRIB, Attributes, NodeBuilder
 
 FLOAT = ir.DataType.FLOAT
 FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, n, head_dim]
+GROUP = 8  # heads whose scores are computed together: those of 25 heads do not fit into a processor's caches
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Some that follow each other."""
+
+    first: int
+    end: int
+    """The one after the last."""
+    cache_end: ir.Value
+    """``end``, and where what is in use of the cache ends: [2] int64."""
 
 
 @dataclass(frozen=True)
 class Step:
     """What all layers know of it; rows are as long as each other."""
 
-    end: ir.Value
-    """Where what is in use of the cache ends, [1] int64."""
+    groups: Sequence[Heads]
     causal: ir.Value
     """0 where a position may attend to another, else -inf: [1, 1, n, positions so far]."""
     write_indices: ir.Value
     """Where the new positions begin, [batch] int64."""
+
+
+def head_groups(n_head: int) -> list[tuple[int, int]]:
+    """The first of each group of heads, and the one after its last.
+
+    >>> head_groups(25)
+    [(0, 8), (8, 16), (16, 25)]
+    """
+    count = max(1, n_head // GROUP)
+    return list(pairwise(n_head * number // count for number in range(count + 1)))
 
 
 def attend_as_floats(node: ir.Node, step: Step, new: NodeBuilder) -> ir.Graph:
@@ -42,37 +64,56 @@ class _LongStep:
         shape = node.outputs[1].shape
         assert shape is not None
         self._n_head, self._head_dim = int(shape[1]), int(shape[3])  # type: ignore[arg-type] # known
-        self._width = self._n_head * self._head_dim
 
     def build(self) -> ir.Graph:
         qkv, (old_keys, old_values) = self._node.inputs[0], self._node.inputs[3:5]
-        queries = self._slice(qkv, 0, self._width, FEATURES, "q")
         one = self._new.constant("one_step", [1], np.float32)
         zero = self._new.constant("code_zero", [0], np.int8)
         # Of queries, too: one pass over all is quicker than to take it apart before.
         codes = self._op("QuantizeLinear", [qkv, one, zero], "codes")
         present = [
-            self._present(
-                self._slice(codes, part * self._width, (part + 1) * self._width, FEATURES, name),
-                old,
-            )
+            self._present(self._features(codes, part, 0, self._n_head, name), old)
             for part, name, old in ((1, "k", old_keys), (2, "v", old_values))
         ]
-        keys, values = (self._in_use(cache) for cache in present)
-        attributes = {"num_heads": self._n_head, "scale": self._node.attributes["scale"].as_float()}
-        mixed = self._op(
-            "MultiHeadAttention",
-            [queries, keys, values, None, None, self._step.causal],
-            "mixed",
-            attributes,
-            CONTRIB,
-        )
+        groups = [self._attend(qkv, present, heads) for heads in self._step.groups]
+        mixed = groups[0]
+        if len(groups) > 1:
+            mixed = self._op("Concat", groups, "mixed", {"axis": FEATURES})
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
 
-    def _in_use(self, cache: ir.Value) -> ir.Value:
-        """[batch, n_head, positions so far, head_dim], float32."""
-        codes = self._slice(cache, 0, self._step.end, POSITIONS, f"{cache.name}_in_use")
-        return self._op("Cast", [codes], f"{cache.name}_float", {"to": FLOAT})
+    def _attend(self, qkv: ir.Value | None, present: Sequence[ir.Value], heads: Heads) -> ir.Value:
+        """What ``heads`` give: [batch, n, features]."""
+        name = f"heads_{heads.first}"
+        queries = self._features(qkv, 0, heads.first, heads.end, f"{name}.q")
+        keys, values = (self._in_use(cache, heads) for cache in present)
+        attributes = {
+            "num_heads": heads.end - heads.first,
+            "scale": self._node.attributes["scale"].as_float(),
+        }
+        inputs = [queries, keys, values, None, None, self._step.causal]
+        return self._op("MultiHeadAttention", inputs, f"{name}.mixed", attributes, CONTRIB)
+
+    def _in_use(self, cache: ir.Value, heads: Heads) -> ir.Value:
+        """[batch, heads, positions so far, head_dim], float32."""
+        name = f"{cache.name}.heads_{heads.first}"
+        start = self._new.constant(f"numbers_{heads.first}_0", [heads.first, 0])
+        axes = self._new.constant("axes_1_2", [1, POSITIONS])
+        codes = self._op("Slice", [cache, start, heads.cache_end, axes], f"{name}_in_use")
+        return self._op("Cast", [codes], f"{name}_float", {"to": FLOAT})
+
+    def _features(
+        self, qkv: ir.Value | None, part: int, first: int, end: int, name: str
+    ) -> ir.Value:
+        """Those of heads ``first`` to ``end`` in a third of ``qkv``: [batch, n, features]."""
+        numbers = [
+            self._new.constant(f"numbers_{number}", [number])
+            for number in (self._feature(part, first), self._feature(part, end), FEATURES)
+        ]
+        return self._op("Slice", [qkv, *numbers], name)
+
+    def _feature(self, part: int, head: int) -> int:
+        """The first of a head."""
+        return (part * self._n_head + head) * self._head_dim
 
     def _present(self, codes: ir.Value, old: ir.Value | None) -> ir.Value:
         """The cache ``old`` with the new ``codes``: nothing else is written where it is the same memory."""
@@ -92,19 +133,3 @@ class _LongStep:
     ) -> ir.Value:
         full = name if name.startswith(self._name) else f"{self._name}.{name}"
         return self._new.op(op_type, inputs, full, attributes, domain)
-
-    def _slice(
-        self,
-        value: ir.Value | None,
-        start: int | ir.Value,
-        end: int | ir.Value,
-        axis: int,
-        name: str,
-    ) -> ir.Value:
-        numbers = [
-            number
-            if isinstance(number, ir.Value)
-            else self._new.constant(f"numbers_{number}", [number])
-            for number in (start, end, axis)
-        ]
-        return self._op("Slice", [value, *numbers], name)
