@@ -9,6 +9,7 @@ for the same seed. For a guess that is certain this is the accept/reject rule of
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 
@@ -21,7 +22,6 @@ COUNTS = (1, 3, 7)  # guesses in a step
 MAY_LOSE = 0.015  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
 FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
-REST = 4  # steps until guessing is thought about again where it does not pay
 PATIENCE, NAP = 8, 3  # after more than 8 steps without an idea, 3 go by before the next
 AGAIN = 32  # steps after which a plain one is timed again: machines change their speed
 FORGET = 0.95  # what a step is thought to cost after a text in which it was not seen again
@@ -78,11 +78,6 @@ class Costs:
         """Whether plain steps are to be timed before any guess."""
         return self.plain_steps < FIRST or self.untimed >= AGAIN
 
-    @property
-    def is_spent(self) -> bool:
-        """Whether no more may be lost; what follows from ``best``, but thinking takes time, too."""
-        return not self.exact or self.saved + MAY_LOSE * self.total < -self.plain
-
     def tokens(self, count: int) -> float:
         """What a step with ``count`` guesses gives on average."""
         return sum(self.right**n for n in range(count + 1))
@@ -92,23 +87,28 @@ class Costs:
         steps = self.steps.get(count, 1 + EACH * count)
         return steps * self.plain + count * self.drafting
 
-    def best(self, room: int) -> int:
-        """How many guesses give the most tokens a second; 0 when none pays or may be tried."""
+    def choose(self, room: int) -> tuple[int, int]:
+        """How many guesses give the most tokens a second, 0 when none pays or may be tried.
+
+        With it for how many plain steps there is nothing to think about: thinking takes time, too.
+        """
         counts = [count for count in COUNTS if count <= room]
-        if not counts:
-            return 0
+        if not self.exact or not counts:
+            return 0, room + 1
         best = max(counts, key=lambda count: self.tokens(count) / self.predicted(count))
         plain, spare = self.plain, self.saved + MAY_LOSE * self.total
         if self.tokens(best) * plain < self.predicted(best):
             # Texts change: look again when it can be afforded.
-            return 1 if spare > self.predicted(1) else 0
-        loss = self.predicted(best) - plain + (0 if best in self.compared else plain)
-        return best if loss <= spare + plain else 0
+            best, loss = 1, self.predicted(1)
+        else:
+            loss = self.predicted(best) - (2 if best in self.compared else 1) * plain
+        return (0, ceil((loss - spare) / (MAY_LOSE * plain))) if loss > spare else (best, 0)
 
     def rest(self) -> None:
         """A plain step that nobody timed."""
         self.total += self.plain
         self.plain_run += 1
+        self.untimed += 1
 
     def lose(self, seconds: float) -> None:
         """Time that gave no token."""
@@ -222,8 +222,8 @@ class Speculator:
             self._costs.begin()
             self._has_begun = True
         self._learn(ids)
-        if self._is_resting():
-            self._last = None
+        if self._rest:
+            self._rest -= 1
             self._costs.rest()
             return [], context.advance(ids)
         guesses = [] if self._costs.is_timing else self._guess(ids, room, sampler)
@@ -240,16 +240,9 @@ class Speculator:
         self._last = _Step(len(ids), guesses, drafted - start, done - asked)
         return guesses, logits
 
-    def _is_resting(self) -> bool:
-        if self._rest:
-            self._rest -= 1
-            return True
-        return self._costs.is_spent
-
     def _guess(self, ids: Sequence[int], room: int, sampler: Sampler) -> list[int]:
-        count = self._costs.best(room)
+        count, self._rest = self._costs.choose(room)
         if not count:
-            self._rest = REST
             return []
         guesses = self._drafter.guess(ids, count, sampler)
         self._fruitless = 0 if guesses else self._fruitless + 1
@@ -258,7 +251,7 @@ class Speculator:
         return guesses[: max((count for count in COUNTS if count <= len(guesses)), default=0)]
 
     def _learn(self, ids: Sequence[int]) -> None:
-        last = self._last
+        last, self._last = self._last, None
         if last is None:
             return
         accepted = common_prefix(last.guesses, ids[last.ids :])

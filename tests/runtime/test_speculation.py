@@ -267,12 +267,10 @@ def test_no_drafter_changes_a_text(
 
 @pytest.fixture
 def always_guessing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def best(self: Costs, room: int) -> int:
-        counts = [count for count in (1, 3) if count <= room and self.plain]
-        return max(counts, default=0)
+    def choose(self: Costs, room: int) -> tuple[int, int]:
+        return max((count for count in (1, 3) if count <= room), default=0), 0
 
-    monkeypatch.setattr(Costs, "best", best)
-    monkeypatch.setattr(Costs, "is_spent", False)
+    monkeypatch.setattr(Costs, "choose", choose)
 
 
 @pytest.mark.usefixtures("always_guessing")
@@ -316,7 +314,7 @@ def test_nothing_is_guessed_before_a_plain_step_was_timed() -> None:
     assert Costs().is_timing
     costs = learned([(0, 0, 1.0)] * 20)
     assert not costs.is_timing
-    assert costs.best(9) > 0
+    assert costs.choose(9)[0] > 0
 
 
 def test_a_machine_that_becomes_faster_is_noticed() -> None:
@@ -326,7 +324,7 @@ def test_a_machine_that_becomes_faster_is_noticed() -> None:
     costs = learned([*slow, *[(0, 0, 1.0)] * 2, *[(3, 1, 2.5)] * 9])
     assert not costs.is_timing
     assert costs.plain == 1.0
-    assert costs.best(3) < 3
+    assert costs.choose(3)[0] < 3
 
 
 def test_steps_without_an_idea_are_let_go_by(clock: Clock) -> None:
@@ -344,18 +342,29 @@ def test_steps_without_an_idea_are_let_go_by(clock: Clock) -> None:
 
 def test_right_guesses_bring_more_guesses_as_far_as_there_is_room() -> None:
     costs = learned([(0, 0, 1.0)] * FIRST + [(3, 3, 1.1)] * 9)
-    assert [costs.best(room) for room in (0, 1, 2, 3, 6, 7, 99)] == [0, 1, 1, 3, 3, 7, 7]
+    assert [costs.choose(room)[0] for room in (0, 1, 2, 3, 6, 7, 99)] == [0, 1, 1, 3, 3, 7, 7]
 
 
 def test_guesses_that_make_steps_slow_are_not_made() -> None:
     costs = learned([(0, 0, 1.0)] * 9 + [(count, count, 20.0) for count in COUNTS])
-    assert costs.best(9) == 0
+    assert costs.choose(9)[0] == 0
 
 
 def test_time_that_was_saved_is_spent_on_looking_again() -> None:
     right = [(0, 0, 1.0)] * FIRST + [(3, 3, 1.1)] * 9
-    assert learned([*right, *[(3, 0, 1.1)] * 9]).best(9) == 1  # it can be afforded
-    assert learned([*[(0, 0, 1.0)] * FIRST, *[(3, 0, 1.1)] * 9]).best(9) == 0
+    assert learned([*right, *[(3, 0, 1.1)] * 9]).choose(9)[0] == 1  # it can be afforded
+    assert learned([*[(0, 0, 1.0)] * FIRST, *[(3, 0, 1.1)] * 9]).choose(9)[0] == 0
+
+
+def test_a_pause_lasts_until_a_guess_can_be_afforded() -> None:
+    costs = learned([*[(0, 0, 1.0)] * FIRST, *[(3, 0, 1.1)] * 9])
+    count, pause = costs.choose(9)
+    assert count == 0
+    for _ in range(pause - 1):
+        costs.rest()
+        assert costs.choose(9)[0] == 0
+    costs.rest()
+    assert costs.choose(9) == (1, 0)
 
 
 @given(
@@ -369,7 +378,9 @@ def test_the_number_of_guesses_is_always_one_of_a_few(
 ) -> None:
     steps = [(guessed, min(accepted, guessed), seconds) for guessed, accepted, seconds in steps]
     costs = learned([*[(0, 0, 1.0)] * FIRST, *steps])
-    assert costs.best(room) in {0, *(count for count in COUNTS if count <= room)}
+    count, pause = costs.choose(room)
+    assert count in {0, *(count for count in COUNTS if count <= room)}
+    assert pause >= 0
     assert 0 <= costs.right <= 1
 
 
