@@ -51,7 +51,7 @@ COMMANDS = {
     "demo": f"{TRAIN}demo --layers 6 --heads 4 --steps 3600\n"
     f"{TRAIN}demo --start models/demo --steps 600 --rounding-noise --rate-factor 0.3\n"
     f"{TRAIN}demo --start models/demo --steps 500 --rounding --rate-factor 0.1\n"
-    "  python models/distill_rounded.py CORPORA models/demo --steps 500",
+    f"{TRAIN}demo --start models/demo --steps 500 --rounding --distill --rate-factor 0.1",
     "demo-draft": f"{TRAIN}demo-draft --layers 2 --heads 2 --steps 1500"
     " --tokenizer models/demo/tokenizer.json",
 }
@@ -61,7 +61,8 @@ NOISE = """\
   chance), embedding and head to 8, each product's input to 7 bits a token, gradients straight through.
   (The shipped run of this stage drew its windows with seed 5, and its rate fell to a hundredth.)
 - The last 500 steps taught the model, rounded in the same ways, to give the distributions it gave before
-  them. The weights stored are the float ones. So this model loses much less to rounding than one trained
+  them. (The shipped run was of an earlier script that did this; it was not kept, and its rate is not known.) The
+  weights stored are the float ones. So this model loses much less to rounding than one trained
   without.
 """
 PURPOSES = {

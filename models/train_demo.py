@@ -5,7 +5,8 @@
         --rounding-noise --rate-factor 0.3
     python models/train_demo.py CORPORA models/demo --start models/demo --steps 500 \
         --rounding --rate-factor 0.1
-    python models/distill_rounded.py CORPORA models/demo --steps 500
+    python models/train_demo.py CORPORA models/demo --start models/demo --steps 500 \
+        --rounding --distill --rate-factor 0.1
     python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 1500 \
         --tokenizer models/demo/tokenizer.json
 
@@ -21,6 +22,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,16 @@ def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
         weight.data -= noise
 
 
+def divergence(
+    logits: torch.Tensor, windows: torch.Tensor, teacher: GPT2LMHeadModel
+) -> torch.Tensor:
+    """Kullback-Leibler, in nats a token, of what ``logits`` say from what ``teacher`` does."""
+    with torch.no_grad():
+        wanted = teacher(windows).logits
+    both = (values.float().log_softmax(-1).flatten(0, 1) for values in (logits, wanted))
+    return torch.nn.functional.kl_div(*both, reduction="batchmean", log_target=True)
+
+
 def train(
     model: GPT2LMHeadModel,
     ids: torch.Tensor,
@@ -141,6 +153,7 @@ def train(
     steps, batch = args.steps, args.batch
     generator = torch.Generator().manual_seed(SEED + first_step)
     opts, schedules = optimizers(model, steps, args.rate_factor, 30 if args.rounding else 100)
+    teacher = deepcopy(model).eval() if args.distill else None
     if args.rounding:
         round_activations(model)
     compiled = torch.compile(model)
@@ -152,7 +165,8 @@ def train(
         model.zero_grad()
         with rounding or rounding_noise(model, args.rounding_noise):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = compiled(windows, labels=windows).loss
+                output = compiled(windows, labels=windows)
+                loss = divergence(output.logits, windows, teacher) if teacher else output.loss
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in (*opts, *schedules):
@@ -194,6 +208,9 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="go on training this checkpoint")
     parser.add_argument("--rounding-noise", action="store_true")
     parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
+    parser.add_argument(
+        "--distill", action="store_true", help="learn what the checkpoint says before, not the text"
+    )
     parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
 
