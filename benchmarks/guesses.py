@@ -34,15 +34,12 @@ def rates(folder: Path, corpora: Path, args: argparse.Namespace) -> dict[str, fl
             )
             seconds[way] += result.timings.decode
             tokens[way] += len(result.new_ids) - 1
-            guessed, accepted = (
-                guessed + result.guesses.guessed,
-                accepted + result.guesses.accepted,
-            )
+            guessed += result.guesses.guessed
+            accepted += result.guesses.accepted
             texts.add(tuple(result.new_ids))
         assert len(texts) == 1, "guessing has changed a text"
-    return {way: tokens[way] / seconds[way] for way in WAYS} | {
-        "accepted": accepted / max(1, guessed)
-    }
+    share = accepted / max(1, guessed)
+    return {way: tokens[way] / seconds[way] for way in WAYS} | {"accepted": share}
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from gpt2xl.generate import generate_tokens
 from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.sampling import Sampler, greedy, make_sampler
 from gpt2xl.speculation import AGAIN, COUNTS, FIRST, MAY_LOSE, Costs, Speculator, difference
+from gpt2xl.tokenizer import Tokenizer
 
 PRECISIONS = ["fp32", "int8", "int8-weight", "int4"]
 VOCAB, CONTEXT = 6, 256
@@ -490,3 +491,20 @@ def test_a_draft_with_another_tokenizer_is_refused(
 
     with pytest.raises(RequestError, match="draft model has another tokenizer"):
         demo("fp32").stream("Once", draft=gpt2xl.load(bundle))
+
+
+def test_the_tokenizer_of_a_draft_is_compared_once(
+    demo: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, draft, equal = demo("int8"), demo("draft"), Tokenizer.__eq__
+    compared = []
+
+    def counted(self: Tokenizer, other: object) -> bool:
+        compared.append(other)
+        return equal(self, other)
+
+    monkeypatch.setattr(Tokenizer, "__eq__", counted)
+    model._costs.clear()
+    for _ in range(2):
+        model.generate("Once", draft=draft, max_new_tokens=2)
+    assert len(compared) == 1
