@@ -11,6 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from held_out import held_out_windows
 
@@ -43,9 +44,8 @@ def compare(model: gpt2xl.Model, ways: Ways, prompts: list[str]) -> list[str]:
             for name in names[number % 3 :] + names[: number % 3]:
                 # another prompt between, so that none finds its own prompt computed already
                 model.generate("\n", greedy=True, max_new_tokens=1, prompt_lookup=False)
-                results[name] = model.generate(
-                    prompt, greedy=True, max_new_tokens=NEW, **ways[name]
-                )  # type: ignore[arg-type]  # options by name
+                options: dict[str, Any] = {"max_new_tokens": NEW, **ways[name]}
+                results[name] = model.generate(prompt, greedy=True, **options)
             for name, result in results.items():
                 seconds[name] += result.timings.decode
                 guessed[name] += result.guesses.guessed
