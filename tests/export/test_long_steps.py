@@ -31,6 +31,12 @@ def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcom
     return np.concatenate(logits, 1), [values.copy() for values in cache.keys_and_values]
 
 
+def engine_nodes(bundle: Path) -> list[onnx.NodeProto]:
+    """Those of the engine graph, without its branches'."""
+    (path,) = (bundle / "onnx").glob("engine*.onnx")
+    return list(onnx.load(path, load_external_data=False).graph.node)
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -58,16 +64,40 @@ def test_long_steps_give_what_short_ones_do(
     assert np.array_equal(rows[2], run(session, (60,))[0][0])
 
 
+@pytest.mark.parametrize("precision", ["int8", "int8-weight", "int4"])
+def test_queries_and_keys_are_in_steps_of_codes_without_an_operator(
+    checkpoint: Path, tmp_path: Path, precision: str
+) -> None:
+    export(checkpoint, tmp_path / "out", ExportOptions(precision))
+    nodes = engine_nodes(tmp_path / "out")
+    assert not [node.name for node in nodes if node.name.endswith("qkv_codes")]
+    names = {name for node in nodes for name in node.input if name.endswith("v_scale")}
+    last = "h.1.attn.mixed.v_scale"  # there positions are chosen before the product
+    assert names == {last} | ({"h.0.attn.mixed.v_scale"} if precision == "int8" else set())
+
+
+@pytest.mark.parametrize("block_size", [16, 32, 64])
+def test_scales_of_blocks_take_what_a_code_is_a_step_of(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, block_size: int
+) -> None:
+    config = {"n_embd": 136, "n_head": 17}  # blocks of other numbers of heads, the last not full
+    logits = []
+    for kv in ("float", "int8"):
+        options = ExportOptions("int4", block_size, kv=kv, rounding="nearest")
+        export(make_checkpoint(config), tmp_path / kv, options)
+        session = open_best(open_bundle(tmp_path / kv), "cpu")
+        assert isinstance(session, EngineSession)
+        logits.append(run(session, (1,) * 60)[0])
+    assert 0 < np.std(logits[0] - logits[1]) < 0.1 * np.std(logits[0])
+
+
 def test_int8_spends_no_operator_on_what_its_products_can_take(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions("int8"))
-    engine = onnx.load(tmp_path / "out" / "onnx" / "engine_int8.onnx", load_external_data=False)
-    assert "Sum" not in {node.op_type for node in engine.graph.node}
-    assert not [node.name for node in engine.graph.node if node.name.endswith("qkv_codes")]
-    lowest = {
-        node.name.split(".", 2)[2] for node in engine.graph.node if node.op_type == "ReduceMin"
-    }
+    nodes = engine_nodes(tmp_path / "out")
+    assert "Sum" not in {node.op_type for node in nodes}
+    lowest = {node.name.split(".", 2)[2] for node in nodes if node.op_type == "ReduceMin"}
     assert lowest == {"attn.c_attn.lowest", "attn.c_proj.lowest", "mlp.c_fc.lowest"}
 
 

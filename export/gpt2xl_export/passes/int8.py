@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
-from gpt2xl_export.passes.linears import Linear, load
+from gpt2xl_export.passes.linears import Linear, changed
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
@@ -69,7 +69,7 @@ class Int8:
             # onnxruntime sums in one thread, and an Add would be fused with the norm after it (graph/engine.py).
             (addition,) = linear.output.consumers()
             addition.op_type = "Sub"
-            bias = _changed(linear.bias, "negative", np.negative)
+            bias = changed(linear.bias, "negative", np.negative)
             return new.op("Sub", [new.initializer(bias), result], f"{name}.negative")
         return new.op("Add", [result, linear.bias], f"{name}.biased")
 
@@ -99,8 +99,8 @@ def scale_columns(new: NodeBuilder, result: ir.Value, factors: FloatArray) -> bo
     if add is None or product is None or product.op_type != "MatMulIntegerToFloat":
         return False
     for node, number in ((product, COLUMN_SCALE), (add, 1)):
-        changed = _changed(node.inputs[number], "scaled", lambda values: values * factors)
-        node.replace_input_with(number, new.initializer(changed))
+        tensor = changed(node.inputs[number], "scaled", lambda values: values * factors)
+        node.replace_input_with(number, new.initializer(tensor))
     return True
 
 
@@ -114,15 +114,6 @@ def _is_added(x: ir.Value) -> bool:
     """Whether ``x`` is used once, as the second of a Sum of two."""
     users = x.consumers()
     return len(users) == 1 and users[0].op_type == "Sum" and users[0].inputs[1] is x
-
-
-def _changed(
-    values: ir.Value | None, how: str, change: Callable[[FloatArray], FloatArray]
-) -> ir.LazyTensor:
-    """An initializer made of another one when the graph is written."""
-    assert values is not None and values.shape is not None
-    shape, name = values.shape, f"{values.name}.{how}"
-    return ir.LazyTensor(lambda: ir.tensor(change(load(values))), FLOAT, shape, name=name)
 
 
 def _row_scale(

@@ -20,6 +20,17 @@ def load(weight: ir.Value | None) -> FloatArray:
     return np.asarray(weight.const_value.numpy(), np.float32)
 
 
+def changed(
+    values: ir.Value | None, how: str, change: Callable[[FloatArray], FloatArray]
+) -> ir.LazyTensor:
+    """An initializer made of another one when the graph is written."""
+    assert values is not None and values.shape is not None
+    shape, name = values.shape, f"{values.name}.{how}"
+    return ir.LazyTensor(
+        lambda: ir.tensor(change(load(values))), ir.DataType.FLOAT, shape, name=name
+    )
+
+
 @dataclass(frozen=True)
 class Linear:
     """``x @ weight + bias`` as the float32 graphs write it, or the head, ``x @ weight.T``."""

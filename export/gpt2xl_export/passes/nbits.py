@@ -14,13 +14,14 @@ import onnx_ir as ir
 
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 from gpt2xl_export.passes.gptq import Rounded
-from gpt2xl_export.passes.linears import Linear
+from gpt2xl_export.passes.linears import Linear, changed
 from gpt2xl_export.passes.tiles import Tile, quantize_tiles
 from gpt2xl_export.tensor_files import FloatArray
 from gpt2xl_export.weights import WeightsFile
 
 Codes = npt.NDArray[np.uint8]
 ACCURACY_LEVEL = 4  # int8 activations: many times faster than float ones on CPUs
+OPERATOR, SCALES, BIAS = "MatMulNBits", 2, 5  # the numbers of inputs
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class NBits:
         inputs += [] if linear.bias is None else [None, None, linear.bias]
         sizes = {"K": n_in, "N": n_out, "bits": self.bits, "block_size": self.block_size}
         return new.op(
-            "MatMulNBits",
+            OPERATOR,
             inputs,
             f"{linear.output.name}.matmul",
             {**sizes, "accuracy_level": ACCURACY_LEVEL},
@@ -94,6 +95,40 @@ class NBits:
             return rows
         ends = [new.constant(f"slice_{name}", [n]) for name, n in (("start", 0), ("end", width), ("axis", 2))]  # fmt: skip
         return new.op("Slice", [rows, *ends], "wte.unpadded_rows")
+
+
+def scale_columns(new: NodeBuilder, result: ir.Value, factors: FloatArray) -> bool:
+    """Multiply ``result`` by ``factors``, one a column, in the scales and the bias of its product.
+
+    False, and nothing has changed, when no MatMulNBits gives ``result``.
+    """
+    product = result.producer()
+    if product is None or product.op_type != OPERATOR:
+        return False
+    for number, by in ((SCALES, factors[:, None]), (BIAS, factors)):
+        _multiply(new, product, number, by)
+    return True
+
+
+def scale_rows(new: NodeBuilder, x: ir.Value, factors: FloatArray) -> FloatArray | None:
+    """Multiply ``x`` by ``factors``, one a feature, in the scales of the product that uses it.
+
+    Returns:
+        What it is multiplied by: the largest factor of each block, [n_in]. None, and nothing has
+        changed, when it is no MatMulNBits that uses ``x``, it alone.
+    """
+    product, *others = x.consumers()
+    if others or product.op_type != OPERATOR:
+        return None
+    size = product.attributes["block_size"].as_int()
+    largest = np.maximum.reduceat(factors, np.arange(0, len(factors), size))
+    _multiply(new, product, SCALES, largest)
+    return np.repeat(largest, size)[: len(factors)]
+
+
+def _multiply(new: NodeBuilder, product: ir.Node, number: int, by: FloatArray) -> None:
+    tensor = changed(product.inputs[number], "scaled", lambda values: values * by)
+    product.replace_input_with(number, new.initializer(tensor))
 
 
 def to_blocks(rows: FloatArray, block_size: int) -> FloatArray:
