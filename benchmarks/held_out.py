@@ -32,7 +32,7 @@ def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[Fl
     result = []
     for window in windows:
         feed = {
-            **session.step_inputs(window[None], 0),
+            **session.step_inputs(window[None], np.zeros(1, np.int64)),
             **{name: session.empty_past(name, 1, 0) for name in session.past},
         }
         (logits,) = session.session.run(["logits"], feed)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from gpt2xl.engine import EngineSession
-from gpt2xl.graph import Graph, Ids, StepLogits, check_fit, on_cpu
+from gpt2xl.graph import Graph, Ids, StepLogits, check_fit
 from gpt2xl.top_k import TopK
 
 NOT_CAPTURED = "-1"
@@ -124,9 +124,10 @@ class DeviceEngineSession(EngineSession):
     def _run_once(self, input_ids: Ids, cache: DeviceCache, keep: int) -> ort.OrtValue:
         binding = self.session.io_binding()
         cache.bind(self, binding)
-        feed = self.step_inputs(input_ids, cache.lengths) | self._numbers(keep)
-        for name, value in feed.items():
-            binding.bind_ortvalue_input(name, on_cpu(value))
+        for name, values in self.step_inputs(input_ids, cache.lengths).items():
+            binding.bind_cpu_input(name, values)
+        for name, number in self._numbers(keep):
+            binding.bind_ortvalue_input(name, number)
         shape = (len(input_ids), keep, self.vocab_size)
         logits = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self.device, 0)
         binding.bind_ortvalue_output("logits", logits)

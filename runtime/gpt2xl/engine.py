@@ -1,7 +1,7 @@
 """The engine graph, whose GroupQueryAttention writes keys and values into the cache in place."""
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,6 +93,11 @@ def _buffers(graph: Graph, rows: int, capacity: int) -> list[npt.NDArray[np.gene
     return [graph.empty_past(name, rows, room) for name in graph.past]
 
 
+@cache
+def _number(number: int) -> ort.OrtValue:
+    return on_cpu(np.array(number, np.int64))
+
+
 class EngineSession(Graph):
     """See the module."""
 
@@ -138,19 +143,21 @@ class EngineSession(Graph):
             input_ids, max(self.prefill_chunk, keep) if rows == 1 else 1 if length else count
         )
 
-    def _numbers(self, keep: int) -> dict[str, npt.NDArray[np.int64]]:
-        """The inputs that have a default."""
+    def _numbers(self, keep: int) -> Iterator[tuple[str, ort.OrtValue]]:
+        """The inputs that have a default, by name."""
         limit = self.n_positions + 1 if self.exact_prompts else LONG_STEP
-        numbers = {KEEP: np.array(keep, np.int64), LONG: np.array(limit, np.int64)}
-        return {name: value for name, value in numbers.items() if name in self.optional}
+        for name, number in ((KEEP, keep), (LONG, limit)):
+            if name in self.optional:
+                yield name, _number(number)
 
     def _run(self, input_ids: Ids, cache: EngineCache, keep: int) -> StepLogits:
         rows, count = input_ids.shape
         binding = cache.binding()
-        feed = self.step_inputs(input_ids, cache.lengths) | self._numbers(keep)
         logits = np.empty((rows, keep, self.vocab_size), np.float32)
-        for name, value in feed.items():
-            binding.bind_ortvalue_input(name, on_cpu(value))
+        for name, values in self.step_inputs(input_ids, cache.lengths).items():
+            binding.bind_cpu_input(name, values)
+        for name, number in self._numbers(keep):
+            binding.bind_ortvalue_input(name, number)
         binding.bind_ortvalue_output("logits", on_cpu(logits))
         with self.failures_explained():
             self.session.run_with_iobinding(binding)

@@ -96,20 +96,19 @@ class Graph:
         dtype = CACHE_TYPES[self.inputs[name].type]
         return np.zeros((batch_size, n_head, length, head_dim), dtype)
 
-    def step_inputs(self, input_ids: Ids, lengths: npt.NDArray[np.int64] | int) -> dict[str, Ids]:
+    def step_inputs(self, input_ids: Ids, lengths: npt.NDArray[np.int64]) -> dict[str, Ids]:
         """What the graph is fed, the cache aside.
 
         Args:
             input_ids: [batch_size, n].
-            lengths: tokens that the cache holds, of each row or of all.
+            lengths: tokens that each row's cache holds, [batch_size].
         """
-        rows, count = input_ids.shape
-        past = np.broadcast_to(np.asarray(lengths, np.int64), rows)[:, None]
-        columns = np.arange(int(past.max()) + count)
+        positions = lengths[:, None] + np.arange(input_ids.shape[1])
+        ends = positions[:, -1:]
         every = {
             "input_ids": np.ascontiguousarray(input_ids, np.int64),
-            "attention_mask": (columns < past + count).astype(np.int64),
-            "position_ids": past + np.arange(count),
+            "attention_mask": (np.arange(ends.max() + 1) <= ends).astype(np.int64),
+            "position_ids": positions,
         }
         return {name: value for name, value in every.items() if name in self.inputs}
 

@@ -59,7 +59,8 @@ class PortableSession(Graph):
         return np.concatenate(kept, 1)[:, -keep:].astype(np.float32, copy=False)
 
     def _run(self, input_ids: Ids, cache: PortableCache) -> npt.NDArray[np.floating[Any]]:
-        feed = {name: on_cpu(v) for name, v in self.step_inputs(input_ids, cache.length).items()}
+        lengths = np.full(len(input_ids), cache.length, np.int64)
+        feed = {name: on_cpu(v) for name, v in self.step_inputs(input_ids, lengths).items()}
         feed |= dict(zip(self.past, cache.values, strict=True))
         with self.failures_explained():
             logits, *cache.values = self.session.run_with_ort_values(
