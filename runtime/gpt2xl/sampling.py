@@ -16,7 +16,7 @@ BLOCKS = 512
 
 def greedy(logits: Logits) -> int:
     """The most probable id; the lowest one of a tie."""
-    return int(np.argmax(logits))
+    return int(logits.argmax())
 
 
 def make_sampler(top_k: int = 40, temperature: float = 1.0, seed: int = 0) -> Sampler:
@@ -50,8 +50,8 @@ class _TopK:
     def __call__(self, logits: Logits) -> int:
         kept = largest(logits, self.top_k)
         scaled = logits[kept].astype(np.float64) / self.temperature
-        cumulative = np.cumsum(np.exp(scaled - scaled[0]))
-        drawn = np.searchsorted(cumulative, self.rng.random() * cumulative[-1], side="right")
+        cumulative = np.exp(scaled - scaled[0]).cumsum()
+        drawn = cumulative.searchsorted(self.rng.random() * cumulative[-1], side="right")
         return int(kept[min(int(drawn), kept.size - 1)])
 
 
@@ -63,10 +63,11 @@ def largest(logits: Logits, top_k: int) -> npt.NDArray[np.int64]:
     """
     if top_k > logits.size:
         raise RequestError(f"top_k has to be <= the vocabulary of {logits.size}, but is {top_k}.")
-    candidates = (
-        np.flatnonzero(logits >= _lower_bound(logits, top_k)) if top_k else np.arange(logits.size)
-    )
-    ranked = candidates[np.argsort(-logits[candidates], kind="stable")]
+    if top_k:
+        (candidates,) = (logits >= _lower_bound(logits, top_k)).nonzero()
+    else:
+        candidates = np.arange(logits.size)
+    ranked = candidates[(-logits[candidates]).argsort(kind="stable")]
     return ranked[:top_k] if top_k else ranked
 
 
