@@ -1,9 +1,10 @@
 """Keep the engine graph's KV cache in int8: a quarter of its memory and of its traffic.
 
-One constant scale a channel (head x position in the head), taken from calibration text. Keys and values are
-attended to as codes, so that GroupQueryAttention, which writes them, has a single scale of 1, its faster
-way: what a code is a step of goes into the queries and into the result. It turns the cache into floats anew
-for each position of a step, so steps of many positions take the branch in `long_steps`.
+Constant scales, taken from calibration text: one a channel (head x position in the head) or, for values that
+a product with blocks of inputs uses, one a block. Keys and values are attended to as codes, so that
+GroupQueryAttention, which writes them, has a single scale of 1, its faster way: what a code is a step of
+goes into the products before and after, or into a Mul where they cannot take it. It turns the cache into
+floats anew for each position of a step, so steps of many positions take the branch in `long_steps`.
 """
 
 from collections.abc import Mapping, Sequence
