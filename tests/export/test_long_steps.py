@@ -76,6 +76,17 @@ def test_queries_and_keys_are_in_steps_of_codes_without_an_operator(
     assert names == {last} | ({"h.0.attn.mixed.v_scale"} if precision == "int8" else set())
 
 
+def test_nothing_is_kept_that_scales_with_codes_in_them_replace(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    export(checkpoint, tmp_path / "out", ExportOptions("int4"))
+    (path,) = (tmp_path / "out" / "onnx").glob("engine*.onnx")
+    engine = onnx.load(path, load_external_data=False).graph
+    kept = {tensor.name for tensor in engine.initializer if ".attn.c_attn." in tensor.name}
+    stored = {f"{part}.scaled" for part in ("weight.scales", "bias")} | {"weight.q4"}
+    assert kept == {f"h.{layer}.attn.c_attn.{part}" for layer in (0, 1) for part in stored}
+
+
 @pytest.mark.parametrize("block_size", [16, 32, 64])
 def test_scales_of_blocks_take_what_a_code_is_a_step_of(
     make_checkpoint: Callable[..., Path], tmp_path: Path, block_size: int

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from gpt2xl_export.graph.builder import typed
 from gpt2xl_export.graph.nodes import NodeBuilder
 from gpt2xl_export.passes import int8, nbits
-from gpt2xl_export.passes.linears import rewriter
+from gpt2xl_export.passes.linears import drop_unused_weights, rewriter
 from gpt2xl_export.passes.long_steps import Heads, Step, attend_as_floats, head_groups
 from gpt2xl_export.tensor_files import FloatArray
 
@@ -46,6 +46,7 @@ def quantize_kv_cache(model: ir.Model, ranges: Sequence[tuple[FloatArray, FloatA
         branches = {"then": attend_as_floats(node, step, new), "else": _short(node, new)}
         _register(model, new)
         _choose(model, node, is_long, branches)
+    drop_unused_weights(model)
 
 
 def _attend_to_codes(model: ir.Model, node: ir.Node, scales: Sequence[FloatArray]) -> None:

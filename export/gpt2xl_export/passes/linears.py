@@ -147,12 +147,13 @@ def store_as(
         assert table is not None and table.shape is not None and ids is not None
         width = table.shape.numpy()[1]
         replace(model, (gather,), new, form.embedding(new, ids, width, weights))
-    _drop_unused_weights(model)
+    drop_unused_weights(model)
     weights.groups.update(errors)
     return errors
 
 
-def _drop_unused_weights(model: ir.Model) -> None:
+def drop_unused_weights(model: ir.Model) -> None:
+    """Leave no initializer in ``model`` that nothing uses."""
     for name, value in list(model.graph.initializers.items()):
         if not value.consumers():
             del model.graph.initializers[name]
