@@ -31,10 +31,10 @@ def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcom
     return np.concatenate(logits, 1), [values.copy() for values in cache.keys_and_values]
 
 
-def engine_nodes(bundle: Path) -> list[onnx.NodeProto]:
-    """Those of the engine graph, without its branches'."""
+def engine(bundle: Path) -> onnx.GraphProto:
+    """Its graph, without the weights."""
     (path,) = (bundle / "onnx").glob("engine*.onnx")
-    return list(onnx.load(path, load_external_data=False).graph.node)
+    return onnx.load(path, load_external_data=False).graph
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_queries_and_keys_are_in_steps_of_codes_without_an_operator(
     checkpoint: Path, tmp_path: Path, precision: str
 ) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions(precision))
-    nodes = engine_nodes(tmp_path / "out")
+    nodes = engine(tmp_path / "out").node
     assert not [node.name for node in nodes if node.name.endswith("qkv_codes")]
     names = {name for node in nodes for name in node.input if name.endswith("v_scale")}
     last = "h.1.attn.mixed.v_scale"  # there positions are chosen before the product
@@ -80,9 +80,8 @@ def test_nothing_is_kept_that_scales_with_codes_in_them_replace(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions("int4"))
-    (path,) = (tmp_path / "out" / "onnx").glob("engine*.onnx")
-    engine = onnx.load(path, load_external_data=False).graph
-    kept = {tensor.name for tensor in engine.initializer if ".attn.c_attn." in tensor.name}
+    tensors = engine(tmp_path / "out").initializer
+    kept = {tensor.name for tensor in tensors if ".attn.c_attn." in tensor.name}
     stored = {f"{part}.scaled" for part in ("weight.scales", "bias")} | {"weight.q4"}
     assert kept == {f"h.{layer}.attn.c_attn.{part}" for layer in (0, 1) for part in stored}
 
@@ -106,7 +105,7 @@ def test_int8_spends_no_operator_on_what_its_products_can_take(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions("int8"))
-    nodes = engine_nodes(tmp_path / "out")
+    nodes = engine(tmp_path / "out").node
     assert "Sum" not in {node.op_type for node in nodes}
     lowest = {node.name.split(".", 2)[2] for node in nodes if node.op_type == "ReduceMin"}
     assert lowest == {"attn.c_attn.lowest", "attn.c_proj.lowest", "mlp.c_fc.lowest"}
