@@ -40,7 +40,7 @@ def generate_batch(
     """Generate up to ``rows`` texts at a time.
 
     Args:
-        session: on the CPU with an engine graph rows share steps; else one text follows the other.
+        session: with an engine graph rows share steps; else one text follows the other.
         requests: each with its number; read as rows become free.
         rows: at least 1.
         eos_token_ids: what ends a text.
@@ -48,7 +48,7 @@ def generate_batch(
     Yields:
         The number of a request, and its next token.
     """
-    if isinstance(session, EngineSession) and session.has_row_views:
+    if isinstance(session, EngineSession):
         yield from _Rows(session, rows, eos_token_ids).run(requests)
         return
     for number, request in requests:
@@ -101,7 +101,8 @@ class _Rows:
         self._cache.reserve(len(ids) + row.request.max_new_tokens - 1)
         own = self._cache.rows(index, index + 1)
         own.truncate(0)
-        token = row.draw(last_logits(self._session, np.array([ids], np.int64), own)[0], self._eos)
+        logits = last_logits(self._session, np.array([ids], np.int64), own, row.request.top_k)
+        token = row.draw(logits[0], self._eos)
         if not token.finish_reason:
             self._active.append(row)
             self._view = None
@@ -111,7 +112,8 @@ class _Rows:
         if self._view is None:
             self._view = self._cache.rows(0, len(self._active))
         ids = np.array([[row.last] for row in self._active], np.int64)
-        logits = last_logits(self._session, ids, self._view)
+        wanted = [row.request.top_k for row in self._active]
+        logits = last_logits(self._session, ids, self._view, max(wanted) if all(wanted) else 0)
         tokens = [row.draw(own, self._eos) for row, own in zip(self._active, logits, strict=True)]
         numbers = [row.number for row in self._active]
         for index in reversed(range(len(tokens))):

@@ -33,6 +33,11 @@ class Bundle:
         return bool(self.manifest) and all(self.manifest.get(k, v) == v for k, v in exact.items())
 
     @property
+    def is_for_cuda(self) -> bool:
+        """Whether onnxruntime's CUDA has all its operators, as far as is known: attention is float16 there."""
+        return str(self.manifest.get("precision", "fp16")).endswith("fp16")
+
+    @property
     def tokenizer(self) -> Path:
         """The tokenizer.json."""
         return self.folder / "tokenizer.json"

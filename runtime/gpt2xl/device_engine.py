@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from gpt2xl.device_graphs import Copy, TopK
 from gpt2xl.engine import EngineSession
-from gpt2xl.graph import Graph, Ids, StepLogits, check_fit
-from gpt2xl.top_k import TopK
+from gpt2xl.graph import Ids, StepLogits, check_fit
 
 NOT_CAPTURED = "-1"
 _graph_ids = count(1)  # a captured step belongs to its cache
@@ -24,15 +24,21 @@ _graph_ids = count(1)  # a captured step belongs to its cache
 class DeviceCache:
     """Room for n_positions tokens in each row: to grow would be to move."""
 
-    def __init__(self, graph: Graph, rows: int) -> None:
-        self.lengths = np.zeros(rows, np.int64)
+    def __init__(
+        self,
+        session: "DeviceEngineSession",
+        values: list[ort.OrtValue],
+        lengths: npt.NDArray[np.int64],
+        first: int = 0,
+    ) -> None:
+        self.lengths = lengths
         """Tokens in each row, [rows]."""
         self.graph_id = str(next(_graph_ids))
         """Of the captured step over this cache."""
-        none = graph.empty_past(graph.past[0], rows, 0)
-        self._zeros = np.zeros((*none.shape[:2], graph.n_positions, none.shape[3]), none.dtype)
-        self.values = [device_value(self._zeros, graph.device) for _ in graph.past]
         self.step: Step | None = None
+        self._session = session
+        self._values = values
+        self._first = first
 
     @property
     def length(self) -> int:
@@ -40,16 +46,23 @@ class DeviceCache:
         return int(self.lengths.max())
 
     @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of their memory."""
+        return bool(len(self.lengths) == self._values[0].shape()[0])
+
+    @property
     def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
         """Copies of those in use, [rows, n_head, length, head_dim] for each layer's key and value."""
-        return [np.asarray(value.numpy()[:, :, : self.length]) for value in self.values]
+        rows = slice(self._first, self._first + len(self.lengths))
+        return [np.asarray(value.numpy()[rows, :, : self.length]) for value in self._values]
 
     def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
         """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
-        length = check_fit(values, self.keys_and_values, self._zeros.shape[2])
+        assert self.is_whole
+        length = check_fit(values, self.keys_and_values, self._session.n_positions)
         self.lengths[:] = length
-        whole = self._zeros.copy()
-        for held, value in zip(self.values, values, strict=True):
+        whole = self._session.zeros(len(self.lengths))
+        for held, value in zip(self._values, values, strict=True):
             whole[:, :, :length] = value
             held.update_inplace(whole)
 
@@ -60,25 +73,51 @@ class DeviceCache:
     def reserve(self, capacity: int) -> None:
         """Nothing to do: all there may be is there."""
 
-    def bind(self, graph: Graph, binding: ort.IOBinding) -> None:
-        """Make this cache past and present of what ``binding`` runs."""
-        for past, present, value in zip(graph.past, graph.present, self.values, strict=True):
-            binding.bind_ortvalue_input(past, value)
-            binding.bind_ortvalue_output(present, value)
+    def rows(self, start: int, stop: int) -> "DeviceCache":
+        """Some rows, as a cache over the same memory."""
+        if stop - start == len(self.lengths):
+            return self
+        lengths = self.lengths[start:stop]
+        return DeviceCache(self._session, self._values, lengths, self._first + start)
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Let row ``target`` hold what row ``source`` does."""
+        self.lengths[target] = self.lengths[source]
+        size = self._session.zeros(1).nbytes
+        for value in self._values:
+            start = value.data_ptr() + self._first * size
+            self._session.copy(start + source * size, start + target * size, size)
+
+    @cached_property
+    def binding(self) -> ort.IOBinding:
+        """Of the steps that are not captured."""
+        return self.new_binding()
+
+    def new_binding(self) -> ort.IOBinding:
+        """One that has this cache as past and as present."""
+        session = self._session
+        binding, row = session.session.io_binding(), session.zeros(1)
+        shape = [len(self.lengths), *row.shape[1:]]
+        for past, present, value in zip(session.past, session.present, self._values, strict=True):
+            start = value.data_ptr() + self._first * row.nbytes
+            binding.bind_input(past, session.device, 0, row.dtype, shape, start)
+            binding.bind_output(present, session.device, 0, row.dtype, shape, start)
+        return binding
 
 
 class Step:
     """One token a row, its inputs and outputs at fixed addresses; the mask is always of n_positions."""
 
-    def __init__(self, graph: Graph, cache: DeviceCache, vocab_size: int) -> None:
+    def __init__(self, session: "DeviceEngineSession", cache: DeviceCache) -> None:
         rows = len(cache.lengths)
-        self._mask = np.zeros((rows, graph.n_positions), np.int64)
+        self._mask = np.zeros((rows, session.n_positions), np.int64)
         column = np.zeros((rows, 1), np.int64)
         starts = {"input_ids": column, "position_ids": column, "attention_mask": self._mask}
-        self.inputs = {name: device_value(array, graph.device) for name, array in starts.items()}
-        self.logits = device_value(np.zeros((rows, 1, vocab_size), np.float32), graph.device)
-        self.binding = graph.session.io_binding()
-        cache.bind(graph, self.binding)
+        self.inputs = {name: device_value(array, session.device) for name, array in starts.items()}
+        self.logits = device_value(
+            np.zeros((rows, 1, session.vocab_size), np.float32), session.device
+        )
+        self.binding = cache.new_binding()
         for name, value in self.inputs.items():
             self.binding.bind_ortvalue_input(name, value)
         self.binding.bind_ortvalue_output("logits", self.logits)
@@ -94,7 +133,6 @@ class Step:
 class DeviceEngineSession(EngineSession):
     """See the module."""
 
-    has_row_views = False
     cuda_graph = False
     """Whether steps of one token are captured and replayed; for sessions opened so."""
 
@@ -102,15 +140,33 @@ class DeviceEngineSession(EngineSession):
     def _top_k(self) -> TopK:
         return TopK(self.session.get_providers())
 
+    @cached_property
+    def copy(self) -> Copy:
+        """Copies within the device."""
+        return Copy(self.session.get_providers(), self.device)
+
+    def zeros(self, rows: int) -> npt.NDArray[np.generic]:
+        """An empty cache of one layer's keys or values."""
+        return self.empty_past(self.past[0], rows, self.n_positions)
+
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Any:
         """See ``Session.new_cache``; always of n_positions."""
         del capacity
-        return DeviceCache(self, batch_size)
+        zeros = self.zeros(batch_size)
+        values = [
+            ort.OrtValue.ortvalue_from_shape_and_type(zeros.shape, zeros.dtype.type, self.device, 0)
+            for _ in self.past
+        ]
+        values[0].update_inplace(zeros)
+        for value in values[1:]:
+            self.copy(values[0].data_ptr(), value.data_ptr(), zeros.nbytes)
+        return DeviceCache(self, values, np.zeros(batch_size, np.int64))
 
     def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
         """See ``Session.score``."""
         assert isinstance(cache, DeviceCache)
-        if self.cuda_graph and input_ids.shape[1] == keep == 1 and cache.length:
+        captured = self.cuda_graph and cache.is_whole and cache.length
+        if captured and input_ids.shape[1] == keep == 1:
             return self._on_host(self._replay(input_ids, cache), top_k)
         parts = self._parts(input_ids, cache.length, keep)
         kept = [self._run_once(part, cache, min(keep, part.shape[1])) for part in parts]
@@ -122,8 +178,7 @@ class DeviceEngineSession(EngineSession):
         return self._top_k(logits, top_k) if top_k else np.asarray(logits.numpy())
 
     def _run_once(self, input_ids: Ids, cache: DeviceCache, keep: int) -> ort.OrtValue:
-        binding = self.session.io_binding()
-        cache.bind(self, binding)
+        binding = cache.binding
         for name, values in self.step_inputs(input_ids, cache.lengths).items():
             binding.bind_cpu_input(name, values)
         for name, number in self._numbers(keep):
@@ -137,7 +192,7 @@ class DeviceEngineSession(EngineSession):
 
     def _replay(self, input_ids: Ids, cache: DeviceCache) -> ort.OrtValue:
         if cache.step is None:
-            cache.step = Step(self, cache, self.vocab_size)
+            cache.step = Step(self, cache)
         cache.step.feed(input_ids, cache.lengths)
         self._run_bound(cache.step.binding, cache.graph_id)
         cache.lengths += 1

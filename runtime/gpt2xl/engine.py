@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,8 +102,6 @@ class EngineSession(Graph):
     """See the module."""
 
     needs = frozenset({KEEP})
-    has_row_views: ClassVar[bool] = True
-    """Whether rows of a cache can be caches of their own."""
     exact_prompts = False
     """Whether long steps round as short ones do, at the price of their speed."""
 

@@ -327,7 +327,8 @@ def load(
     Args:
         folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json
             and an ONNX graph with past-key-value inputs (optimum's, for instance).
-        provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it and it starts.
+        provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it, it starts, and the bundle is in
+            float16.
         threads: threads for one operator; 0 leaves it to onnxruntime.
         session_cache: a folder for sessions that load faster the next time; the first load of a
             large bundle writes twice its size there and takes seconds longer. None writes nothing.
@@ -338,7 +339,7 @@ def load(
         cuda_graph: on CUDA, whether the step that makes a token is captured once and then replayed.
 
     Warns:
-        Gpt2xlWarning: ``auto`` goes on without CUDA, or CUDA without a graph or for a part of the graph only.
+        Gpt2xlWarning: ``auto`` goes on without CUDA, or CUDA without a CUDA graph or for a part of the model only.
 
     Raises:
         BundleError: the folder is incomplete, too large for the memory this process may have, or
@@ -348,14 +349,17 @@ def load(
     device = choose_device(provider)
     bundle = open_bundle(Path(folder))
     check_int8_cache(bundle)
+    if device == "cuda" and not bundle.is_for_cuda:
+        advice = "on CUDA attention is in float16 only: export with -p fp16 or -p int4-fp16."
+        if provider == "auto":
+            advice, device = f"running on the CPU: {advice}", "cpu"
+        warn(advice, Gpt2xlWarning, 2)
     entry = None
     if device == "cpu":
         if isinstance(session_cache, str | Path):
             session_cache = SessionCache(Path(session_cache))
         entry = session_cache.entry(bundle) if session_cache else None
         check_memory(bundle, mapped=entry is not None and entry.is_whole)
-    elif bundle.is_float:
-        warn("on CUDA attention is in float16 only: export with -p fp16.", Gpt2xlWarning, 2)
     open_on = partial(
         open_best,
         bundle,

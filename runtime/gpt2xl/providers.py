@@ -7,6 +7,7 @@ from warnings import warn
 
 import onnxruntime as ort
 
+from gpt2xl.cuda import load_cuda
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
 from gpt2xl.mapped_pages import release_pages
@@ -84,13 +85,12 @@ def open_session(
     check_external_data(path)
     if entry and entry.cache.save and (saved := entry.save(path, options)):
         return saved
+    if device == "cuda":
+        load_cuda()
     session = _open_plain(path, options(), device, cuda_graph=cuda_graph and device == "cuda")
     release_pages(path.parent)
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        raise ProviderError(
-            "onnxruntime has CUDA but could not start it: check the NVIDIA driver and the CUDA and "
-            "cuDNN libraries, or use the cpu provider."
-        )
+        raise ProviderError("onnxruntime could not start CUDA: what it printed says why.")
     return session
 
 
@@ -100,7 +100,8 @@ def _open_plain(
     cuda = ("CUDAExecutionProvider", {"enable_cuda_graph": str(int(cuda_graph))})
     providers = [*([cuda] if device == "cuda" else []), "CPUExecutionProvider"]
     try:
-        return ort.InferenceSession(path, options, providers=providers)
+        # without its fallback, which prints
+        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as reason:  # onnxruntime's error classes share no base but Exception
         first_line = str(reason).splitlines()[0]
         if "bad_alloc" in first_line:
@@ -108,6 +109,8 @@ def _open_plain(
         if cuda_graph:
             warn(f"'{path.name}' runs without a CUDA graph: {first_line}", Gpt2xlWarning, 2)
             return _open_plain(path, options, device, cuda_graph=False)
+        if "CUDA failure" in first_line:
+            raise ProviderError(f"CUDA does not start: {first_line}") from None
         raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
 
 

@@ -70,9 +70,9 @@ class Session(Protocol):
         """
 
 
-def last_logits(session: Session, input_ids: Ids, cache: Cache) -> BatchLogits:
+def last_logits(session: Session, input_ids: Ids, cache: Cache, top_k: int = 0) -> BatchLogits:
     """As ``Session.score``, of the last position: [batch_size, vocab_size]."""
-    return session.score(input_ids, cache)[:, -1]
+    return session.score(input_ids, cache, top_k=top_k)[:, -1]
 
 
 def same_bits_alone(session: Session) -> bool:

@@ -3,7 +3,6 @@
 Kernels aside, it is the same code: onnxruntime copies between devices, or does not.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from onnx import TensorProto, helper
 from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, load
 from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.device_engine import DeviceEngineSession, device_value
+from gpt2xl.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
 from gpt2xl.engine import EngineSession
 from gpt2xl.providers import Device, can_capture, open_session
 from gpt2xl.sampling import largest
 from gpt2xl.session import open_best
-from gpt2xl.top_k import TOP_K_GRAPH, TopK
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 40))
 RNG = np.random.default_rng(1)
@@ -105,6 +104,18 @@ def test_texts_are_those_of_the_other_session(
     assert {n: t.new_ids for n, t in got.items()} == {n: t.new_ids for n, t in wanted.items()}
 
 
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_texts_that_end_make_room_for_others(bundle: Path, cuda_graph: bool) -> None:
+    model = load(bundle, provider="cpu", threads=1)
+    moved = Model(model.config, model.tokenizer, on_device(bundle, cuda_graph=cuda_graph))
+    prompts = ["a", "b" * 90, "c", "d" * 88, "e", "f"]  # those of 90 and 88 have room for few
+    options: dict[str, Any] = {"max_new_tokens": 12, "seed": 4, "rows": 3}
+    wanted = dict(model.generate_batch(prompts, **options))
+    got = dict(moved.generate_batch(prompts, **options))
+    assert {n: t.new_ids for n, t in got.items()} == {n: t.new_ids for n, t in wanted.items()}
+    assert len({len(text.new_ids) for text in got.values()}) > 1
+
+
 def test_the_top_k_graph_is_what_it_says() -> None:
     value = helper.make_tensor_value_info
     whole, kept = ["batch_size", "keep", "vocab_size"], ["batch_size", "keep", "k"]
@@ -116,6 +127,31 @@ def test_the_top_k_graph_is_what_it_says() -> None:
     )
     expected = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     assert onnx.load_from_string(TOP_K_GRAPH) == expected
+
+
+def test_the_copy_graph_is_what_it_says() -> None:
+    source, target = (
+        helper.make_tensor_value_info(name, TensorProto.UINT8, ["bytes"])
+        for name in ("source", "target")
+    )
+    node = helper.make_node("Identity", ["source"], ["target"])
+    graph = helper.make_graph([node], "copy", [source], [target])
+    expected = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert onnx.load_from_string(COPY_GRAPH) == expected
+
+
+def test_rows_are_copied_and_fed_in_place(bundle: Path) -> None:
+    device, host = on_device(bundle), plain(bundle)
+    cache = device.new_cache(4)
+    device.score(IDS[:, :20], cache.rows(3, 4))
+    cache.rows(1, 4).copy_row(2, 0)
+    assert cache.lengths.tolist() == [0, 20, 0, 20]
+    expected = host.new_cache()
+    host.score(IDS[:, :20], expected)
+    for got, wanted in zip(cache.keys_and_values, expected.keys_and_values, strict=True):
+        for row in (1, 3):
+            assert np.abs(got[row].astype(float) - wanted[0].astype(float)).max() < 1e-4
+        assert not got[[0, 2]].any()
 
 
 @pytest.mark.parametrize("k", [1, 3, 40])
@@ -153,14 +189,23 @@ def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = fails_on_cuda(monkeypatch, ProviderError("no driver."))
+    monkeypatch.setattr(Bundle, "is_for_cuda", True)
     with pytest.warns(Gpt2xlWarning) as told:
         model = load(bundle)
     assert str(told[-1].message) == "running on the CPU: no driver."
     assert tried == ["cuda", "cpu"]
     assert model.generate("a", max_new_tokens=2, greedy=True).new_ids
-    with pytest.raises(ProviderError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pytest.raises(ProviderError):
         load(bundle, provider="cuda")
+
+
+def test_auto_leaves_other_bundles_to_the_cpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = fails_on_cuda(monkeypatch, BundleError("stop"))
+    with pytest.warns(Gpt2xlWarning, match=r"running on the CPU: .* float16 only"):
+        load(bundle)
+    assert tried == ["cpu"]
 
 
 def test_float32_attention_is_not_for_cuda_and_a_warning_says_so(
@@ -176,13 +221,14 @@ def test_a_graph_that_cannot_be_captured_runs_without(
 ) -> None:
     real, tried = ort.InferenceSession, []
 
-    def opens(path: Path, options: Any, providers: list[Any]) -> Any:
+    def opens(path: Path, options: Any, providers: list[Any], enable_fallback: int) -> Any:
         tried.append(providers[0])
         if providers[0][1] == {"enable_cuda_graph": "1"}:
             raise RuntimeError("not all nodes are on CUDA")
         return real(path, options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr("onnxruntime.InferenceSession", opens)
+    monkeypatch.setattr("gpt2xl.providers.load_cuda", lambda: None)
     with (
         pytest.warns(Gpt2xlWarning, match="runs without a CUDA graph: not all nodes"),
         pytest.raises(ProviderError, match="could not start"),  # as this session has no CUDA

@@ -1,0 +1,135 @@
+"""Decode steps on a GPU: bundles beside transformers with a static cache, compiled.
+
+    python benchmarks/cuda.py BUNDLE [BUNDLE...] --checkpoint CHECKPOINT --rows 1 64
+
+All run in one process, in turns: a round is a prompt of ``--prompt`` random ids in each row, then
+``--new`` greedy tokens; the median over rounds of the time a token counts. The bound is what the weights
+that a step reads take at the card's bandwidth, read off a copy on the device. Without ``--checkpoint``
+only the bundles run, and torch is used for nothing but the bound.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import gpt2xl
+from gpt2xl.memory import weights_size
+from gpt2xl.session import last_logits
+
+Decode = Callable[[np.ndarray, int], float]
+"""Ids [rows, prompt] and new tokens to seconds a step."""
+
+
+def main() -> None:
+    """Print a line for each system and number of rows."""
+    options = _parser().parse_args()
+    bandwidth = copy_bandwidth()
+    print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
+    systems: dict[str, Decode] = {}
+    for folder in options.bundles:
+        for cuda_graph in (True, False):
+            name = f"{folder.name}{', CUDA graph' if cuda_graph else ''}"
+            systems[name] = bundle_decode(folder, cuda_graph)
+        size = weights_size(gpt2xl.bundle.open_bundle(folder))
+        print(f"{folder.name}: {size / 1e9:.2f} GB, bound {1e3 * size / bandwidth:.3f} ms")
+    if options.checkpoint:
+        systems["transformers, static cache, compiled"] = transformers_decode(options.checkpoint)
+    rng = np.random.default_rng(0)
+    for rows in options.rows:
+        times: dict[str, list[float]] = {name: [] for name in systems}
+        for round_ in range(options.rounds + 1):  # the first one compiles and captures
+            ids = rng.integers(0, 50257, (rows, options.prompt))
+            for name, decode in systems.items():
+                try:
+                    seconds = decode(ids, options.new)
+                except Exception as reason:
+                    print(f"{name}: {str(reason)[:300]}")
+                    continue
+                if round_:
+                    times[name].append(seconds)
+        for name, seconds in times.items():
+            if seconds:
+                every = " ".join(f"{1e3 * one:.3f}" for one in seconds)
+                median = 1e3 * statistics.median(seconds)
+                print(f"{rows} rows, {name}: {median:.3f} ms/step ({every})", flush=True)
+
+
+def copy_bandwidth() -> float:
+    """Bytes a second, read and written, of a copy of 2 GB on the device: the best of ten."""
+    source = torch.zeros(1 << 31, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(10):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        target.copy_(source)
+        torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * source.numel() / best
+
+
+def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
+    """As `gpt2xl.Model` decodes greedily: each id comes to the host before it is fed."""
+    session = gpt2xl.load(folder, provider="cuda", cuda_graph=cuda_graph).session
+    caches = {}
+
+    def decode(ids: np.ndarray, new: int) -> float:
+        cache = caches.setdefault(len(ids), session.new_cache(len(ids)))
+        cache.truncate(0)
+        ids = last_logits(session, ids, cache, 1).argmax(-1)[:, None]
+        ids = last_logits(session, ids, cache, 1).argmax(-1)[:, None]
+        start = time.perf_counter()
+        for _ in range(new):
+            ids = last_logits(session, ids, cache, 1).argmax(-1)[:, None]
+        return (time.perf_counter() - start) / new
+
+    return decode
+
+
+def transformers_decode(checkpoint: Path) -> Decode:
+    """The model's compiled forward and argmax in a loop of their own, which is less than ``generate`` does."""
+    from transformers import AutoModelForCausalLM, StaticCache
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float16).cuda().eval()
+    step = torch.compile(model.forward, mode="reduce-overhead", fullgraph=True)
+    caches = {}
+
+    @torch.inference_mode()
+    def decode(ids: np.ndarray, new: int) -> float:
+        cache = caches.get(len(ids))
+        if cache is None:
+            cache = caches[len(ids)] = StaticCache(model.config, max_cache_len=1024)
+        cache.reset()
+        prompt = torch.from_numpy(ids).cuda()
+        token = model(prompt, past_key_values=cache).logits[:, -1:].argmax(-1)
+        for _ in range(3):
+            token = step(token, past_key_values=cache).logits[:, -1:].argmax(-1).clone()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(new):
+            token = step(token, past_key_values=cache).logits[:, -1:].argmax(-1).clone()
+        torch.cuda.synchronize()
+        return (time.perf_counter() - start) / new
+
+    return decode
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Decode steps on a GPU.")
+    add = parser.add_argument
+    add("bundles", nargs="+", type=Path, metavar="BUNDLE", help="fp16 or int4-fp16")
+    add("--checkpoint", type=Path, help="Hugging Face folder, for transformers")
+    add("--rows", type=int, nargs="+", default=[1, 64])
+    add("--prompt", type=int, default=64, help="ids in each row")
+    add("--new", type=int, default=64, help="tokens to generate after each")
+    add("--rounds", type=int, default=5)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
