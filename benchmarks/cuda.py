@@ -19,7 +19,6 @@ import torch
 
 import gpt2xl
 from gpt2xl.memory import weights_size
-from gpt2xl.session import last_logits
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""
@@ -81,11 +80,11 @@ def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
     def decode(ids: np.ndarray, new: int) -> float:
         cache = caches.setdefault(len(ids), session.new_cache(len(ids)))
         cache.truncate(0)
-        ids = last_logits(session, ids, cache, 1).argmax(-1)[:, None]
-        ids = last_logits(session, ids, cache, 1).argmax(-1)[:, None]
+        ids = session.top_logits(ids, cache, 1).ids[:, -1]
+        ids = session.top_logits(ids, cache, 1).ids[:, -1]
         start = time.perf_counter()
         for _ in range(new):
-            ids = last_logits(session, ids, cache, 1).argmax(-1)[:, None]
+            ids = session.top_logits(ids, cache, 1).ids[:, -1]
         return (time.perf_counter() - start) / new
 
     return decode

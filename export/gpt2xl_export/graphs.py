@@ -18,6 +18,7 @@ from gpt2xl_export.parity import Tolerance
 from gpt2xl_export.passes.fp16 import convert_to_float16
 from gpt2xl_export.passes.kv_int8 import quantize_kv_cache
 from gpt2xl_export.passes.linears import store_as
+from gpt2xl_export.passes.skip_norm import fuse_skip_norms
 from gpt2xl_export.recipes import LOSSES, RECIPES, Recipe, assign, formats, wants
 from gpt2xl_export.rounder import rounder_for
 from gpt2xl_export.tensor_files import FloatArray
@@ -149,6 +150,8 @@ def write_graphs(
                     errors |= store_as(form, model, weights, wants(assigned, name))
             if options.recipe.float16:
                 errors |= convert_to_float16(model, weights)
+        if options.recipe.float16 and "engine" in models:
+            fuse_skip_norms(models["engine"])
         if options.kv == "int8":
             ranges = rounder.kv_ranges if rounder else []
             if len(ranges) < checkpoint.config.n_layer:  # no GPTQ in the last layers

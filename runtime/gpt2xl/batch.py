@@ -13,8 +13,8 @@ import numpy as np
 from gpt2xl.context import Context
 from gpt2xl.engine import EngineCache, EngineSession
 from gpt2xl.generate import Token, finish_reason, generate_tokens
-from gpt2xl.sampling import Logits, Sampler
-from gpt2xl.session import Session, last_logits
+from gpt2xl.sampling import Logits, Sampler, TopLogits, draw
+from gpt2xl.session import Session, score_top
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class _Row:
     last: int = -1
     count: int = 0
 
-    def draw(self, logits: Logits, eos_token_ids: AbstractSet[int]) -> Token:
-        self.last = self.request.sampler(logits)
+    def add(self, logits: Logits | TopLogits, eos_token_ids: AbstractSet[int]) -> Token:
+        self.last = draw(self.request.sampler, logits)
         self.count += 1
         is_last = self.count == self.request.max_new_tokens
         return Token(self.last, finish_reason(self.last, is_last, eos_token_ids))
@@ -101,8 +101,9 @@ class _Rows:
         self._cache.reserve(len(ids) + row.request.max_new_tokens - 1)
         own = self._cache.rows(index, index + 1)
         own.truncate(0)
-        logits = last_logits(self._session, np.array([ids], np.int64), own, row.request.top_k)
-        token = row.draw(logits[0], self._eos)
+        new = np.array([ids], np.int64)
+        logits = score_top(self._session, new, own, row.request.top_k)
+        token = row.add(logits[0, -1], self._eos)
         if not token.finish_reason:
             self._active.append(row)
             self._view = None
@@ -113,8 +114,8 @@ class _Rows:
             self._view = self._cache.rows(0, len(self._active))
         ids = np.array([[row.last] for row in self._active], np.int64)
         wanted = [row.request.top_k for row in self._active]
-        logits = last_logits(self._session, ids, self._view, max(wanted) if all(wanted) else 0)
-        tokens = [row.draw(own, self._eos) for row, own in zip(self._active, logits, strict=True)]
+        logits = score_top(self._session, ids, self._view, max(wanted) if all(wanted) else 0)
+        tokens = [row.add(logits[at, -1], self._eos) for at, row in enumerate(self._active)]
         numbers = [row.number for row in self._active]
         for index in reversed(range(len(tokens))):
             if tokens[index].finish_reason:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.graph import StepLogits
-from gpt2xl.session import Session
+from gpt2xl.sampling import TopLogits
+from gpt2xl.session import Session, score_top
 
 
 class Context:
@@ -43,7 +44,7 @@ class Context:
         self._prompt_length = 0 if self.is_loaded else len(ids)
         self.cache.reserve(len(ids) + new)
 
-    def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits:
+    def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits | TopLogits:
         """Make ``ids`` the text, feeding what the cache does not hold yet.
 
         Args:
@@ -51,13 +52,12 @@ class Context:
             keep: how many positions' logits are wanted.
 
         Returns:
-            Logits after each of the last ``keep`` ids, [keep, vocab_size].
+            Logits after each of the last ``keep`` ids, [keep, vocab_size]; maybe only the `top_k` largest.
         """
         known = min(common_prefix(self.ids, ids), len(ids) - keep)
         self.truncate(known)  # nothing more is known should the session fail
-        logits: StepLogits = self.session.score(
-            np.array([ids[known:]], np.int64), self.cache, keep, self.top_k
-        )[0]
+        new = np.array([ids[known:]], np.int64)
+        logits = score_top(self.session, new, self.cache, self.top_k, keep)[0]
         self.ids = list(ids)
         return logits
 

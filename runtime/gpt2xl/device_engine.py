@@ -16,6 +16,7 @@ import onnxruntime as ort
 from gpt2xl.device_graphs import Copy, TopK
 from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids, StepLogits, check_fit
+from gpt2xl.sampling import TopLogits
 
 NOT_CAPTURED = "-1"
 _graph_ids = count(1)  # a captured step belongs to its cache
@@ -162,20 +163,23 @@ class DeviceEngineSession(EngineSession):
             self.copy(values[0].data_ptr(), value.data_ptr(), zeros.nbytes)
         return DeviceCache(self, values, np.zeros(batch_size, np.int64))
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         """See ``Session.score``."""
+        kept = self._score(input_ids, cache, keep)
+        return np.concatenate([np.asarray(part.numpy()) for part in kept], 1)[:, -keep:]
+
+    def top_logits(self, input_ids: Ids, cache: Any, top_k: int) -> TopLogits:
+        """As ``score``, of each row's last position the ``top_k`` largest, [batch_size, 1, top_k]."""
+        return self._top_k(self._score(input_ids, cache, 1)[-1], top_k)
+
+    def _score(self, input_ids: Ids, cache: Any, keep: int) -> list[ort.OrtValue]:
+        """Logits [batch_size, n, vocab_size] on the device; of several, the last ``keep`` positions count."""
         assert isinstance(cache, DeviceCache)
         captured = self.cuda_graph and cache.is_whole and cache.length
         if captured and input_ids.shape[1] == keep == 1:
-            return self._on_host(self._replay(input_ids, cache), top_k)
+            return [self._replay(input_ids, cache)]
         parts = self._parts(input_ids, cache.length, keep)
-        kept = [self._run_once(part, cache, min(keep, part.shape[1])) for part in parts]
-        if keep == 1:
-            return self._on_host(kept[-1], top_k)
-        return np.concatenate([self._on_host(part, top_k) for part in kept], 1)[:, -keep:]
-
-    def _on_host(self, logits: ort.OrtValue, top_k: int) -> StepLogits:
-        return self._top_k(logits, top_k) if top_k else np.asarray(logits.numpy())
+        return [self._run_once(part, cache, min(keep, part.shape[1])) for part in parts]
 
     def _run_once(self, input_ids: Ids, cache: DeviceCache, keep: int) -> ort.OrtValue:
         binding = cache.binding

@@ -4,10 +4,12 @@ They are written out because the runtime has no onnx to build them with; tests b
 """
 
 from base64 import b64decode
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
+
+from gpt2xl.sampling import TopLogits
 
 # TopK, opset 20: (logits [batch_size, keep, vocab_size], k [1]) -> (top_logits, top_ids).
 TOP_K_GRAPH = b64decode(
@@ -29,8 +31,8 @@ class TopK:
     def __init__(self, providers: list[str]) -> None:
         self._session = _open(TOP_K_GRAPH, providers)
 
-    def __call__(self, logits: ort.OrtValue, k: int) -> npt.NDArray[np.float32]:
-        """``logits`` [batch_size, keep, vocab_size] on the host, all but each row's ``k`` largest -inf."""
+    def __call__(self, logits: ort.OrtValue, k: int) -> TopLogits:
+        """The ``k`` largest of each position of ``logits``, [batch_size, keep, vocab_size]."""
         binding = self._session.io_binding()
         binding.bind_ortvalue_input("logits", logits)
         binding.bind_cpu_input("k", np.array([k], np.int64))
@@ -38,9 +40,9 @@ class TopK:
         binding.bind_output("top_ids", "cpu")
         self._session.run_with_iobinding(binding)
         largest, ids = (value.numpy() for value in binding.get_outputs())
-        result = np.full(logits.shape(), -np.inf, np.float32)
-        np.put_along_axis(result, ids, largest, -1)
-        return result
+        order = ids.argsort(-1)
+        by_id = partial(np.take_along_axis, indices=order, axis=-1)
+        return TopLogits(by_id(largest), by_id(ids))
 
 
 class Copy:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Protocol
 
 from gpt2xl.context import Context
-from gpt2xl.sampling import Sampler
+from gpt2xl.sampling import Sampler, draw
 from gpt2xl.session import Session
 
 LONGEST, SHORTEST = 4, 2  # n-grams that prompt lookup knows
@@ -60,8 +60,8 @@ class DraftModel:
 
     def guess(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
         """See ``Drafter.guess``."""
-        text, draw = list(ids), deepcopy(sampler)
+        text, own = list(ids), deepcopy(sampler)
         count = min(count, self._context.session.n_positions - len(text) + 1)
         for _ in range(count):
-            text.append(draw(self._context.advance(text)[-1]))
+            text.append(draw(own, self._context.advance(text)[-1]))
         return text[len(ids) :]

@@ -121,10 +121,9 @@ class EngineSession(Graph):
         buffers = _buffers(self, batch_size, capacity or self.n_positions)
         return EngineCache(self, buffers, np.zeros(batch_size, np.int64))
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         """See ``Session.score``."""
         assert isinstance(cache, EngineCache)
-        del top_k  # here they are at hand
         cache.reserve(cache.length + input_ids.shape[1])
         parts = self._parts(input_ids, cache.length, keep)
         kept = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt2xl.context import Context
-from gpt2xl.sampling import Sampler
+from gpt2xl.sampling import Sampler, draw
 from gpt2xl.speculation import Speculator
 
 FinishReason = Literal["stop", "length"]
@@ -39,7 +39,7 @@ def generate_tokens(
     guesses, logits = list[int](), context.advance(ids)
     while True:
         for row, guess in zip(logits, [*guesses, None], strict=True):
-            ids.append(sampler(row))
+            ids.append(draw(sampler, row))
             reason = finish_reason(ids[-1], len(ids) == end, eos_token_ids)
             yield Token(ids[-1], reason)
             if reason:

@@ -95,7 +95,7 @@ class Model:
     def _tokens(self, request: Request, speculator: Speculator | None) -> Iterator[Token]:
         context = self._take_idle()
         context.begin(request.ids, request.max_new_tokens - 1)  # the last is not fed back
-        context.top_k = request.top_k
+        context.top_k = 0 if speculator else request.top_k  # guesses are checked against all logits
         try:
             yield from generate_tokens(
                 context,

@@ -51,10 +51,9 @@ class PortableSession(Graph):
         del capacity  # it grows with every step
         return PortableCache(self, batch_size)
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         """See ``Session.score``."""
         assert isinstance(cache, PortableCache)
-        del top_k  # they have come to the host
         kept = [self._run(part, cache)[:, -keep:] for part in chunks(input_ids, self.prefill_chunk)]
         return np.concatenate(kept, 1)[:, -keep:].astype(np.float32, copy=False)
 

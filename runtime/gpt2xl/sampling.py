@@ -1,8 +1,9 @@
 """Turn one row of logits into one token id."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,29 @@ from gpt2xl.errors import RequestError
 Logits = npt.NDArray[np.float32]
 Sampler = Callable[[Logits], int]
 BLOCKS = 512
+
+
+@dataclass(frozen=True)
+class TopLogits:
+    """The largest logits of some positions: what leaves a GPU in place of all. Indexed as an array of positions."""
+
+    logits: npt.NDArray[np.float32]
+    """[..., k], those of a position by ascending id."""
+    ids: npt.NDArray[np.int64]
+    """[..., k]."""
+
+    def __getitem__(self, positions: Any) -> "TopLogits":
+        return TopLogits(self.logits[positions], self.ids[positions])
+
+    def __iter__(self) -> Iterator["TopLogits"]:
+        return map(self.__getitem__, range(len(self.logits)))
+
+
+def draw(sampler: Sampler, logits: Logits | TopLogits) -> int:
+    """The id that ``sampler`` takes, given the logits of one position or those that it looks at."""
+    if isinstance(logits, TopLogits):
+        return int(logits.ids[sampler(logits.logits)])
+    return sampler(logits)
 
 
 def greedy(logits: Logits) -> int:

@@ -12,6 +12,7 @@ from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.portable import PortableSession
 from gpt2xl.providers import Device, can_capture
+from gpt2xl.sampling import TopLogits
 from gpt2xl.session_cache import Entry
 
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
@@ -62,17 +63,25 @@ class Session(Protocol):
             capacity: tokens a row will need, as far as known; n_positions at most.
         """
 
-    def score(self, input_ids: Ids, cache: Cache, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Cache, keep: int = 1) -> StepLogits:
         """Feed ``input_ids`` after what ``cache`` holds; logits of each row's last ``keep`` positions.
 
-        The cache grows by ``sequence_length``; the caller keeps it within n_positions. All but the
-        ``top_k`` largest logits of a position may be -inf, where that is quicker; 0 wants all.
+        The cache grows by ``sequence_length``; the caller keeps it within n_positions.
         """
 
 
-def last_logits(session: Session, input_ids: Ids, cache: Cache, top_k: int = 0) -> BatchLogits:
+def last_logits(session: Session, input_ids: Ids, cache: Cache) -> BatchLogits:
     """As ``Session.score``, of the last position: [batch_size, vocab_size]."""
-    return session.score(input_ids, cache, top_k=top_k)[:, -1]
+    return session.score(input_ids, cache)[:, -1]
+
+
+def score_top(
+    session: Session, input_ids: Ids, cache: Cache, top_k: int, keep: int = 1
+) -> StepLogits | TopLogits:
+    """As ``Session.score``; of one position only the ``top_k`` largest logits (0: all) where that is quicker."""
+    if isinstance(session, DeviceEngineSession) and top_k and keep == 1:
+        return session.top_logits(input_ids, cache, top_k)
+    return session.score(input_ids, cache, keep)
 
 
 def same_bits_alone(session: Session) -> bool:

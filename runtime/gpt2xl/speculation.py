@@ -6,17 +6,17 @@ for the same seed. For a guess that is certain this is the accept/reject rule of
 (2023, arXiv:2211.17192): it is accepted with its probability, else another token is drawn from the rest.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 
 from gpt2xl.context import Context, common_prefix
 from gpt2xl.drafting import Drafter
 from gpt2xl.graph import StepLogits
-from gpt2xl.sampling import Logits, Sampler
+from gpt2xl.sampling import Logits, Sampler, TopLogits
 
 COUNTS = (1, 3, 7)  # guesses in a step
 MAY_LOSE = 0.015  # of the time so far, should guessing not pay
@@ -102,7 +102,7 @@ class Costs:
             best, loss = 1, self.predicted(1)
         else:
             loss = self.predicted(best) - (2 if best in self.compared else 1) * plain
-        return (0, ceil((loss - spare) / (MAY_LOSE * plain))) if loss > spare else (best, 0)
+        return (0, math.ceil((loss - spare) / (MAY_LOSE * plain))) if loss > spare else (best, 0)
 
     def rest(self) -> None:
         """A plain step that nobody timed."""
@@ -145,12 +145,11 @@ class Costs:
             self.right = mean(self.right, hit)
 
 
-def difference(first: Logits, second: Logits) -> float:
-    """The largest of what both steps gave; -inf stands for logits nobody asked for, which are to be the same."""
-    known = np.isfinite(first)
-    if not known.any() or not np.array_equal(known, np.isfinite(second)):
-        return float("inf")
-    return float(np.abs(first[known] - second[known]).max())
+def difference(first: Logits | TopLogits, second: Logits | TopLogits) -> float:
+    """The largest of what both steps gave for one position; infinity where not all of that is known."""
+    if isinstance(first, TopLogits) or isinstance(second, TopLogits):
+        return math.inf
+    return float(np.abs(first - second).max())
 
 
 def mean(before: float | None, value: float) -> float:
@@ -205,7 +204,7 @@ class Speculator:
 
     def advance(
         self, context: Context, ids: Sequence[int], room: int, sampler: Sampler
-    ) -> tuple[list[int], StepLogits]:
+    ) -> tuple[list[int], StepLogits | TopLogits]:
         """Feed ``ids`` and some guesses.
 
         Args:
@@ -259,9 +258,10 @@ class Speculator:
         self.acceptance.accepted += accepted
         self._costs.learn(len(last.guesses), accepted, last.drafting, last.checking)
 
-    def _plain(self, context: Context, ids: Sequence[int], guesses: Sequence[int]) -> Logits | None:
+    def _plain(
+        self, context: Context, ids: Sequence[int], guesses: Sequence[int]
+    ) -> Logits | TopLogits | None:
         """Logits after ``ids`` by a plain step, the first time that there are so many guesses."""
         if not guesses or len(guesses) in self._costs.compared:
             return None
-        plain: Logits = context.advance(ids)[-1]
-        return plain
+        return context.advance(ids)[-1]

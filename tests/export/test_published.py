@@ -64,9 +64,7 @@ class FakeSession:
         assert batch_size == 1
         return FakeCache()
 
-    def score(
-        self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1, top_k: int = 0
-    ) -> Row:
+    def score(self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1) -> Row:
         assert keep == 1
         cache.ids += input_ids[0].tolist()
         return self.rows.get(tuple(cache.ids), np.zeros(VOCAB, np.float32))[None, None]
@@ -239,9 +237,7 @@ def test_a_lossy_precision_may_differ_in_a_third_of_the_tokens() -> None:
 class BrokenSession(FakeSession):
     """Gives NaN."""
 
-    def score(
-        self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1, top_k: int = 0
-    ) -> Row:
+    def score(self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1) -> Row:
         return np.full((1, 1, VOCAB), np.nan, np.float32)
 
 

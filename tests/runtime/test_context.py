@@ -52,7 +52,7 @@ class FakeSession:
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache([[] for _ in range(batch_size)])
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         self.fed.append(input_ids.shape[1])
         found = []
         for row, ids in zip(cache.rows, input_ids.tolist(), strict=True):
@@ -63,7 +63,7 @@ class FakeSession:
         return (np.array(found, np.float32) + np.float32(together))[:, -keep:]
 
 
-def logits_of(ids: list[int], keep: int = 1, top_k: int = 0) -> StepLogits:
+def logits_of(ids: list[int], keep: int = 1) -> StepLogits:
     """By a session of their own."""
     session = FakeSession()
     logits: StepLogits = session.score(np.array([ids]), session.new_cache(), keep)[0]
@@ -82,7 +82,7 @@ def logits_of(ids: list[int], keep: int = 1, top_k: int = 0) -> StepLogits:
 )
 def test_only_what_is_new_is_fed(first: list[int], second: list[int], fed: int) -> None:
     session = FakeSession()
-    context = Context(session)
+    context: Any = Context(session)
     context.advance(first)
     assert np.array_equal(context.advance(second), logits_of(second))
     assert session.fed == [len(first), fed]
@@ -91,7 +91,7 @@ def test_only_what_is_new_is_fed(first: list[int], second: list[int], fed: int) 
 
 def test_logits_that_are_wanted_are_fed_again() -> None:
     session = FakeSession()
-    context = Context(session)
+    context: Any = Context(session)
     context.advance([1, 2, 3, 4])
     assert np.array_equal(context.advance([1, 2, 3, 4], 3), logits_of([1, 2, 3, 4], 3))
     assert session.fed == [4, 3]
@@ -100,7 +100,7 @@ def test_logits_that_are_wanted_are_fed_again() -> None:
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), max_size=8), st.data())
 def test_any_texts_one_after_the_other(texts: list[list[int]], data: st.DataObject) -> None:
     session = FakeSession()
-    context = Context(session)
+    context: Any = Context(session)
     for text in texts:
         keep = data.draw(st.integers(1, len(text)))
         known = min(common_prefix(context.ids, text), len(text) - keep)
@@ -110,10 +110,10 @@ def test_any_texts_one_after_the_other(texts: list[list[int]], data: st.DataObje
 
 def test_a_session_that_fails_leaves_no_wrong_ids() -> None:
     session = FakeSession()
-    context = Context(session)
+    context: Any = Context(session)
     context.advance([1, 2, 3])
     with pytest.raises(TypeError):
-        context.advance([1, 2, None])  # type: ignore[list-item]  # what fails in the session
+        context.advance([1, 2, None])  # what fails in the session
     assert np.array_equal(context.advance([1, 2, 3]), logits_of([1, 2, 3]))
 
 

@@ -18,7 +18,7 @@ from gpt2xl.device_engine import DeviceEngineSession, device_value
 from gpt2xl.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
 from gpt2xl.engine import EngineSession
 from gpt2xl.providers import Device, can_capture, open_session
-from gpt2xl.sampling import largest
+from gpt2xl.sampling import draw, greedy, largest
 from gpt2xl.session import open_best
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 40))
@@ -158,10 +158,12 @@ def test_rows_are_copied_and_fed_in_place(bundle: Path) -> None:
 def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
     logits = RNG.integers(0, 30, (2, 3, 100)).astype(np.float32)
     got = TopK(["CPUExecutionProvider"])(device_value(logits, "cpu"), k)
-    for row, kept in zip(logits.reshape(-1, 100), got.reshape(-1, 100), strict=True):
-        assert np.isfinite(kept).sum() == k
-        assert np.array_equal(largest(kept, k), largest(row, k))
-        assert np.array_equal(kept[np.isfinite(kept)], row[np.isfinite(kept)])
+    assert got.ids.shape == (2, 3, k)
+    for at in np.ndindex(2, 3):
+        ids = got[at].ids
+        assert np.array_equal(ids, np.sort(largest(logits[at], k)))
+        assert np.array_equal(got[at].logits, logits[at][ids])
+        assert draw(greedy, got[at]) == greedy(logits[at])
 
 
 def test_cuda_is_opened_with_a_graph_only_where_asked(bundle: Path) -> None:

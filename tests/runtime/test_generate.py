@@ -48,7 +48,7 @@ class FakeSession:
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         assert input_ids.dtype == np.int64
         self.prompt_length = self.prompt_length or input_ids.shape[1]
         cache.length += input_ids.shape[1]

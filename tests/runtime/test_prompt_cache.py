@@ -39,9 +39,9 @@ class Counting:
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
         return self.session.new_cache(batch_size, capacity)
 
-    def score(self, input_ids: Ids, cache: Cache, keep: int = 1, top_k: int = 0) -> StepLogits:
+    def score(self, input_ids: Ids, cache: Cache, keep: int = 1) -> StepLogits:
         self.fed.append(input_ids.shape[1])
-        return self.session.score(input_ids, cache, keep, top_k)
+        return self.session.score(input_ids, cache, keep)
 
 
 def counted(model: Model) -> tuple[Model, Counting]:
