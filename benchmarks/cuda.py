@@ -31,8 +31,8 @@ def main() -> None:
     print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
     systems: dict[str, Decode] = {}
     for folder in options.bundles:
-        for cuda_graph in (True, False):
-            name = f"{folder.name}{', CUDA graph' if cuda_graph else ''}"
+        for cuda_graph in (True, False) if options.uncaptured else (True,):
+            name = f"{folder.name}{'' if cuda_graph else ', not captured'}"
             systems[name] = bundle_decode(folder, cuda_graph)
         size = weights_size(gpt2xl.bundle.open_bundle(folder))
         print(f"{folder.name}: {size / 1e9:.2f} GB, bound {1e3 * size / bandwidth:.3f} ms")
@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--prompt", type=int, default=64, help="ids in each row")
     add("--new", type=int, default=64, help="tokens to generate after each")
     add("--rounds", type=int, default=5)
+    add("--uncaptured", action="store_true", help="run the bundles without a CUDA graph, too")
     return parser
 
 

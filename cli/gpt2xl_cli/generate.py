@@ -65,7 +65,7 @@ def generate(
         ),
     ] = None,
     provider: Provider = "auto",
-    cuda_graph: CudaGraph = False,
+    cuda_graph: CudaGraph = True,
     threads: Threads = 0,
     session_cache: SessionCache = True,
     as_json: Json = False,

@@ -26,7 +26,8 @@ Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to
 CudaGraph = Annotated[
     bool,
     typer.Option(
-        "--cuda-graph", help="On CUDA, capture the step that makes a token and replay it."
+        "--cuda-graph/--no-cuda-graph",
+        help="On CUDA, capture the step that makes a token and replay it.",
     ),
 ]
 Threads = Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")]

@@ -1,7 +1,9 @@
 """What has to be there before onnxruntime can use CUDA, looked for first: onnxruntime itself tells in many lines."""
 
+import os
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from ctypes import CDLL
 from io import StringIO
 
@@ -10,6 +12,24 @@ import onnxruntime as ort
 from gpt2xl.errors import ProviderError
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+XQA = "ORT_ENABLE_XQA"
+
+
+@contextmanager
+def flash_decoding() -> Iterator[None]:
+    """Sessions made meanwhile attend to one new position by flash attention, where the user has not chosen.
+
+    onnxruntime's other kernel, XQA, is made for several query heads over one of keys; with one each it takes
+    four times as long for many rows. Only the environment tells it.
+    """
+    if XQA in os.environ:
+        yield
+        return
+    os.environ[XQA] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[XQA]
 
 
 def load_cuda() -> None:

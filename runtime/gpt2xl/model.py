@@ -320,7 +320,7 @@ def load(
     session_cache: str | Path | SessionCache | None = None,
     spinning: bool = True,
     exact_prompts: bool = False,
-    cuda_graph: bool = False,
+    cuda_graph: bool = True,
 ) -> Model:
     """Load the bundle in ``folder``.
 
@@ -367,7 +367,7 @@ def load(
         entry=entry,
         spinning=spinning,
         exact_prompts=exact_prompts,
-        cuda_graph=cuda_graph,
+        cuda_graph=cuda_graph and bundle.is_for_cuda,
     )
     # onnxruntime leaves the interpreter to others while it loads.
     with ThreadPoolExecutor(1) as pool:

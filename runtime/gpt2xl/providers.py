@@ -7,7 +7,7 @@ from warnings import warn
 
 import onnxruntime as ort
 
-from gpt2xl.cuda import load_cuda
+from gpt2xl.cuda import flash_decoding, load_cuda
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
 from gpt2xl.mapped_pages import release_pages
@@ -100,8 +100,9 @@ def _open_plain(
     cuda = ("CUDAExecutionProvider", {"enable_cuda_graph": str(int(cuda_graph))})
     providers = [*([cuda] if device == "cuda" else []), "CPUExecutionProvider"]
     try:
-        # without its fallback, which prints
-        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+        with flash_decoding():
+            # without its fallback, which prints
+            return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as reason:  # onnxruntime's error classes share no base but Exception
         first_line = str(reason).splitlines()[0]
         if "bad_alloc" in first_line:
