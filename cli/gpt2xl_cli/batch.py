@@ -48,7 +48,9 @@ def batch(
     temperature: Temperature = 0.8,
     greedy: Greedy = False,
     seed: Seed = None,
-    rows: Annotated[int, typer.Option(help="Texts that share each step; changes no text.")] = 16,
+    rows: Annotated[
+        int, typer.Option(help="Texts that share each step; on the CPU changes no text.")
+    ] = 16,
     provider: Provider = "auto",
     threads: Threads = 0,
     force: Force = False,

@@ -12,6 +12,7 @@ from gpt2xl.batch import Request, generate_batch
 from gpt2xl.bundle import Bundle, check_int8_cache, open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.context import Context
+from gpt2xl.device_engine import DeviceEngineSession
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.generate import Token, generate_tokens
@@ -217,7 +218,8 @@ class Model:
 
         Args:
             prompts: read as rows become free, so an endless iterator will do.
-            rows: texts that share each step; one where the kernels would make another text of it.
+            rows: texts that share each step; on the CPU one where the kernels would make another text of it.
+                On CUDA a text may be another one than alone where two tokens are all but as probable.
             max_new_tokens: of each text.
             greedy: of each text.
             top_k: of each text.
@@ -253,7 +255,8 @@ class Model:
         self, requests: Iterable[tuple[int, Request]], rows: int, begun: dict[int, Transcript]
     ) -> Iterator[tuple[int, Generation]]:
         """What becomes of ``begun``, which grows as requests are read."""
-        rows = rows if rows == 1 or self._is_exact else 1
+        on_device = isinstance(self.session, DeviceEngineSession)
+        rows = rows if rows == 1 or on_device or self._is_exact else 1
         ends = self.config.eos_token_ids
         for number, token in generate_batch(self.session, requests, rows, ends):
             begun[number].add(token)

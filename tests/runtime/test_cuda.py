@@ -111,7 +111,7 @@ def test_a_batch_is_made_of_the_texts_alone(folder: Path) -> None:
     texts = dict(model.generate_batch(prompts, rows=3, **options))
     alone = [model.generate(prompt, **options) for prompt in prompts]
     same = sum(texts[n].new_ids == text.new_ids for n, text in enumerate(alone))
-    assert same >= 5, "float16 rounds rows in another way, rarely to another token"
+    assert same >= 4, "float16 rounds rows in another way, rarely to another token"
 
 
 def test_a_saved_prompt_is_read_back(folder: Path, tmp_path: Path) -> None:
