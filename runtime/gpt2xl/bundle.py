@@ -34,8 +34,8 @@ class Bundle:
 
     @property
     def is_for_cuda(self) -> bool:
-        """Whether onnxruntime's CUDA has all its operators, as far as is known: attention is float16 there."""
-        return str(self.manifest.get("precision", "fp16")).endswith("fp16")
+        """Whether onnxruntime's CUDA has its operators: GroupQueryAttention, the engine graph's, is float16 there."""
+        return self.engine is None or str(self.manifest.get("precision", "fp16")).endswith("fp16")
 
     @property
     def tokenizer(self) -> Path:

@@ -342,21 +342,22 @@ def load(
         cuda_graph: on CUDA, whether the step that makes a token is captured once and then replayed.
 
     Warns:
-        Gpt2xlWarning: ``auto`` goes on without CUDA, or CUDA without a CUDA graph or for a part of the model only.
+        Gpt2xlWarning: ``auto`` goes on without CUDA, or CUDA without a CUDA graph.
 
     Raises:
         BundleError: the folder is incomplete, too large for the memory this process may have, or
             onnxruntime cannot load it or is too old for its int8 KV cache.
-        ProviderError: CUDA was asked for and is not there.
+        ProviderError: CUDA was asked for and is not there, or not for this bundle.
     """
     device = choose_device(provider)
     bundle = open_bundle(Path(folder))
     check_int8_cache(bundle)
     if device == "cuda" and not bundle.is_for_cuda:
-        advice = "on CUDA attention is in float16 only: export with -p fp16 or -p int4-fp16."
-        if provider == "auto":
-            advice, device = f"running on the CPU: {advice}", "cpu"
-        warn(advice, Gpt2xlWarning, 2)
+        reason = "on CUDA attention is in float16 only: export with -p fp16 or -p int4-fp16."
+        if provider != "auto":
+            raise ProviderError(reason)
+        warn(f"running on the CPU: {reason}", Gpt2xlWarning, 2)
+        device = "cpu"
     entry = None
     if device == "cpu":
         if isinstance(session_cache, str | Path):
@@ -370,7 +371,7 @@ def load(
         entry=entry,
         spinning=spinning,
         exact_prompts=exact_prompts,
-        cuda_graph=cuda_graph and bundle.is_for_cuda,
+        cuda_graph=cuda_graph,
     )
     # onnxruntime leaves the interpreter to others while it loads.
     with ThreadPoolExecutor(1) as pool:

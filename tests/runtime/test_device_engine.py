@@ -210,12 +210,13 @@ def test_auto_leaves_other_bundles_to_the_cpu(
     assert tried == ["cpu"]
 
 
-def test_float32_attention_is_not_for_cuda_and_a_warning_says_so(
+def test_float32_attention_is_refused_on_cuda(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails_on_cuda(monkeypatch, BundleError("stop"))
-    with pytest.warns(Gpt2xlWarning, match="export with -p fp16"), pytest.raises(BundleError):
+    tried = fails_on_cuda(monkeypatch, BundleError("stop"))
+    with pytest.raises(ProviderError, match="export with -p fp16"):
         load(bundle, provider="cuda")
+    assert not tried
 
 
 def test_a_graph_that_cannot_be_captured_runs_without(
