@@ -35,6 +35,8 @@ CASES = (
     ("int4",),
     ("int4", "--block-size", "32"),
     ("int4", "--block-size", "128"),
+    ("int4", "--block-size", "256"),
+    ("int4", "--block-size", "256", "--keep", "int4:wte.weight"),
 )
 
 

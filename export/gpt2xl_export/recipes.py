@@ -8,12 +8,15 @@ import numpy as np
 
 from gpt2xl.errors import RequestError
 from gpt2xl_export.parity import Tolerance
-from gpt2xl_export.passes.gptq import Rounded
+from gpt2xl_export.passes.gptq import Rounded, best_scales
 from gpt2xl_export.passes.int8 import Int8
 from gpt2xl_export.passes.linears import Format
 from gpt2xl_export.passes.nbits import NBits
 
+KEPT = ("fp32", "int8", "int8-weight", "int4")
 HEADS = ("wte.weight", "lm_head.weight")
+INT4_HEAD = "int4-head"
+"""Finer than int4 and without GPTQ: the embedding is looked up, not multiplied with."""
 # What a format may cost; a wrong graph costs several nats.
 LOSSES = {
     "fp16": Tolerance(mean_kl=0.01),
@@ -71,6 +74,7 @@ def formats(
         "int8": Int8(),
         "int8-weight": NBits(bits=8, block_size=32, scale_type=scales),
         "int4": NBits(bits=4, block_size=block_size, rounder=rounder, scale_type=scales),
+        INT4_HEAD: NBits(bits=4, block_size=32, scale=best_scales),
     }
 
 
@@ -83,20 +87,18 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
         keep: FORMAT:PATTERN, a pattern of weight names such as ``fp32:h.0.*``; the last match wins.
 
     Raises:
-        RequestError: an unknown format, a pattern that matches nothing, or an int4 head.
+        RequestError: an unknown format, or a pattern that matches nothing.
     """
     assigned = {name: recipe.head if name in HEADS else recipe.blocks for name in names}
     for rule in keep:
         form, _, pattern = rule.partition(":")
-        if form not in formats(64):
-            raise RequestError(f"'{rule}': the format has to be one of {', '.join(formats(64))}.")
+        if form not in KEPT:
+            raise RequestError(f"'{rule}': the format has to be one of {', '.join(KEPT)}.")
         matching = [name for name in assigned if fnmatchcase(name, pattern)]
         if not matching:
             raise RequestError(f"'{rule}' matches no weight; they are called like {next(iter(assigned))}.")  # fmt: skip
         assigned |= dict.fromkeys(matching, form)
-    if "int4" in (assigned.get(name) for name in HEADS):
-        raise RequestError("the head and the embedding cannot be int4: keep them int8-weight.")
-    return assigned
+    return assigned | {name: INT4_HEAD for name in HEADS if assigned.get(name) == "int4"}
 
 
 def wants(assigned: Mapping[str, str], form: str) -> Callable[[str], bool]:

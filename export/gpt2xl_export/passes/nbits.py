@@ -33,6 +33,8 @@ class NBits:
     rounder: Callable[[str], Rounded] | None = None
     """Codes and scales of a weight, chosen with its inputs in mind (rounder.py)."""
     scale_type: type[np.floating[Any]] = np.float32
+    scale: Callable[[FloatArray, int], FloatArray] | None = None
+    """Of [block_size, n] weights and bits, the scale of each column; without one, that which just covers it."""
 
     def write(
         self, name: str, read: Callable[[], FloatArray], weights: WeightsFile
@@ -57,7 +59,13 @@ class NBits:
         return packed.reshape(len(packed), blocks, -1), np.ascontiguousarray(rounded.scales.T)
 
     def _nearest(self, rows: FloatArray) -> Tile:
-        codes, scales = quantize_blocks(to_blocks(rows, self.block_size), self.bits)
+        blocks = to_blocks(rows, self.block_size)
+        if self.scale is None:
+            codes, scales = quantize_blocks(blocks, self.bits)
+        else:
+            columns = np.ascontiguousarray(blocks.reshape(-1, self.block_size).T)
+            scales = self.scale(columns, self.bits).reshape(blocks.shape[:2])
+            codes = encode(blocks, scales[..., None], 1 << (self.bits - 1))
         restored = dequantize_blocks(codes, scales, self.bits).reshape(len(rows), -1)
         return Tile((pack(codes, self.bits), scales), restored[:, : rows.shape[1]])
 
@@ -79,12 +87,13 @@ class NBits:
     def embedding(
         self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
     ) -> ir.Value:
-        """Rows gathered as they are stored, then scaled; 8 bits only."""
-        assert self.bits == 8
-        packed, scales = weights["wte.weight.q8"], weights["wte.weight.scales"]
+        """Rows gathered as they are stored, then scaled."""
+        packed, scales = weights[f"wte.weight.q{self.bits}"], weights["wte.weight.scales"]
         rows = new.op("Gather", [new.initializer(packed), ids], "wte.codes")
+        if self.bits == 4:
+            rows = _unpacked(new, rows)
         real = new.op("Cast", [rows], "wte.float_codes", {"to": ir.DataType.FLOAT})
-        middle = new.constant("middle_code", 128, np.float32)
+        middle = new.constant("middle_code", 1 << (self.bits - 1), np.float32)
         real = new.op("Sub", [real, middle], "wte.centred")
         scale = new.op("Gather", [new.initializer(scales), ids], "wte.block_scales")
         scale = new.op("Unsqueeze", [scale, new.constant("last_axis", [-1])], "wte.scale_column")
@@ -95,6 +104,18 @@ class NBits:
             return rows
         ends = [new.constant(f"slice_{name}", [n]) for name, n in (("start", 0), ("end", width), ("axis", 2))]  # fmt: skip
         return new.op("Slice", [rows, *ends], "wte.unpadded_rows")
+
+
+def _unpacked(new: NodeBuilder, rows: ir.Value) -> ir.Value:
+    """[..., bytes] -> [..., 2 * bytes], as `pack` takes them."""
+    low = new.op("BitwiseAnd", [rows, new.constant("low_half", 15, np.uint8)], "wte.low")
+    high = new.op(
+        "BitShift", [rows, new.constant("half", 4, np.uint8)], "wte.high", {"direction": "RIGHT"}
+    )
+    last = new.constant("last_axis", [-1])
+    pair = [new.op("Unsqueeze", [part, last], f"{part.name}_column") for part in (low, high)]
+    pairs = new.op("Concat", pair, "wte.pairs", {"axis": -1})
+    return new.op("Reshape", [pairs, new.constant("merge_pairs", [0, 0, 0, -1])], "wte.unpacked")
 
 
 def scale_columns(new: NodeBuilder, result: ir.Value, factors: FloatArray) -> bool:
