@@ -9,15 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from gpt2xl import ParityError, RequestError, load
-from gpt2xl.bundle import int8_cache_supported, open_bundle
+from gpt2xl.bundle import Bundle, int8_cache_supported, open_bundle
 from gpt2xl.portable import PortableSession
+from gpt2xl.providers import Device
 from gpt2xl.session import Session, last_logits, open_best
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions
 from gpt2xl_export.parity import Tolerance
-from gpt2xl_export.recipes import RECIPES
+from gpt2xl_export.passes.nbits import NBits, dequantize_blocks, encode, to_blocks
+from gpt2xl_export.recipes import INT4_HEAD, RECIPES, formats
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"
 MakeCheckpoint = Callable[..., Path]
@@ -86,17 +89,17 @@ def logits_of(session: Session, rows: npt.NDArray[np.int64], step: int) -> npt.N
     return last
 
 
+def open_portable(bundle: Bundle, device: Device) -> Session:
+    assert bundle.portable is not None
+    return PortableSession(bundle.portable, bundle.config.n_positions, device, 0)
+
+
 @pytest.mark.parametrize("kind", ["engine", "portable"])
 def test_int8_gives_a_prompt_the_same_logits_alone_in_a_batch_and_in_chunks(
     exported: Callable[[str], Path], kind: str
 ) -> None:
     bundle = open_bundle(exported("int8"))
-    session: Session
-    if kind == "engine":
-        session = open_best(bundle, "cpu")
-    else:
-        assert bundle.portable is not None
-        session = PortableSession(bundle.portable, bundle.config.n_positions, "cpu", 0)
+    session = (open_best if kind == "engine" else open_portable)(bundle, "cpu")
     rows = np.random.default_rng(0).integers(0, bundle.config.vocab_size, (8, 70))
     rows[3] = 7  # one dull neighbour, one lively
     alone = logits_of(session, rows[:1], 70)
@@ -163,6 +166,40 @@ def test_keep_rules_choose_the_format_of_single_weights(checkpoint: Path, tmp_pa
     assert found["wte.weight"].startswith("int8")
 
 
+@pytest.mark.parametrize("config", VARIANTS, ids=str)
+def test_an_int4_head_and_embedding_are_what_is_stored(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, config: dict[str, object]
+) -> None:
+    checkpoint, names = make_checkpoint(config), ["wte.weight"]
+    if not config.get("tie_word_embeddings", True):
+        names.append("lm_head.weight")
+    keep = tuple(f"int4:{name}" for name in names)
+    found = formats_of(export(checkpoint, tmp_path / "out", ExportOptions("fp32", keep=keep)))
+    assert found == dict.fromkeys(names, "int4, blocks of 32")
+
+    tensors = load_file(checkpoint / "model.safetensors")
+    form = formats(64)[INT4_HEAD]
+    assert isinstance(form, NBits)
+    for name in names:
+        assert form.scale is not None
+        blocks = to_blocks(tensors[name], form.block_size)
+        scales = form.scale(blocks.reshape(-1, form.block_size).T, 4).reshape(blocks.shape[:2])
+        codes = encode(blocks, scales[..., None], 8)
+        restored = dequantize_blocks(codes, scales, 4).reshape(len(blocks), -1)
+        tensors[name] = np.ascontiguousarray(restored[:, : tensors[name].shape[1]])
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    export(checkpoint, tmp_path / "restored", ExportOptions("fp32"))
+
+    ids = np.random.default_rng(0).integers(0, 286, (1, 40))
+    for open_one in (open_best, open_portable):
+        wanted, got = (
+            logits_of(open_one(open_bundle(tmp_path / name), "cpu"), ids, 40)
+            for name in ("restored", "out")
+        )
+        # The head rounds what it is multiplied with to 8 bits.
+        assert np.abs(got - wanted).max() < 0.03 * np.abs(wanted).max()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -171,7 +208,6 @@ def test_keep_rules_choose_the_format_of_single_weights(checkpoint: Path, tmp_pa
         (ExportOptions("int4", block_size=8), "block_size .* but is 8"),
         (ExportOptions("int4", keep=("fp8:h.0.*",)), "'fp8:h.0.*'"),
         (ExportOptions("int4", keep=("fp32:h.9.*",)), "'fp32:h.9.*' matches no weight"),
-        (ExportOptions("fp32", keep=("int4:wte.weight",)), "head .* cannot be int4"),
         (ExportOptions("fp16", kv="int8"), "fp16 goes with neither"),
         (ExportOptions("int8", backend="optimum"), "optimum backend makes fp32 only"),
     ],

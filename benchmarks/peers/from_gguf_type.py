@@ -1,0 +1,41 @@
+"""Write a GPT-2 checkpoint with the values that a GGUF of it holds; needs ``pip install gguf safetensors``.
+
+    python benchmarks/peers/from_gguf_type.py CHECKPOINT Q4_0 OUT
+    python benchmarks/precisions.py OUT --corpora CORPORA --only fp32
+
+What llama.cpp loses by rounding weights; what it loses by rounding activations is not in it.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import gguf
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+
+def main() -> None:
+    """Quantize what to_gguf.py quantizes, along the same axis, and back."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("kind", choices=["Q4_0", "Q8_0"])
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    kind, tensors = gguf.GGMLQuantizationType[options.kind], {}
+    with safe_open(options.checkpoint / "model.safetensors", "np") as stored:
+        for name in stored.keys():
+            values = stored.get_tensor(name).astype(np.float32)
+            if values.ndim == 2 and not name.endswith("wpe.weight"):
+                is_linear = not name.endswith("wte.weight")  # Conv1D keeps [in, out]
+                rows = np.ascontiguousarray(values.T if is_linear else values)
+                rows = gguf.quants.dequantize(gguf.quants.quantize(rows, kind), kind)
+                values = rows.T if is_linear else rows
+            tensors[name] = np.ascontiguousarray(values, np.float32)
+    shutil.copytree(options.checkpoint, options.out)
+    save_file(tensors, options.out / "model.safetensors", metadata={"format": "pt"})
+
+
+if __name__ == "__main__":
+    main()
