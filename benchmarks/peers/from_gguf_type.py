@@ -12,8 +12,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 
 def main() -> None:
@@ -23,16 +22,14 @@ def main() -> None:
     parser.add_argument("kind", choices=["Q4_0", "Q8_0"])
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    kind, tensors = gguf.GGMLQuantizationType[options.kind], {}
-    with safe_open(options.checkpoint / "model.safetensors", "np") as stored:
-        for name in stored.keys():
-            values = stored.get_tensor(name).astype(np.float32)
-            if values.ndim == 2 and not name.endswith("wpe.weight"):
-                is_linear = not name.endswith("wte.weight")  # Conv1D keeps [in, out]
-                rows = np.ascontiguousarray(values.T if is_linear else values)
-                rows = gguf.quants.dequantize(gguf.quants.quantize(rows, kind), kind)
-                values = rows.T if is_linear else rows
-            tensors[name] = np.ascontiguousarray(values, np.float32)
+    kind = gguf.GGMLQuantizationType[options.kind]
+    tensors = load_file(options.checkpoint / "model.safetensors")
+    for name, values in tensors.items():
+        if values.ndim == 2 and not name.endswith("wpe.weight"):
+            is_linear = not name.endswith("wte.weight")  # Conv1D keeps [in, out]
+            rows = np.ascontiguousarray(values.T if is_linear else values, np.float32)
+            rows = gguf.quants.dequantize(gguf.quants.quantize(rows, kind), kind)
+            tensors[name] = np.ascontiguousarray(rows.T if is_linear else rows)
     shutil.copytree(options.checkpoint, options.out)
     save_file(tensors, options.out / "model.safetensors", metadata={"format": "pt"})
 
