@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from gpt2xl.device_graphs import Copy, TopK
 from gpt2xl.engine import EngineSession
+from gpt2xl.errors import RequestError
 from gpt2xl.graph import Ids, StepLogits, check_fit
 from gpt2xl.sampling import TopLogits
 
@@ -151,13 +152,24 @@ class DeviceEngineSession(EngineSession):
         return self.empty_past(self.past[0], rows, self.n_positions)
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Any:
-        """See ``Session.new_cache``; always of n_positions."""
+        """See ``Session.new_cache``; always of n_positions.
+
+        Raises:
+            RequestError: the device has no room for so many rows.
+        """
         del capacity
+        kind, shape = self.zeros(0).dtype.type, (batch_size, *self.zeros(0).shape[1:])
+        try:
+            values = [
+                ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, 0)
+                for _ in self.past
+            ]
+        except Exception:  # onnxruntime's error classes share no base but Exception
+            size = len(self.past) * batch_size * self.zeros(1).nbytes
+            raise RequestError(
+                f"no room on {self.device} for the KV cache of {batch_size} rows, {size / 1e9:.1f} GB: take fewer rows."
+            ) from None
         zeros = self.zeros(batch_size)
-        values = [
-            ort.OrtValue.ortvalue_from_shape_and_type(zeros.shape, zeros.dtype.type, self.device, 0)
-            for _ in self.past
-        ]
         values[0].update_inplace(zeros)
         for value in values[1:]:
             self.copy(values[0].data_ptr(), value.data_ptr(), zeros.nbytes)

@@ -1,5 +1,6 @@
 """Open an onnxruntime session on the asked-for execution provider."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -100,7 +101,7 @@ def _open_plain(
     cuda = ("CUDAExecutionProvider", {"enable_cuda_graph": str(int(cuda_graph))})
     providers = [*([cuda] if device == "cuda" else []), "CPUExecutionProvider"]
     try:
-        with flash_decoding():
+        with flash_decoding() if device == "cuda" else nullcontext():
             # without its fallback, which prints
             return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as reason:  # onnxruntime's error classes share no base but Exception

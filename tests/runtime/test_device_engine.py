@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, load
+from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, RequestError, load
 from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.device_engine import DeviceEngineSession, device_value
 from gpt2xl.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
@@ -152,6 +152,11 @@ def test_rows_are_copied_and_fed_in_place(bundle: Path) -> None:
         for row in (1, 3):
             assert np.abs(got[row].astype(float) - wanted[0].astype(float)).max() < 1e-4
         assert not got[[0, 2]].any()
+
+
+def test_more_rows_than_there_is_room_for_are_refused(bundle: Path) -> None:
+    with pytest.raises(RequestError, match="no room on cpu for the KV cache of 100000000 rows"):
+        on_device(bundle).new_cache(100_000_000)
 
 
 @pytest.mark.parametrize("k", [1, 3, 40])
