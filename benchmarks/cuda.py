@@ -78,7 +78,9 @@ def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
     caches = {}
 
     def decode(ids: np.ndarray, new: int) -> float:
-        cache = caches.setdefault(len(ids), session.new_cache(len(ids)))
+        cache = caches.get(len(ids))
+        if cache is None:
+            cache = caches[len(ids)] = session.new_cache(len(ids))
         cache.truncate(0)
         ids = session.top_logits(ids, cache, 1).ids[:, -1]
         ids = session.top_logits(ids, cache, 1).ids[:, -1]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -78,15 +79,15 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
             figures.append(json.loads(line))
             if sys.stderr.isatty():
                 typer.echo(f"\r\x1b[K{folder}: {label(figures[-1])}\r", err=True, nl=False)
-        failure = process.stderr.read().strip()
+        told = process.stderr.read().strip()
     if sys.stderr.isatty():
         typer.echo("\x1b[K", err=True, nl=False)
     if process.returncode:
         from gpt2xl import BundleError
 
-        raise BundleError(
-            failure.splitlines()[-1] if failure else f"measuring '{folder}' was killed."
-        )
+        raise BundleError(told.splitlines()[-1] if told else f"measuring '{folder}' was killed.")
+    if told:
+        typer.echo(told, err=True)
     return figures
 
 
@@ -135,6 +136,7 @@ def main() -> None:
     from gpt2xl.speed import measure_speed
     from gpt2xl_cli.demo import cache_folder
 
+    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
     folder, provider, threads, cached = sys.argv[1:]
     cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
     speeds = measure_speed(

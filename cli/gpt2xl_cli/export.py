@@ -26,7 +26,8 @@ def export(
     out: Annotated[Path, typer.Argument(help="Bundle folder to create.", show_default=False)],
     *,
     precision: Annotated[
-        str, typer.Option("--precision", "-p", help="fp32, fp16, int8, int8-weight or int4.")
+        str,
+        typer.Option("--precision", "-p", help="fp32, fp16, int8, int8-weight, int4 or int4-fp16."),
     ] = "fp32",
     block_size: Annotated[int, typer.Option(help="Weights that share a scale in int4.")] = 64,
     kv: Annotated[

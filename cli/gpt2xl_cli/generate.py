@@ -72,7 +72,6 @@ def generate(
 ) -> None:
     """Continue a text."""
     import gpt2xl
-    from gpt2xl.providers import choose_device
     from gpt2xl_cli.demo import cache_folder
 
     text = text_or_stdin(prompt)
@@ -90,7 +89,11 @@ def generate(
     smaller = None
     if draft is not None:
         smaller = gpt2xl.load(
-            model_folder(draft), provider=provider, threads=threads, spinning=False
+            model_folder(draft),
+            provider=provider,
+            threads=threads,
+            spinning=False,
+            cuda_graph=cuda_graph,
         )
     if prompt_cache and prompt_cache.exists():
         loaded.load_prompt(prompt_cache)
@@ -110,8 +113,9 @@ def generate(
         _print_stream(text if echo else "", stream)
     if prompt_cache:
         loaded.save_prompt(text, prompt_cache)
+    device = loaded.device
     del loaded, stream  # the process that fills the cache may need the memory
-    if session_cache and choose_device(provider) == "cpu":
+    if session_cache and device == "cpu":
         _fill(cache, folder)
 
 

@@ -33,11 +33,6 @@ class Bundle:
         return bool(self.manifest) and all(self.manifest.get(k, v) == v for k, v in exact.items())
 
     @property
-    def is_for_cuda(self) -> bool:
-        """Whether onnxruntime's CUDA has its operators: GroupQueryAttention, the engine graph's, is float16 there."""
-        return self.engine is None or str(self.manifest.get("precision", "fp16")).endswith("fp16")
-
-    @property
     def tokenizer(self) -> Path:
         """The tokenizer.json."""
         return self.folder / "tokenizer.json"

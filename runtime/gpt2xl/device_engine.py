@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import count
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from gpt2xl.graph import Ids, StepLogits, check_fit
 from gpt2xl.sampling import TopLogits
 
 NOT_CAPTURED = "-1"
-_graph_ids = count(1)  # a captured step belongs to its cache
+_graph_ids = count(1)
 
 
 class DeviceCache:
@@ -32,15 +33,20 @@ class DeviceCache:
         values: list[ort.OrtValue],
         lengths: npt.NDArray[np.int64],
         first: int = 0,
+        whole: "DeviceCache | None" = None,
     ) -> None:
         self.lengths = lengths
         """Tokens in each row, [rows]."""
-        self.graph_id = str(next(_graph_ids))
-        """Of the captured step over this cache."""
-        self.step: Step | None = None
+        self.first = first
+        """The first of these rows among all in their memory."""
+        self._whole = whole
         self._session = session
         self._values = values
-        self._first = first
+
+    @property
+    def whole(self) -> "DeviceCache":
+        """All rows in their memory."""
+        return self._whole or self
 
     @property
     def length(self) -> int:
@@ -48,19 +54,14 @@ class DeviceCache:
         return int(self.lengths.max())
 
     @property
-    def is_whole(self) -> bool:
-        """Whether these are all rows of their memory."""
-        return bool(len(self.lengths) == self._values[0].shape()[0])
-
-    @property
     def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
         """Copies of those in use, [rows, n_head, length, head_dim] for each layer's key and value."""
-        rows = slice(self._first, self._first + len(self.lengths))
+        rows = slice(self.first, self.first + len(self.lengths))
         return [np.asarray(value.numpy()[rows, :, : self.length]) for value in self._values]
 
     def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
         """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
-        assert self.is_whole
+        assert self.whole is self
         length = check_fit(values, self.keys_and_values, self._session.n_positions)
         self.lengths[:] = length
         whole = self._session.zeros(len(self.lengths))
@@ -80,14 +81,14 @@ class DeviceCache:
         if stop - start == len(self.lengths):
             return self
         lengths = self.lengths[start:stop]
-        return DeviceCache(self._session, self._values, lengths, self._first + start)
+        return DeviceCache(self._session, self._values, lengths, self.first + start, self.whole)
 
     def copy_row(self, source: int, target: int) -> None:
         """Let row ``target`` hold what row ``source`` does."""
         self.lengths[target] = self.lengths[source]
         size = self._session.zeros(1).nbytes
         for value in self._values:
-            start = value.data_ptr() + self._first * size
+            start = value.data_ptr() + self.first * size
             self._session.copy(start + source * size, start + target * size, size)
 
     @cached_property
@@ -95,13 +96,22 @@ class DeviceCache:
         """Of the steps that are not captured."""
         return self.new_binding()
 
+    @cached_property
+    def step(self) -> "Step":
+        """The one that is captured, of all rows; forgotten with this cache."""
+        step, session = Step(self._session, self), self._session.session
+        if hasattr(session, "release_captured_graph"):  # onnxruntime 1.31
+            release = finalize(self, session.release_captured_graph, int(step.graph_id))
+            release.atexit = False
+        return step
+
     def new_binding(self) -> ort.IOBinding:
         """One that has this cache as past and as present."""
         session = self._session
         binding, row = session.session.io_binding(), session.zeros(1)
         shape = [len(self.lengths), *row.shape[1:]]
         for past, present, value in zip(session.past, session.present, self._values, strict=True):
-            start = value.data_ptr() + self._first * row.nbytes
+            start = value.data_ptr() + self.first * row.nbytes
             binding.bind_input(past, session.device, 0, row.dtype, shape, start)
             binding.bind_output(present, session.device, 0, row.dtype, shape, start)
         return binding
@@ -112,9 +122,15 @@ class Step:
 
     def __init__(self, session: "DeviceEngineSession", cache: DeviceCache) -> None:
         rows = len(cache.lengths)
+        self.graph_id = str(next(_graph_ids))
+        self._ids = np.zeros((rows, 1), np.int64)
+        self._lengths = np.zeros((rows, 1), np.int64)
         self._mask = np.zeros((rows, session.n_positions), np.int64)
-        column = np.zeros((rows, 1), np.int64)
-        starts = {"input_ids": column, "position_ids": column, "attention_mask": self._mask}
+        starts = {
+            "input_ids": self._ids,
+            "position_ids": self._lengths,
+            "attention_mask": self._mask,
+        }
         self.inputs = {name: device_value(array, session.device) for name, array in starts.items()}
         self.logits = device_value(
             np.zeros((rows, 1, session.vocab_size), np.float32), session.device
@@ -125,10 +141,17 @@ class Step:
         self.binding.bind_ortvalue_output("logits", self.logits)
 
     def feed(self, input_ids: Ids, lengths: npt.NDArray[np.int64]) -> None:
-        """Put what the next run reads where it reads it."""
-        self._mask[:] = np.arange(self._mask.shape[1]) <= lengths[:, None]
-        self.inputs["input_ids"].update_inplace(np.ascontiguousarray(input_ids, np.int64))
-        self.inputs["position_ids"].update_inplace(lengths[:, None].copy())
+        """Put what the next run reads where it reads it.
+
+        Args:
+            input_ids: of the first rows, [n, 1]; further ones write where their next token will.
+            lengths: of all rows, [rows].
+        """
+        self._ids[: len(input_ids)] = input_ids
+        np.minimum(lengths[:, None], self._mask.shape[1] - 1, out=self._lengths)
+        self._mask[:] = np.arange(self._mask.shape[1]) <= self._lengths
+        self.inputs["input_ids"].update_inplace(self._ids)
+        self.inputs["position_ids"].update_inplace(self._lengths)
         self.inputs["attention_mask"].update_inplace(self._mask)
 
 
@@ -178,16 +201,17 @@ class DeviceEngineSession(EngineSession):
     def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         """See ``Session.score``."""
         kept = self._score(input_ids, cache, keep)
-        return np.concatenate([np.asarray(part.numpy()) for part in kept], 1)[:, -keep:]
+        logits = np.concatenate([np.asarray(part.numpy()) for part in kept], 1)
+        return logits[: len(input_ids), -keep:]
 
     def top_logits(self, input_ids: Ids, cache: Any, top_k: int) -> TopLogits:
         """As ``score``, of each row's last position the ``top_k`` largest, [batch_size, 1, top_k]."""
-        return self._top_k(self._score(input_ids, cache, 1)[-1], top_k)
+        return self._top_k(self._score(input_ids, cache, 1)[-1], top_k)[: len(input_ids)]
 
     def _score(self, input_ids: Ids, cache: Any, keep: int) -> list[ort.OrtValue]:
-        """Logits [batch_size, n, vocab_size] on the device; of several, the last ``keep`` positions count."""
+        """Logits on the device; those of the last ``keep`` positions and the first rows count."""
         assert isinstance(cache, DeviceCache)
-        captured = self.cuda_graph and cache.is_whole and cache.length
+        captured = self.cuda_graph and not cache.first and cache.length
         if captured and input_ids.shape[1] == keep == 1:
             return [self._replay(input_ids, cache)]
         parts = self._parts(input_ids, cache.length, keep)
@@ -207,12 +231,11 @@ class DeviceEngineSession(EngineSession):
         return logits
 
     def _replay(self, input_ids: Ids, cache: DeviceCache) -> ort.OrtValue:
-        if cache.step is None:
-            cache.step = Step(self, cache)
-        cache.step.feed(input_ids, cache.lengths)
-        self._run_bound(cache.step.binding, cache.graph_id)
+        step = cache.whole.step
+        step.feed(input_ids, cache.whole.lengths)
+        self._run_bound(step.binding, step.graph_id)
         cache.lengths += 1
-        return cache.step.logits
+        return step.logits
 
     def _run_bound(self, binding: ort.IOBinding, graph_id: str) -> None:
         options = ort.RunOptions()

@@ -12,13 +12,15 @@ from gpt2xl.batch import Request, generate_batch
 from gpt2xl.bundle import Bundle, check_int8_cache, open_bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.context import Context
+from gpt2xl.cuda import check_precision
 from gpt2xl.device_engine import DeviceEngineSession
 from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.generate import Token, generate_tokens
+from gpt2xl.graph import Graph
 from gpt2xl.memory import check_memory
 from gpt2xl.prompt_cache import bundle_id, load_context, save_context
-from gpt2xl.providers import Provider, choose_device
+from gpt2xl.providers import Device, Provider, choose_device
 from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.sampling import greedy as greedy_sampler
 from gpt2xl.session import Session, open_best, same_bits_alone
@@ -116,6 +118,11 @@ class Model:
         if context.ids and not context.is_loaded and not self._is_exact:
             context.truncate(0)
         return context
+
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+        return self.session.device if isinstance(self.session, Graph) else "cpu"
 
     @property
     def _is_float(self) -> bool:
@@ -349,40 +356,56 @@ def load(
             onnxruntime cannot load it or is too old for its int8 KV cache.
         ProviderError: CUDA was asked for and is not there, or not for this bundle.
     """
-    device = choose_device(provider)
-    bundle = open_bundle(Path(folder))
-    check_int8_cache(bundle)
-    if device == "cuda" and not bundle.is_for_cuda:
-        reason = "on CUDA attention is in float16 only: export with -p fp16 or -p int4-fp16."
-        if provider != "auto":
-            raise ProviderError(reason)
-        warn(f"running on the CPU: {reason}", Gpt2xlWarning, 2)
-        device = "cpu"
-    entry = None
-    if device == "cpu":
-        if isinstance(session_cache, str | Path):
-            session_cache = SessionCache(Path(session_cache))
-        entry = session_cache.entry(bundle) if session_cache else None
-        check_memory(bundle, mapped=entry is not None and entry.is_whole)
-    open_on = partial(
-        open_best,
-        bundle,
+    if isinstance(session_cache, str | Path):
+        session_cache = SessionCache(Path(session_cache))
+    load_on = partial(
+        _load_on,
+        open_bundle(Path(folder)),
         threads=threads,
-        entry=entry,
+        session_cache=session_cache,
         spinning=spinning,
         exact_prompts=exact_prompts,
         cuda_graph=cuda_graph,
     )
+    try:
+        return load_on(device=choose_device(provider))
+    except ProviderError as reason:
+        if provider != "auto":
+            raise
+        warn(f"running on the CPU: {reason}", Gpt2xlWarning, 2)
+        return load_on(device="cpu")
+
+
+def _load_on(
+    bundle: Bundle,
+    device: Device,
+    threads: int,
+    session_cache: SessionCache | None,
+    *,
+    spinning: bool,
+    exact_prompts: bool,
+    cuda_graph: bool,
+) -> Model:
+    check_int8_cache(bundle)
+    entry = None
+    if device == "cuda":
+        check_precision(bundle)
+    else:
+        entry = session_cache.entry(bundle) if session_cache else None
+        check_memory(bundle, mapped=entry is not None and entry.is_whole)
     # onnxruntime leaves the interpreter to others while it loads.
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
         try:
-            session = open_on(device=device)
+            session = open_best(
+                bundle,
+                device,
+                threads,
+                entry,
+                spinning=spinning,
+                exact_prompts=exact_prompts,
+                cuda_graph=cuda_graph,
+            )
         except MemoryError:
-            raise BundleError(f"not enough memory to load '{folder}'.") from None
-        except ProviderError as reason:
-            if provider != "auto":
-                raise
-            warn(f"running on the CPU: {reason}", Gpt2xlWarning, 2)
-            session = open_on(device="cpu")
+            raise BundleError(f"not enough memory to load '{bundle.folder}'.") from None
         return Model(bundle.config, tokenizer.result(), session, bundle)

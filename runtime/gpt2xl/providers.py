@@ -108,11 +108,12 @@ def _open_plain(
         first_line = str(reason).splitlines()[0]
         if "bad_alloc" in first_line:
             raise MemoryError from None
-        if cuda_graph:
-            warn(f"'{path.name}' runs without a CUDA graph: {first_line}", Gpt2xlWarning, 2)
-            return _open_plain(path, options, device, cuda_graph=False)
         if "CUDA failure" in first_line:
             raise ProviderError(f"CUDA does not start: {first_line}") from None
+        if cuda_graph:
+            session = _open_plain(path, options, device, cuda_graph=False)
+            warn(f"'{path.name}' runs without a CUDA graph: {first_line}", Gpt2xlWarning, 2)
+            return session
         raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
 
 

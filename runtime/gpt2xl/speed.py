@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.bundle import open_bundle
-from gpt2xl.device_engine import DeviceEngineSession
 from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids
 from gpt2xl.memory import weights_size
@@ -78,8 +77,8 @@ def measure_speed(
             rate = rows / _decode(session, ids(rows, ROW_CONTEXT), ids)
             yield Speed("batch", rows, rate, "tokens/s")
     yield from _memory()
-    if isinstance(session, DeviceEngineSession):
-        return  # it does not read the memory that follows
+    if model.device != "cpu":
+        return  # what follows is of the CPU's memory
     bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
     yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
     if decoding:

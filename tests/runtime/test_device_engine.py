@@ -3,6 +3,7 @@
 Kernels aside, it is the same code: onnxruntime copies between devices, or does not.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ import pytest
 from onnx import TensorProto, helper
 
 from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, RequestError, load
+from gpt2xl.batch import Request, generate_batch
 from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.device_engine import DeviceEngineSession, device_value
 from gpt2xl.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
 from gpt2xl.engine import EngineSession
 from gpt2xl.providers import Device, can_capture, open_session
-from gpt2xl.sampling import draw, greedy, largest
+from gpt2xl.sampling import draw, greedy, largest, make_sampler
 from gpt2xl.session import open_best
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 40))
+IDS_96 = np.random.default_rng(0).integers(0, 280, (1, 96))
 RNG = np.random.default_rng(1)
 
 
@@ -50,7 +53,7 @@ def test_logits_and_cache_are_those_of_the_other_session(
         np.testing.assert_allclose(
             device.score(ids, cache), host.score(ids, expected), rtol=1e-4, atol=1e-5
         )
-    assert (cache.step is not None) == (cuda_graph and 1 in steps[1:])
+    assert ("step" in vars(cache)) == (cuda_graph and 1 in steps[1:])
     for got, wanted in zip(cache.keys_and_values, expected.keys_and_values, strict=True):
         assert np.abs(got.astype(float) - wanted.astype(float)).max() < 1e-4
 
@@ -114,6 +117,41 @@ def test_texts_that_end_make_room_for_others(bundle: Path, cuda_graph: bool) -> 
     got = dict(moved.generate_batch(prompts, **options))
     assert {n: t.new_ids for n, t in got.items()} == {n: t.new_ids for n, t in wanted.items()}
     assert len({len(text.new_ids) for text in got.values()}) > 1
+
+
+def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
+    device, host = on_device(bundle, cuda_graph=True), plain(bundle)
+    cache, token = device.new_cache(4), np.array([[5], [6]])
+    for row, length in enumerate((9, 4, 96, 7)):  # the third is full
+        device.score(IDS_96[:, :length], cache.rows(row, row + 1))
+    before = cache.keys_and_values
+    got = device.score(token, cache.rows(0, 2))
+    assert "step" in vars(cache)
+    assert cache.lengths.tolist() == [10, 5, 96, 7]
+    for row, length in enumerate((9, 4)):
+        alone = host.new_cache()
+        host.score(IDS_96[:, :length], alone)
+        np.testing.assert_allclose(got[row], host.score(token[[row]], alone)[0], atol=1e-4)
+    for was, now in zip(before, cache.keys_and_values, strict=True):
+        assert np.array_equal(was[2, :, :95], now[2, :, :95])
+        assert np.array_equal(was[3, :, :7], now[3, :, :7])
+
+
+def test_each_text_of_a_batch_looks_at_its_own_top_k(bundle: Path) -> None:
+    def requests() -> Iterator[tuple[int, Request]]:
+        for number, top_k in enumerate((0, 1, 40, 3, 289)):
+            yield (
+                number,
+                Request(IDS[0, : 5 + number].tolist(), make_sampler(top_k, seed=7), 9, top_k),
+            )
+
+    got, wanted = (
+        sorted(
+            (number, token.id) for number, token in generate_batch(session, requests(), rows, set())
+        )
+        for session, rows in ((on_device(bundle), 3), (plain(bundle), 1))
+    )
+    assert got == wanted
 
 
 def test_the_top_k_graph_is_what_it_says() -> None:
@@ -181,11 +219,11 @@ def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[st
     """Make this machine look as if it had a wheel with CUDA that then fails; devices that were tried."""
     tried: list[str] = []
 
-    def opens(bundle: Bundle, *, device: Device, **options: Any) -> Any:
+    def opens(bundle: Bundle, device: Device, *others: Any, **options: Any) -> Any:
         tried.append(device)
         if device == "cuda":
             raise reason
-        return open_best(bundle, device, **options)
+        return open_best(bundle, device, *others, **options)
 
     monkeypatch.setattr("gpt2xl.model.choose_device", lambda provider: "cuda")
     monkeypatch.setattr("gpt2xl.model.open_best", opens)
@@ -196,7 +234,7 @@ def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = fails_on_cuda(monkeypatch, ProviderError("no driver."))
-    monkeypatch.setattr(Bundle, "is_for_cuda", True)
+    monkeypatch.setattr("gpt2xl.model.check_precision", lambda bundle: None)
     with pytest.warns(Gpt2xlWarning) as told:
         model = load(bundle)
     assert str(told[-1].message) == "running on the CPU: no driver."
@@ -243,3 +281,30 @@ def test_a_graph_that_cannot_be_captured_runs_without(
     ):
         open_session(open_bundle(bundle).graph, "cuda", cuda_graph=True)
     assert [options["enable_cuda_graph"] for _, options in tried] == ["1", "0"]
+
+
+def test_a_device_that_fails_is_no_matter_of_graphs(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opens(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected\nmore")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", opens)
+    monkeypatch.setattr("gpt2xl.providers.load_cuda", lambda: None)
+    with pytest.raises(
+        ProviderError, match=r"^CUDA does not start: CUDA failure 100: no .* detected$"
+    ):
+        open_session(open_bundle(bundle).graph, "cuda", cuda_graph=True)
+
+
+def test_a_captured_step_is_released_with_its_cache(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, released = on_device(bundle, cuda_graph=True), list[int]()
+    monkeypatch.setattr(session.session, "release_captured_graph", released.append, raising=False)
+    for expected in (1, 2):
+        cache = session.new_cache(2)
+        session.score(IDS[:, :4], cache.rows(0, 1))
+        session.score(np.array([[5]]), cache.rows(0, 1))
+        del cache
+        assert len(released) == expected

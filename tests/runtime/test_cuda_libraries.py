@@ -1,0 +1,78 @@
+"""What is looked for before CUDA is used, and what is said of it; needs no GPU."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt2xl import ProviderError
+from gpt2xl.bundle import Bundle
+from gpt2xl.config import GPT2Config
+from gpt2xl.cuda import XQA, check_precision, flash_decoding, load_cuda
+
+SAID = """Failed to load /site/libcublas.so.13: no such file
+Failed to load libcublas.so.13: cannot open shared object file
+Please follow https://example.org to install CUDA.
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int4-fp16", None])
+def test_float16_may_run_and_what_others_made_may_try(precision: str | None) -> None:
+    check_precision(bundle_of(precision))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])
+def test_other_precisions_may_not(precision: str) -> None:
+    with pytest.raises(ProviderError, match="export with -p fp16 or -p int4-fp16"):
+        check_precision(bundle_of(precision))
+
+
+def bundle_of(precision: str | None) -> Bundle:
+    manifest = {} if precision is None else {"precision": precision}
+    config: Any = GPT2Config
+    return Bundle(Path(), config, None, Path("model.onnx"), manifest)
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("gpt2xl.cuda.CDLL", nothing)
+    with pytest.raises(ProviderError, match="no NVIDIA driver here"):
+        load_cuda()
+
+
+def preload(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setattr("gpt2xl.cuda.CDLL", lambda name: None)
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: sys.stdout.write(said), raising=False)
+
+
+def test_a_missing_library_is_named_and_nothing_printed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    preload(monkeypatch, SAID)
+    with pytest.raises(ProviderError, match=r"^Failed to load libcublas.so.13: .*\[cuda,cudnn\]"):
+        load_cuda()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("said", ["", SAID.splitlines()[0] + "\n"])
+def test_a_library_found_elsewhere_is_not_missing(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    preload(monkeypatch, said)
+    load_cuda()
+
+
+def test_xqa_is_off_while_a_session_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(XQA, raising=False)
+    with pytest.raises(KeyError), flash_decoding():
+        assert os.environ[XQA] == "0"
+        raise KeyError
+    assert XQA not in os.environ
+    monkeypatch.setenv(XQA, "1")
+    with flash_decoding():
+        assert os.environ[XQA] == "1"
+    assert os.environ[XQA] == "1"
