@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import gpt2xl
+from gpt2xl.bundle import open_bundle
 from gpt2xl.memory import weights_size
 
 Decode = Callable[[np.ndarray, int], float]
@@ -25,37 +26,35 @@ Decode = Callable[[np.ndarray, int], float]
 
 
 def main() -> None:
-    """Print a line for each system and number of rows."""
+    """Print a line for each number of rows and system."""
     options = _parser().parse_args()
+    systems = _systems(options)
+    rng = np.random.default_rng(0)
+    for rows in options.rows:
+        times: dict[str, list[float]] = {name: [] for name in systems}
+        for _ in range(options.rounds + 1):  # the first one compiles and captures
+            ids = rng.integers(0, 50257, (rows, options.prompt))
+            for name, decode in systems.items():
+                times[name].append(1e3 * decode(ids, options.new))
+        for name, (_, *each) in times.items():
+            every = " ".join(f"{one:.3f}" for one in each)
+            print(f"{rows} rows, {name}: {statistics.median(each):.3f} ms/step ({every})")
+
+
+def _systems(options: argparse.Namespace) -> dict[str, Decode]:
+    """Each by its name; prints what bounds the bundles."""
     bandwidth = copy_bandwidth()
     print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
     systems: dict[str, Decode] = {}
     for folder in options.bundles:
-        for cuda_graph in (True, False) if options.uncaptured else (True,):
-            name = f"{folder.name}{'' if cuda_graph else ', not captured'}"
-            systems[name] = bundle_decode(folder, cuda_graph)
-        size = weights_size(gpt2xl.bundle.open_bundle(folder))
+        size = weights_size(open_bundle(folder))
         print(f"{folder.name}: {size / 1e9:.2f} GB, bound {1e3 * size / bandwidth:.3f} ms")
+        systems[folder.name] = bundle_decode(folder, cuda_graph=True)
+        if options.uncaptured:
+            systems[f"{folder.name}, not captured"] = bundle_decode(folder, cuda_graph=False)
     if options.checkpoint:
         systems["transformers, static cache, compiled"] = transformers_decode(options.checkpoint)
-    rng = np.random.default_rng(0)
-    for rows in options.rows:
-        times: dict[str, list[float]] = {name: [] for name in systems}
-        for round_ in range(options.rounds + 1):  # the first one compiles and captures
-            ids = rng.integers(0, 50257, (rows, options.prompt))
-            for name, decode in systems.items():
-                try:
-                    seconds = decode(ids, options.new)
-                except Exception as reason:
-                    print(f"{name}: {str(reason)[:300]}")
-                    continue
-                if round_:
-                    times[name].append(seconds)
-        for name, seconds in times.items():
-            if seconds:
-                every = " ".join(f"{1e3 * one:.3f}" for one in seconds)
-                median = 1e3 * statistics.median(seconds)
-                print(f"{rows} rows, {name}: {median:.3f} ms/step ({every})", flush=True)
+    return systems
 
 
 def copy_bandwidth() -> float:
