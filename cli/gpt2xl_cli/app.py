@@ -13,6 +13,7 @@ from gpt2xl_cli.bench import bench
 from gpt2xl_cli.export import export
 from gpt2xl_cli.generate import generate
 from gpt2xl_cli.info import info
+from gpt2xl_cli.options import show_warning
 from gpt2xl_cli.tokens import detokenize, tokenize
 from gpt2xl_cli.verify import verify
 
@@ -47,7 +48,7 @@ def root(
 
 def run() -> None:
     """Turn our own errors and an interrupt into one line and exit code 1; typer sees to closed pipes."""
-    warnings.showwarning = _warn
+    warnings.showwarning = show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
@@ -63,10 +64,6 @@ def run() -> None:
         if not known or os.environ.get("GPT2XL_DEBUG"):
             raise
         _fail(str(error) or "not enough memory.")
-
-
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    typer.echo(f"warning: {message}", err=True)
 
 
 def _fail(message: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpt2xl_cli.options import Json, Provider, SessionCache, Threads, model_folder
+from gpt2xl_cli.options import Json, Provider, SessionCache, Threads, model_folder, show_warning
 
 if TYPE_CHECKING:
     from gpt2xl.speed import Speed
@@ -136,7 +136,7 @@ def main() -> None:
     from gpt2xl.speed import measure_speed
     from gpt2xl_cli.demo import cache_folder
 
-    warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+    warnings.showwarning = show_warning
     folder, provider, threads, cached = sys.argv[1:]
     cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
     speeds = measure_speed(

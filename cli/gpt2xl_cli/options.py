@@ -78,3 +78,8 @@ def model_folder(model: str | None) -> Path:
     if model is None:
         return demo_bundle()
     return hub_bundle(model) if is_hub_name(model) and not Path(model).exists() else Path(model)
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """In place of Python's own, which names files and lines."""
+    typer.echo(f"warning: {message}", err=True)

@@ -11,7 +11,8 @@ from gpt2xl.errors import (
     ProviderError,
     RequestError,
 )
-from gpt2xl.model import Model, load
+from gpt2xl.loading import load
+from gpt2xl.model import Model
 from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.session_cache import SessionCache
 from gpt2xl.speculation import Acceptance

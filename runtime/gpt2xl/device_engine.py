@@ -187,11 +187,11 @@ class DeviceEngineSession(EngineSession):
                 ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, 0)
                 for _ in self.past
             ]
-        except Exception:  # onnxruntime's error classes share no base but Exception
+        except Exception as reason:  # onnxruntime's error classes share no base but Exception
             size = len(self.past) * batch_size * self.zeros(1).nbytes
             raise RequestError(
                 f"no room on {self.device} for the KV cache of {batch_size} rows, {size / 1e9:.1f} GB: take fewer rows."
-            ) from None
+            ) from reason
         zeros = self.zeros(batch_size)
         values[0].update_inplace(zeros)
         for value in values[1:]:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from gpt2xl.bundle import open_bundle
 from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids
+from gpt2xl.loading import load
 from gpt2xl.memory import weights_size
-from gpt2xl.model import load
 from gpt2xl.providers import Provider
 from gpt2xl.session import Session, last_logits, score_top
 from gpt2xl.session_cache import SessionCache

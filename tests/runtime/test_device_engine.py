@@ -124,10 +124,11 @@ def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
     cache, token = device.new_cache(4), np.array([[5], [6]])
     for row, length in enumerate((9, 4, 96, 7)):  # the third is full
         device.score(IDS_96[:, :length], cache.rows(row, row + 1))
-    before = cache.keys_and_values
+    before = [values.copy() for values in cache.keys_and_values]
     got = device.score(token, cache.rows(0, 2))
     assert "step" in vars(cache)
     assert cache.lengths.tolist() == [10, 5, 96, 7]
+    assert got.shape == (2, 1, 289)
     for row, length in enumerate((9, 4)):
         alone = host.new_cache()
         host.score(IDS_96[:, :length], alone)
@@ -135,6 +136,7 @@ def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
     for was, now in zip(before, cache.keys_and_values, strict=True):
         assert np.array_equal(was[2, :, :95], now[2, :, :95])
         assert np.array_equal(was[3, :, :7], now[3, :, :7])
+    assert device.top_logits(token, cache.rows(0, 2), 3).ids.shape == (2, 1, 3)
 
 
 def test_each_text_of_a_batch_looks_at_its_own_top_k(bundle: Path) -> None:
@@ -225,8 +227,8 @@ def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[st
             raise reason
         return open_best(bundle, device, *others, **options)
 
-    monkeypatch.setattr("gpt2xl.model.choose_device", lambda provider: "cuda")
-    monkeypatch.setattr("gpt2xl.model.open_best", opens)
+    monkeypatch.setattr("gpt2xl.loading.choose_device", lambda provider: "cuda")
+    monkeypatch.setattr("gpt2xl.loading.open_best", opens)
     return tried
 
 
@@ -234,7 +236,7 @@ def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = fails_on_cuda(monkeypatch, ProviderError("no driver."))
-    monkeypatch.setattr("gpt2xl.model.check_precision", lambda bundle: None)
+    monkeypatch.setattr("gpt2xl.loading.check_precision", lambda bundle: None)
     with pytest.warns(Gpt2xlWarning) as told:
         model = load(bundle)
     assert str(told[-1].message) == "running on the CPU: no driver."
