@@ -5,8 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from ctypes import CDLL
-from io import StringIO
-from threading import Lock
+from io import StringIO, TextIOBase
+from threading import Lock, get_ident
+from typing import TextIO
 
 import onnxruntime as ort
 
@@ -17,9 +18,6 @@ DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 XQA = "ORT_ENABLE_XQA"
 
 
-_one_at_a_time = Lock()  # there is one environment
-
-
 def check_precision(bundle: Bundle) -> None:
     """Raise ProviderError for a bundle of ours that CUDA would not run, or for the most part not."""
     if not str(bundle.manifest.get("precision", "fp16")).endswith("fp16"):
@@ -28,22 +26,14 @@ def check_precision(bundle: Bundle) -> None:
         )
 
 
-@contextmanager
-def flash_decoding() -> Iterator[None]:
-    """Sessions made meanwhile attend to one new position by flash attention, where the user has not chosen.
+def choose_attention() -> None:
+    """Have onnxruntime attend to one new position by flash attention, where the user has not chosen.
 
-    onnxruntime's other kernel, XQA, is made for several query heads over one of keys: with one each a step of
-    64 rows takes 1.4 times as long (docs/cuda.md). Only the environment tells it.
+    Its other kernel, XQA, is made for several query heads over one of keys: with one each a step of 64 rows
+    takes 1.4 times as long (docs/cuda.md). Only an environment variable tells it, so this holds for the whole
+    process from here on. It is set once, so that loads in several threads do not get into each other's way.
     """
-    with _one_at_a_time:
-        if XQA in os.environ:
-            yield
-            return
-        os.environ[XQA] = "0"
-        try:
-            yield
-        finally:
-            del os.environ[XQA]
+    os.environ.setdefault(XQA, "0")
 
 
 def load_cuda() -> None:
@@ -56,8 +46,31 @@ def load_cuda() -> None:
         CDLL(DRIVER)
     except OSError:
         raise ProviderError(f"there is no NVIDIA driver here ({DRIVER}).") from None
-    with redirect_stdout(StringIO()) as told:  # it prints what it does not find
+    with _printed_by_this_thread() as told:  # it prints what it does not find
         ort.preload_dlls()
     *found, last = told.getvalue().splitlines() or [""]
     if last.startswith("Please follow"):  # the last try failed, too
         raise ProviderError(f"{found[-1]}: `pip install 'onnxruntime-gpu[cuda,cudnn]'`.")
+
+
+class _OwnThreadOnly(TextIOBase):
+    """Keeps what one thread writes, and passes on what the others do."""
+
+    def __init__(self, others: TextIO) -> None:
+        self.own = StringIO()
+        self._thread, self._others = get_ident(), others
+
+    def write(self, text: str) -> int:
+        return (self.own if get_ident() == self._thread else self._others).write(text)
+
+
+_one_at_a_time = Lock()  # there is one stdout
+
+
+@contextmanager
+def _printed_by_this_thread() -> Iterator[StringIO]:
+    """What this thread prints in the block, kept back."""
+    with _one_at_a_time:
+        stream = _OwnThreadOnly(sys.stdout)
+        with redirect_stdout(stream):
+            yield stream.own

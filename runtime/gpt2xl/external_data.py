@@ -5,6 +5,7 @@ that the runtime does without the onnx package. Field numbers: onnx/onnx.proto.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ GRAPH: Fields = {5: TENSOR, 15: {1: TENSOR, 2: TENSOR}}
 NODE: Fields = {5: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 22: {1: TENSOR, 2: TENSOR}}}
 GRAPH[1] = NODE
 MODEL: Fields = {7: GRAPH, 25: {7: NODE}}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """An initializer of the main graph whose data is in another file."""
+
+    name: str
+    data_type: int
+    """A number of TensorProto.DataType."""
+    dims: tuple[int, ...]
+    location: str
+    """A path, from the graph's folder."""
+    offset: int
+    length: int
+    """Bytes; 0 where the graph does not tell."""
 
 
 def check_external_data(path: Path) -> None:
@@ -54,6 +70,45 @@ def external_entries(model: bytes) -> Iterator[tuple[str, str]]:
     return _entries(memoryview(model), MODEL)
 
 
+def stored_tensors(model: bytes) -> Iterator[StoredTensor]:
+    """The externally stored initializers of a serialized ModelProto.
+
+    Raises:
+        IndexError, ValueError: it is not whole.
+    """
+    for number, graph in _fields(memoryview(model)):
+        if number == 7:
+            tensors = (content for number, content in _fields(graph) if number == 5)
+            yield from filter(None, map(_stored_tensor, tensors))
+
+
+def _stored_tensor(message: memoryview) -> StoredTensor | None:
+    name, data_type, dims, entries = "", 0, list[int](), dict[str, str]()
+    for number, value in _all_fields(message):
+        match number, value:
+            case 1, int():
+                dims.append(value)
+            case 1, memoryview():
+                dims += _packed(value)
+            case 2, int():
+                data_type = value
+            case 8, memoryview():
+                name = bytes(value).decode()
+            case 13, memoryview():
+                entries |= dict(_entries(value, ENTRY))
+    if "location" not in entries:
+        return None
+    offset, length = (int(entries.get(key, "0")) for key in ("offset", "length"))
+    return StoredTensor(name, data_type, tuple(dims), entries["location"], offset, length)
+
+
+def _packed(message: memoryview) -> Iterator[int]:
+    at = 0
+    while at < len(message):
+        value, at = _varint(message, at)
+        yield value
+
+
 def _entries(message: memoryview, known: Fields) -> Iterator[tuple[str, str]]:
     if known is ENTRY:
         content = {number: bytes(value).decode() for number, value in _fields(message)}
@@ -66,14 +121,22 @@ def _entries(message: memoryview, known: Fields) -> Iterator[tuple[str, str]]:
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(number, content) of the length-delimited fields."""
+    for number, value in _all_fields(message):
+        if isinstance(value, memoryview):
+            yield number, value
+
+
+def _all_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """As `_fields`, and (number, value) of the varints."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
-        kind = tag & 7
-        if not tag >> 3:
+        number, kind = tag >> 3, tag & 7
+        if not number:
             raise ValueError("field 0")
         if kind == 0:
-            _, at = _varint(message, at)
+            value, at = _varint(message, at)
+            yield number, value
             continue
         size = {1: 8, 5: 4}.get(kind)
         if size is None:
@@ -83,7 +146,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         if at + size > len(message):
             raise ValueError("cut short")
         if kind == 2:
-            yield tag >> 3, message[at : at + size]
+            yield number, message[at : at + size]
         at += size
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +10,6 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from gpt2xl.errors import BundleError
-from gpt2xl.mapped_pages import Range, release, unchanged
 from gpt2xl.providers import Device, open_session
 from gpt2xl.session_cache import Entry
 
@@ -52,10 +50,9 @@ class Graph:
         self.path = path
         self.n_positions = n_positions
         self.device = device
-        self.session = open_session(
+        self.session, self._weights = open_session(
             path, device, threads, entry, spinning=spinning, cuda_graph=cuda_graph
         )
-        self._weights = [path.parent, *([entry.path] if entry else [])]
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
@@ -80,15 +77,10 @@ class Graph:
         """Positions of a prompt to feed at once: on a GPU all of it."""
         return PREFILL_CHUNK if self.device == "cpu" else self.n_positions
 
-    @cached_property
-    def _read_again(self) -> list[Range]:
-        """Weights that are read where they are mapped, the embedding's: looked for once, for it takes time."""
-        return [span for folder in self._weights for span, _ in unchanged(folder)]
-
     def release_weights(self) -> None:
         """Hand back the rows of the embedding that a long prompt has read."""
-        for span in self._read_again:
-            release(span)
+        if self._weights:
+            self._weights.release()
 
     def empty_past(self, name: str, batch_size: int, length: int) -> npt.NDArray[np.generic]:
         """[batch_size, n_head, length, head_dim], head counts read off the graph itself."""

@@ -1,22 +1,23 @@
 """Open an onnxruntime session on the asked-for execution provider."""
 
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from warnings import warn
 
 import onnxruntime as ort
 
-from gpt2xl.cuda import flash_decoding, load_cuda
+from gpt2xl.cuda import choose_attention, load_cuda
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
 from gpt2xl.external_data import check_external_data
-from gpt2xl.mapped_pages import release_pages
+from gpt2xl.mapped_weights import MappedWeights, map_weights
 from gpt2xl.session_cache import Entry
 
 Provider = Literal["cpu", "cuda", "auto"]
 Device = Literal["cpu", "cuda"]
 MAX_THREADS = 1024
+CPU = "CPUExecutionProvider"
+OpenSession = tuple[ort.InferenceSession, MappedWeights | None]
 
 
 def choose_device(provider: Provider) -> Device:
@@ -58,7 +59,7 @@ def open_session(
     *,
     spinning: bool = True,
     cuda_graph: bool = False,
-) -> ort.InferenceSession:
+) -> OpenSession:
     """Load ``path``.
 
     Args:
@@ -69,6 +70,10 @@ def open_session(
         spinning: whether threads wait for the next operator at full speed: a little faster alone, much
             slower beside another session that runs in turn with it.
         cuda_graph: whether runs on CUDA may be captured; see `can_capture` for what became of it.
+
+    Returns:
+        The session, and the weights that it reads from a mapping of ours, which have to outlive it; None
+        where onnxruntime has all of them.
 
     Raises:
         BundleError: onnxruntime cannot load the file.
@@ -82,38 +87,58 @@ def open_session(
     if device != "cpu":
         entry = None
     if entry and (saved := entry.load(options)):
-        return saved
+        return saved, None
     check_external_data(path)
     if entry and entry.cache.save and (saved := entry.save(path, options)):
-        return saved
+        return saved, None
     if device == "cuda":
-        load_cuda()
-    session = _open_plain(path, options(), device, cuda_graph=cuda_graph and device == "cuda")
-    release_pages(path.parent)
-    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        return _open_on_cuda(path, options(), cuda_graph=cuda_graph), None
+    return _open_on_cpu(path, options())
+
+
+def _open_on_cpu(path: Path, options: ort.SessionOptions) -> OpenSession:
+    weights = map_weights(path)
+    if weights is None:
+        return _open_plain(path, options, [CPU]), None
+    weights.lend(options)
+    with weights.released_meanwhile():
+        return _open_plain(path, options, [CPU]), weights
+
+
+def _open_on_cuda(
+    path: Path, options: ort.SessionOptions, *, cuda_graph: bool
+) -> ort.InferenceSession:
+    load_cuda()
+    choose_attention()
+
+    def opened(capture: bool) -> ort.InferenceSession:
+        cuda = ("CUDAExecutionProvider", {"enable_cuda_graph": str(int(capture))})
+        return _open_plain(path, options, [cuda, CPU])
+
+    try:
+        session = opened(cuda_graph)
+    except BundleError as reason:
+        if not cuda_graph:
+            raise
+        session = opened(False)
+        warn(f"'{path.name}' runs without a CUDA graph: {reason}", Gpt2xlWarning, 2)
+    if "CUDAExecutionProvider" not in session.get_providers():
         raise ProviderError("onnxruntime could not start CUDA: what it printed says why.")
     return session
 
 
 def _open_plain(
-    path: Path, options: ort.SessionOptions, device: Device, *, cuda_graph: bool
+    path: Path, options: ort.SessionOptions, providers: list[Any]
 ) -> ort.InferenceSession:
-    cuda = ("CUDAExecutionProvider", {"enable_cuda_graph": str(int(cuda_graph))})
-    providers = [*([cuda] if device == "cuda" else []), "CPUExecutionProvider"]
     try:
-        with flash_decoding() if device == "cuda" else nullcontext():
-            # without its fallback, which prints
-            return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+        # without its fallback, which prints
+        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as reason:  # onnxruntime's error classes share no base but Exception
         first_line = str(reason).splitlines()[0]
         if "bad_alloc" in first_line:
             raise MemoryError from None
         if "CUDA failure" in first_line:
             raise ProviderError(f"CUDA does not start: {first_line}") from None
-        if cuda_graph:
-            session = _open_plain(path, options, device, cuda_graph=False)
-            warn(f"'{path.name}' runs without a CUDA graph: {first_line}", Gpt2xlWarning, 2)
-            return session
         raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
 
 

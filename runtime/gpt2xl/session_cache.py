@@ -30,7 +30,6 @@ import onnxruntime as ort
 from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.errors import BundleError
 from gpt2xl.external_data import external_entries
-from gpt2xl.mapped_pages import release_pages
 from gpt2xl.memory import address_space_left, memory_left, weights_size
 
 FORMAT = 1
@@ -115,7 +114,6 @@ class Entry:
             if "bad_alloc" not in str(reason):  # the process's fault, not the entry's
                 _remove(self.path)
             return None
-        release_pages(self.path)
         with suppress(OSError):
             os.utime(self.path)  # in use: see _remove_old
         return session

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from gpt2xl import ProviderError
 from gpt2xl.bundle import Bundle
 from gpt2xl.config import GPT2Config
-from gpt2xl.cuda import XQA, check_precision, flash_decoding, load_cuda
+from gpt2xl.cuda import XQA, check_precision, choose_attention, load_cuda
 
 SAID = """Failed to load /site/libcublas.so.13: no such file
 Failed to load libcublas.so.13: cannot open shared object file
@@ -66,13 +67,28 @@ def test_a_library_found_elsewhere_is_not_missing(
     load_cuda()
 
 
-def test_xqa_is_off_while_a_session_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(XQA, raising=False)
-    with pytest.raises(KeyError), flash_decoding():
-        assert os.environ[XQA] == "0"
-        raise KeyError
-    assert XQA not in os.environ
-    monkeypatch.setenv(XQA, "1")
-    with flash_decoding():
-        assert os.environ[XQA] == "1"
-    assert os.environ[XQA] == "1"
+def test_what_other_threads_print_meanwhile_is_theirs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(print, "from another thread").result()
+        sys.stdout.write(SAID)
+
+    preload(monkeypatch, "")
+    monkeypatch.setattr("onnxruntime.preload_dlls", slow, raising=False)
+    with pytest.raises(ProviderError, match=r"libcublas"):
+        load_cuda()
+    assert capsys.readouterr().out == "from another thread\n"
+
+
+@pytest.mark.parametrize(("chosen", "then"), [(None, "0"), ("1", "1")])
+def test_xqa_is_off_unless_the_user_has_chosen(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, then: str
+) -> None:
+    monkeypatch.setenv(XQA, "")  # so that it is restored
+    monkeypatch.delenv(XQA)
+    if chosen:
+        monkeypatch.setenv(XQA, chosen)
+    choose_attention()
+    assert os.environ[XQA] == then

@@ -213,7 +213,7 @@ def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
 
 def test_cuda_is_opened_with_a_graph_only_where_asked(bundle: Path) -> None:
     graph = open_bundle(bundle).graph
-    session = open_session(graph, "cpu", cuda_graph=True)
+    session, _ = open_session(graph, "cpu", cuda_graph=True)
     assert not can_capture(session)
 
 
@@ -278,7 +278,7 @@ def test_a_graph_that_cannot_be_captured_runs_without(
     monkeypatch.setattr("onnxruntime.InferenceSession", opens)
     monkeypatch.setattr("gpt2xl.providers.load_cuda", lambda: None)
     with (
-        pytest.warns(Gpt2xlWarning, match="runs without a CUDA graph: not all nodes"),
+        pytest.warns(Gpt2xlWarning, match="runs without a CUDA graph: .*not all nodes"),
         pytest.raises(ProviderError, match="could not start"),  # as this session has no CUDA
     ):
         open_session(open_bundle(bundle).graph, "cuda", cuda_graph=True)
