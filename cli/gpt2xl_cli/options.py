@@ -18,8 +18,8 @@ Model = Annotated[
 MaxNewTokens = Annotated[
     int, typer.Option("--max-new-tokens", "-n", help="Tokens to generate at most.")
 ]
-TopK = Annotated[int, typer.Option(help="Sample among so many most probable tokens; 0: all.")]
-Temperature = Annotated[float, typer.Option(help="Above 0; higher is wilder.")]
+TopK = Annotated[int, typer.Option(help="Sample from the k most probable tokens; 0: all.")]
+Temperature = Annotated[float, typer.Option(help="0 is --greedy; higher is wilder.")]
 Greedy = Annotated[bool, typer.Option("--greedy", help="Always take the most probable token.")]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same text.", show_default="random")]
 Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")]

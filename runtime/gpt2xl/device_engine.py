@@ -1,7 +1,8 @@
 """The engine graph on a GPU: the cache stays there, of logits only the largest leave it.
 
 A decode step may be captured and replayed as a whole (CUDA graph): what it reads and writes lies at addresses
-that stay. Runs on the CPU, too, where it is tested.
+that stay. While one thread captures a step no other may use the device, so each use of it takes the session's
+lock. Runs on the CPU, too, where it is tested.
 """
 
 from collections.abc import Sequence
@@ -57,7 +58,8 @@ class DeviceCache:
     def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
         """Copies of those in use, [rows, n_head, length, head_dim] for each layer's key and value."""
         rows = slice(self.first, self.first + len(self.lengths))
-        return [np.asarray(value.numpy()[rows, :, : self.length]) for value in self._values]
+        with self._session.lock:
+            return [np.asarray(value.numpy()[rows, :, : self.length]) for value in self._values]
 
     def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
         """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
@@ -65,9 +67,10 @@ class DeviceCache:
         length = check_fit(values, self.keys_and_values, self._session.n_positions)
         self.lengths[:] = length
         whole = self._session.zeros(len(self.lengths))
-        for held, value in zip(self._values, values, strict=True):
-            whole[:, :, :length] = value
-            held.update_inplace(whole)
+        with self._session.lock:
+            for held, value in zip(self._values, values, strict=True):
+                whole[:, :, :length] = value
+                held.update_inplace(whole)
 
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens of every row."""
@@ -87,9 +90,10 @@ class DeviceCache:
         """Let row ``target`` hold what row ``source`` does."""
         self.lengths[target] = self.lengths[source]
         size = self._session.zeros(1).nbytes
-        for value in self._values:
-            start = value.data_ptr() + self.first * size
-            self._session.copy(start + source * size, start + target * size, size)
+        with self._session.lock:
+            for value in self._values:
+                start = value.data_ptr() + self.first * size
+                self._session.copy(start + source * size, start + target * size, size)
 
     @cached_property
     def binding(self) -> ort.IOBinding:
@@ -181,6 +185,11 @@ class DeviceEngineSession(EngineSession):
             RequestError: the device has no room for so many rows.
         """
         del capacity
+        with self.lock:
+            values = self._empty_values(batch_size)
+        return DeviceCache(self, values, np.zeros(batch_size, np.int64))
+
+    def _empty_values(self, batch_size: int) -> list[ort.OrtValue]:
         kind, shape = self.zeros(0).dtype.type, (batch_size, *self.zeros(0).shape[1:])
         try:
             values = [
@@ -196,17 +205,19 @@ class DeviceEngineSession(EngineSession):
         values[0].update_inplace(zeros)
         for value in values[1:]:
             self.copy(values[0].data_ptr(), value.data_ptr(), zeros.nbytes)
-        return DeviceCache(self, values, np.zeros(batch_size, np.int64))
+        return values
 
     def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
         """See ``Session.score``."""
-        kept = self._score(input_ids, cache, keep)
-        logits = np.concatenate([np.asarray(part.numpy()) for part in kept], 1)
+        with self.lock:
+            kept = self._score(input_ids, cache, keep)
+            logits = np.concatenate([np.asarray(part.numpy()) for part in kept], 1)
         return logits[: len(input_ids), -keep:]
 
     def top_logits(self, input_ids: Ids, cache: Any, top_k: int) -> TopLogits:
         """As ``score``, of each row's last position the ``top_k`` largest, [batch_size, 1, top_k]."""
-        return self._top_k(self._score(input_ids, cache, 1)[-1], top_k)[: len(input_ids)]
+        with self.lock:
+            return self._top_k(self._score(input_ids, cache, 1)[-1], top_k)[: len(input_ids)]
 
     def _score(self, input_ids: Ids, cache: Any, keep: int) -> list[ort.OrtValue]:
         """Logits on the device; those of the last ``keep`` positions and the first rows count."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,6 +49,7 @@ class Graph:
         cuda_graph: bool = False,
     ) -> None:
         self.path = path
+        self.lock = RLock()  # of devices where runs of several threads exclude each other
         self.n_positions = n_positions
         self.device = device
         self.session, self._weights = open_session(

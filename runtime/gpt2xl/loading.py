@@ -26,7 +26,7 @@ def load(
     exact_prompts: bool = False,
     cuda_graph: bool = True,
 ) -> Model:
-    """Load the bundle in ``folder``.
+    """Load the bundle in ``folder``; several threads may load at once.
 
     Args:
         folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 from gpt2xl.batch import Request, generate_batch
@@ -16,6 +17,7 @@ from gpt2xl.errors import RequestError
 from gpt2xl.generate import Token, generate_tokens
 from gpt2xl.graph import Graph
 from gpt2xl.prompt_cache import bundle_id, load_context, save_context
+from gpt2xl.prompts import prompt_ids
 from gpt2xl.providers import Device
 from gpt2xl.sampling import Sampler, make_sampler
 from gpt2xl.sampling import greedy as greedy_sampler
@@ -28,7 +30,11 @@ FLOAT_ROUNDING = 1e-3  # of logits; what differs by less gives the same token bu
 
 
 class Model:
-    """A loaded bundle."""
+    """A loaded bundle.
+
+    Several threads may use one model at once, and streams may take turns in one thread: each text has a KV
+    cache of its own, and is the text that it would be alone. One `Stream` belongs to one thread at a time.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Model:
         self.session = session
         """The loaded graph: ids in, logits out."""
         self._idle: Context | None = None  # the last text's, for one that begins alike
+        self._idle_lock = Lock()
         self._costs = WeakKeyDictionary[Model, Costs]()  # of guessing, by the model that guesses
 
     def stream(
@@ -60,13 +67,13 @@ class Model:
         """Generate piece by piece.
 
         Args:
-            prompt: the text to go on from; an empty one starts from end-of-text. What it has in common
+            prompt: the text to go on from; an empty one starts from beginning-of-text. What it has in common
                 with the beginning of the last text is not computed again.
             max_new_tokens: tokens to generate at most; reaching the context limit ends the text
                 earlier, with finish_reason "length".
             greedy: always take the most probable token; top_k, temperature and seed do nothing.
-            top_k: sample among so many most probable tokens; 0 is the whole vocabulary.
-            temperature: above 0; higher is wilder.
+            top_k: sample from the k most probable tokens; 0, or more than there are, is the whole vocabulary.
+            temperature: 0 is greedy; higher is wilder.
             seed: same seed, same text; None draws one, which the result names.
             draft: a smaller model with the same tokenizer that guesses tokens, loaded with
                 ``spinning=False``; never changes the text.
@@ -77,6 +84,7 @@ class Model:
         Raises:
             RequestError: an option out of its range, or a prompt longer than the context.
         """
+        greedy = greedy or temperature == 0
         if seed is None and not greedy:
             seed = secrets.randbits(32)
         request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, seed)
@@ -109,7 +117,9 @@ class Model:
 
     def _take_idle(self) -> Context:
         """What is left of the last text: no more than its memory where more could change this one."""
-        context, self._idle = self._idle or Context(self.session), None
+        with self._idle_lock:
+            idle, self._idle = self._idle, None
+        context = idle or Context(self.session)
         if context.ids and not context.is_loaded and not self._is_exact:
             context.truncate(0)
         return context
@@ -235,6 +245,7 @@ class Model:
         """
         if rows < 1:
             raise RequestError(f"rows has to be >= 1, but is {rows}.")
+        greedy = greedy or temperature == 0
         first = secrets.randbits(32) if seed is None else seed
         self._sampler(max_new_tokens, greedy, top_k, temperature, first)  # to refuse at once
 
@@ -278,40 +289,16 @@ class Model:
         sampler = self._sampler(max_new_tokens, greedy, top_k, temperature, seed)
         ids = self.prompt_ids(prompt)
         room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
-        return Request(ids, sampler, min(max_new_tokens, room), 1 if greedy else top_k)
+        wanted = 1 if greedy else min(top_k, self.config.vocab_size)
+        return Request(ids, sampler, min(max_new_tokens, room), wanted)
 
     def _sampler(
         self, max_new_tokens: int, greedy: bool, top_k: int, temperature: float, seed: int | None
     ) -> Sampler:
         if max_new_tokens < 1:
             raise RequestError(f"max_new_tokens has to be >= 1, but is {max_new_tokens}.")
-        if top_k > self.config.vocab_size:
-            raise RequestError(
-                f"top_k has to be <= the vocabulary of {self.config.vocab_size}, but is {top_k}."
-            )
         return greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The ids to go on from; raises RequestError when the model cannot take them."""
-        ids = self.tokenizer.encode(prompt) or self._start_ids()
-        context = self.config.n_positions
-        if len(ids) > context:
-            raise RequestError(
-                f"the prompt has {len(ids)} tokens, but the model's context is {context}: shorten it."
-            )
-        outside = [token_id for token_id in ids if token_id >= self.config.vocab_size]
-        if outside:
-            raise RequestError(
-                f"the tokenizer gives id {outside[0]}, but the model's vocabulary is"
-                f" {self.config.vocab_size}: this tokenizer.json belongs to another model."
-            )
-        return ids
-
-    def _start_ids(self) -> list[int]:
-        bos = self.config.bos_token_id
-        starts = sorted(self.config.eos_token_ids) or ([] if bos is None else [bos])
-        if not starts:
-            raise RequestError(
-                "the prompt is empty and the model has no end-of-text to start from."
-            )
-        return [starts[0]]
+        return prompt_ids(prompt, self.tokenizer, self.config)

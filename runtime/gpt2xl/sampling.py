@@ -13,6 +13,9 @@ from gpt2xl.errors import RequestError
 Logits = npt.NDArray[np.float32]
 Sampler = Callable[[Logits], int]
 BLOCKS = 512
+LOWEST_TEMPERATURE = (
+    1e-200  # by which any difference of float32 may be divided; draws as lower ones do
+)
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,26 @@ def greedy(logits: Logits) -> int:
 
 
 def make_sampler(top_k: int = 40, temperature: float = 1.0, seed: int = 0) -> Sampler:
-    """Draw among the ``top_k`` most probable ids (0: among all) at ``temperature``.
+    """Draw among the ``top_k`` most probable ids (0: among all) at ``temperature`` (0: greedy).
 
     Exactly ``top_k`` ids are kept: of a tie at the edge the lowest ids stay. The draw inverts the
     cumulative distribution in float64, so that one seed gives one text on every platform. A deep copy
     draws what the original will.
 
     Raises:
-        RequestError: ``top_k`` below 0 or above the vocabulary, ``seed`` below 0, or a
-            ``temperature`` that is not a positive finite number.
+        RequestError: ``top_k``, ``temperature`` or ``seed`` below 0, or a ``temperature`` that is not finite.
     """
     if top_k < 0:
         raise RequestError(f"top_k has to be >= 0 (0 keeps the whole vocabulary), but is {top_k}.")
-    if not (math.isfinite(temperature) and temperature > 0):
+    if not (math.isfinite(temperature) and temperature >= 0):
         raise RequestError(
-            f"temperature has to be a number above 0, but is {temperature}; for the most probable text use greedy."
+            f"temperature has to be a number >= 0 (0: the most probable text), but is {temperature}."
         )
     if seed < 0:
         raise RequestError(f"seed has to be >= 0, but is {seed}.")
-    return _TopK(top_k, temperature, np.random.default_rng(seed))
+    if temperature == 0:
+        return greedy
+    return _TopK(top_k, max(temperature, LOWEST_TEMPERATURE), np.random.default_rng(seed))
 
 
 @dataclass
@@ -73,21 +77,19 @@ class _TopK:
 
     def __call__(self, logits: Logits) -> int:
         kept = largest(logits, self.top_k)
-        scaled = logits[kept].astype(np.float64) / self.temperature
-        cumulative = np.exp(scaled - scaled[0]).cumsum()
+        values = logits[kept].astype(np.float64)
+        cumulative = np.exp((values - values[0]) / self.temperature).cumsum()
         drawn = cumulative.searchsorted(self.rng.random() * cumulative[-1], side="right")
         return int(kept[min(int(drawn), kept.size - 1)])
 
 
 def largest(logits: Logits, top_k: int) -> npt.NDArray[np.int64]:
-    """Ids of the ``top_k`` largest logits (0: of all), largest first, ties by ascending id.
+    """Ids of the ``top_k`` largest logits (0, or more than there are: of all), largest first, ties by ascending id.
 
     >>> largest(np.array([1.0, 3.0, 1.0, 2.0], dtype=np.float32), 3)
     array([1, 3, 0])
     """
-    if top_k > logits.size:
-        raise RequestError(f"top_k has to be <= the vocabulary of {logits.size}, but is {top_k}.")
-    if top_k:
+    if 0 < top_k < logits.size:
         (candidates,) = (logits >= _lower_bound(logits, top_k)).nonzero()
     else:
         candidates = np.arange(logits.size)

@@ -231,10 +231,10 @@ class Speculator:
         asked = time.perf_counter()
         logits = context.advance([*ids, *guesses] if guesses else ids, 1 + len(guesses))
         done = time.perf_counter()
-        self._costs.compared.add(len(guesses))
         if plain is not None and not difference(plain, logits[0]) <= self._tolerance:
             self._costs.exact = False
             guesses, logits = [], context.advance(ids)
+        self._costs.compared.add(len(guesses))  # last: a text of another thread may rely on it
         self._costs.lose(asked - drafted)
         self._last = _Step(len(ids), guesses, drafted - start, done - asked)
         return guesses, logits

@@ -11,12 +11,19 @@ Refused = Callable[..., str]
 OPTIONS = {
     ("-n", "0"): "max_new_tokens has to be >= 1, but is 0",
     ("-n", "-3"): "max_new_tokens has to be >= 1, but is -3",
-    ("--top-k", "290"): "top_k has to be <= the vocabulary of 289, but is 290",
     ("--top-k", "-1"): "top_k has to be >= 0 (0 keeps the whole vocabulary), but is -1",
-    ("--temperature", "0"): "temperature has to be a number above 0, but is 0.0",
-    ("--temperature", "-1"): "temperature has to be a number above 0, but is -1.0",
-    ("--temperature", "nan"): "temperature has to be a number above 0, but is nan",
-    ("--temperature", "inf"): "temperature has to be a number above 0, but is inf",
+    (
+        "--temperature",
+        "-1",
+    ): "temperature has to be a number >= 0 (0: the most probable text), but is -1.0",
+    (
+        "--temperature",
+        "nan",
+    ): "temperature has to be a number >= 0 (0: the most probable text), but is nan",
+    (
+        "--temperature",
+        "inf",
+    ): "temperature has to be a number >= 0 (0: the most probable text), but is inf",
     ("--seed", "-1"): "seed has to be >= 0, but is -1",
     ("--threads", "-1"): "threads has to be >= 0 (0: all cores), but is -1",
     ("--threads", str(10**12)): f"but is {10**12}",

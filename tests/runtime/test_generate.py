@@ -191,7 +191,7 @@ def test_an_empty_prompt_starts_from_end_of_text(tokenizer: Tokenizer) -> None:
 
 
 def test_an_empty_prompt_without_end_of_text_is_refused(tokenizer: Tokenizer) -> None:
-    with pytest.raises(RequestError, match="no end-of-text to start from"):
+    with pytest.raises(RequestError, match="no beginning- or end-of-text to start from"):
         model(tokenizer, [3], eos_token_id=None, bos_token_id=None).stream("")
 
 
@@ -218,10 +218,9 @@ def test_an_unnamed_seed_is_told_and_a_greedy_text_has_none(tokenizer: Tokenizer
     [
         ({"max_new_tokens": 0}, "max_new_tokens has to be >= 1, but is 0"),
         ({"max_new_tokens": -5}, "max_new_tokens has to be >= 1, but is -5"),
-        ({"top_k": 290}, "top_k has to be <= the vocabulary of 289, but is 290"),
         ({"top_k": -1}, "top_k has to be >= 0"),
-        ({"temperature": 0}, "temperature has to be a number above 0"),
-        ({"temperature": float("nan")}, "temperature has to be a number above 0"),
+        ({"temperature": -0.1}, "temperature has to be a number >= 0"),
+        ({"temperature": float("nan")}, "temperature has to be a number >= 0"),
         ({"seed": -1}, "seed has to be >= 0"),
     ],
 )

@@ -1,0 +1,61 @@
+"""A text to go on from: the ids that a model can take, or one line on why it cannot."""
+
+from gpt2xl.config import GPT2Config
+from gpt2xl.errors import RequestError
+from gpt2xl.tokenizer import Tokenizer
+
+CHARACTERS_PER_POSITION = (
+    64  # of a text's beginning that is looked at first; English has 4.5 a token
+)
+GROWTH = 4
+
+
+def prompt_ids(prompt: str, tokenizer: Tokenizer, config: GPT2Config) -> list[int]:
+    """The ids to go on from; those of an empty prompt are beginning-of-text, or end-of-text.
+
+    A text far beyond the context is refused by its beginning: the rest is not tokenized.
+
+    Raises:
+        RequestError: more tokens than the context has positions, an id outside the model's vocabulary, or
+            an empty prompt where the model has neither beginning- nor end-of-text.
+    """
+    _refuse_huge(prompt, tokenizer, config.n_positions)
+    ids = tokenizer.encode(prompt) or [_start_id(config)]
+    if len(ids) > config.n_positions:
+        raise RequestError(
+            f"the prompt has {len(ids)} tokens, but the model's context is {config.n_positions}: shorten it."
+        )
+    outside = [token_id for token_id in ids if token_id >= config.vocab_size]
+    if outside:
+        raise RequestError(
+            f"the tokenizer gives id {outside[0]}, but the model's vocabulary is"
+            f" {config.vocab_size}: this tokenizer.json belongs to another model."
+        )
+    return ids
+
+
+def _refuse_huge(prompt: str, tokenizer: Tokenizer, n_positions: int) -> None:
+    """Raise RequestError when a part of ``prompt`` alone has twice the tokens that fit.
+
+    Twice, because the last word of a part may be tokenized in another way than in the whole.
+    """
+    size = CHARACTERS_PER_POSITION * n_positions
+    while size < len(prompt):
+        # A special token may take all white space before it: what is at the end is not looked at.
+        count = len(tokenizer.encode(prompt[:size].rstrip()))
+        if count > 2 * n_positions:
+            raise RequestError(
+                f"the prompt has more than {count} tokens in its first {size} of {len(prompt)} characters,"
+                f" but the model's context is {n_positions}: shorten it."
+            )
+        size *= GROWTH
+
+
+def _start_id(config: GPT2Config) -> int:
+    bos, eos = config.bos_token_id, sorted(config.eos_token_ids)
+    known = [i for i in (bos, *eos) if i is not None and i < config.vocab_size]
+    if not known:
+        raise RequestError(
+            "the prompt is empty and the model has no beginning- or end-of-text to start from."
+        )
+    return known[0]
