@@ -64,7 +64,8 @@ def export(
     """Turn the GPT-2 checkpoint ``source`` into the bundle ``out``, and check it.
 
     Both graphs are compared with a numpy forward pass before the folder takes its name; memory
-    holds one layer at a time.
+    holds one layer at a time. One export at a time in a process: rounding to int4 limits the threads of
+    BLAS for all of it.
 
     Args:
         source: Hugging Face folder with config.json, safetensors and tokenizer.
