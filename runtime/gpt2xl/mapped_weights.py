@@ -46,6 +46,8 @@ class MappedWeights:
         names = {tensor.location for tensor in tensors}
         self._maps = {name: _mapping(folder / name) for name in names}
         self._values: dict[str, ort.OrtValue] = {}
+        for name, mapping in self._maps.items():
+            _keep_apart(mapping, [tensor for tensor in tensors if tensor.location == name])
         for tensor in tensors:
             value = _value(tensor, self._maps[tensor.location])
             if value is not None:
@@ -98,6 +100,20 @@ def map_weights(graph: Path) -> MappedWeights | None:
 def _mapping(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _keep_apart(mapping: mmap.mmap, tensors: Sequence[StoredTensor]) -> None:
+    """Have the kernel see each large tensor as a mapping of its own, as it would be if onnxruntime mapped them.
+
+    Where a page is read, the kernel brings in those around it, up to the end of the mapping: 2 MB of a weight that
+    nobody needs, for each bias. Ranges with different advice are different mappings; this advice does
+    nothing else, since files are not dumped.
+    """
+    starts = sorted((t.offset, t.length) for t in tensors if t.offset % mmap.PAGESIZE == 0)
+    large = [(start, length) for start, length in starts if length >= mmap.PAGESIZE]
+    for start, length in large[::2]:
+        if start + length <= len(mapping):
+            mapping.madvise(mmap.MADV_DONTDUMP, start, length)
 
 
 def _value(tensor: StoredTensor, mapping: mmap.mmap) -> ort.OrtValue | None:

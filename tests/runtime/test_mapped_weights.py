@@ -95,6 +95,20 @@ def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path) -> Non
     assert resident(data_file(bundle)) == 0
 
 
+def test_each_large_tensor_is_a_mapping_of_its_own(bundle: Path) -> None:
+    """Or each read of a bias would bring megabytes of its neighbours into memory."""
+    graph = next(bundle.glob("**/engine*.onnx"))
+    large = {t.offset for t in stored_tensors(graph.read_bytes()) if t.length >= mmap.PAGESIZE}
+    weights = map_weights(graph)
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    starts = {
+        int(line.split()[2], 16) for line in lines if str(data_file(bundle).resolve()) in line
+    }
+    assert weights is not None
+    assert len(large) > 5
+    assert large <= starts
+
+
 def test_a_long_prompt_leaves_nothing_of_the_embedding_in_memory(long: Path) -> None:
     session = open_best(open_bundle(long), "cpu")
     first = last_logits(session, IDS, session.new_cache())
