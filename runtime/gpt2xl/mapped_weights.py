@@ -109,11 +109,12 @@ def _keep_apart(mapping: mmap.mmap, tensors: Sequence[StoredTensor]) -> None:
     nobody needs, for each bias. Ranges with different advice are different mappings; this advice does
     nothing else, since files are not dumped.
     """
-    starts = sorted((t.offset, t.length) for t in tensors if t.offset % mmap.PAGESIZE == 0)
-    large = [(start, length) for start, length in starts if length >= mmap.PAGESIZE]
-    for start, length in large[::2]:
-        if start + length <= len(mapping):
-            mapping.madvise(mmap.MADV_DONTDUMP, start, length)
+    large = [t for t in tensors if t.offset % mmap.PAGESIZE == 0 and t.length >= mmap.PAGESIZE]
+    ends = {-(-(t.offset + t.length) // mmap.PAGESIZE) * mmap.PAGESIZE for t in large}
+    bounds = sorted({*ends, *(t.offset for t in large)})
+    bounds = [bound for bound in bounds if bound < len(mapping)] + [len(mapping)]
+    for start, end in zip(bounds[:-1:2], bounds[1::2], strict=False):
+        mapping.madvise(mmap.MADV_DONTDUMP, start, end - start)
 
 
 def _value(tensor: StoredTensor, mapping: mmap.mmap) -> ort.OrtValue | None:
