@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gpt2xl_cli.options import Force, Json
+from gpt2xl_cli.options import Force, Json, show_note
 
 if TYPE_CHECKING:
     from gpt2xl_export.export import Progress
@@ -50,20 +51,32 @@ def export(
     backend: Annotated[
         Literal["gpt2xl", "optimum"], typer.Option(help="Who builds the graph.")
     ] = "gpt2xl",
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            help="PEFT LoRA adapter to merge into the model: its folder, or owner/name on the hub.",
+            metavar="ADAPTER",
+            show_default=False,
+        ),
+    ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit on the hub.", show_default=False)
+        str | None,
+        typer.Option(help="Branch, tag or commit of SOURCE on the hub.", show_default=False),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Turn a checkpoint into an ONNX bundle, and check it against the checkpoint."""
     import json
+    import warnings
 
+    if not as_json:
+        warnings.showwarning = show_note  # what was left out is part of the summary
     with missing_extra_explained():
         from gpt2xl_export.graphs import ExportOptions
 
     options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend, rounding)
-    manifest = run_export(source, out, options, revision=revision, force=force)
+    manifest = run_export(source, out, options, adapter=adapter, revision=revision, force=force)
     typer.echo(json.dumps(manifest) if as_json else _summary(out, manifest))
 
 
@@ -95,6 +108,7 @@ def run_export(
     out: Path,
     options: "ExportOptions",
     *,
+    adapter: str | None = None,
     revision: str | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -111,7 +125,9 @@ def run_export(
     console = Console(stderr=True)
     options.check()
     refuse_existing(out, force)  # before a long download, too
-    found = resolve(source, revision, announce=_announce, show_progress=console.is_terminal)
+    download = partial(resolve, announce=_announce, show_progress=console.is_terminal)
+    merged = None if adapter is None else download(adapter, adapter=True)  # the small one first
+    found = download(source, revision)
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())  # fmt: skip
     bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
     # What overflows shows up in the parity check; numpy's warnings would spoil the one line.
@@ -123,13 +139,18 @@ def run_export(
                 tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total)
             bars.update(tasks[progress.stage], completed=progress.done)
 
-        return export_bundle(found, out, options, force=force, progress=show)
+        return export_bundle(found, out, options, adapter=merged, force=force, progress=show)
 
 
 def _announce(plan: "Plan") -> None:
     typer.echo(
         f"Downloading {plan.repo_id}: {plan.download_size / 1e6:.0f} MB of"
-        f" {plan.total_size / 1e6:.0f} MB are not in the cache yet; then exporting it, which writes no"
-        " more than float32 weights take (int8: a quarter of that).",
+        f" {plan.total_size / 1e6:.0f} MB are not in the cache yet"
+        + (
+            "."
+            if plan.adapter
+            else "; then exporting it, which writes no more than float32 weights take"
+            " (int8: a quarter of that)."
+        ),
         err=True,
     )

@@ -83,3 +83,8 @@ def model_folder(model: str | None) -> Path:
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """In place of Python's own, which names files and lines."""
     typer.echo(f"warning: {message}", err=True)
+
+
+def show_note(message: Warning | str, *_: object, **__: object) -> None:
+    """The same on stdout, for a command whose output is for people."""
+    typer.echo(f"warning: {message}")

@@ -20,11 +20,17 @@ def verify(
             help="Checkpoint folder it was made from, to compare with.", show_default=False
         ),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the adapter merged into the source.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a bundle again: sums, graphs, numbers, and what others published of its model."""
     from gpt2xl import BundleError
 
+    if adapter and not source:
+        raise typer.BadParameter("an adapter needs --source, the model it belongs to.")
     with missing_extra_explained():
         from gpt2xl_export.verify import verify as checks_of
 
@@ -32,7 +38,7 @@ def verify(
 
     checks = []
     with np.errstate(all="ignore"):  # what overflows is reported as a check
-        for check in checks_of(bundle, source):
+        for check in checks_of(bundle, source, adapter):
             checks.append(check)
             if not as_json:
                 typer.echo(f"{check.status:7}  {check.name}: {check.detail}")

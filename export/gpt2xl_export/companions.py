@@ -32,6 +32,8 @@ def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str)
         "dtype": dtype,
         "use_external_data_format": {f"model{suffix}.onnx": 1},
     }
+    if not config.tie_word_embeddings:  # the source's may be tied, and untied by an adapter
+        content["tie_word_embeddings"] = False
     _write_json(out / "config.json", content)
     _copy_or_write(source, out, "generation_config.json", _generation_config(config))
     _copy_or_write(source, out, "tokenizer_config.json", _tokenizer_config(config))

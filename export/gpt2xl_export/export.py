@@ -2,6 +2,7 @@
 
 import json
 import platform
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +18,7 @@ import tokenizers
 
 import gpt2xl
 from gpt2xl.bundle import MANIFEST
-from gpt2xl.errors import CheckpointError
+from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.activations import ACTIVATIONS
 from gpt2xl_export.checkpoint import Checkpoint, file_sha256, open_checkpoint
@@ -58,6 +59,7 @@ def export(
     out: Path,
     options: ExportOptions = DEFAULTS,
     *,
+    adapter: Source | Path | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def export(
         source: Hugging Face folder with config.json, safetensors and tokenizer.
         out: folder to create, written aside and renamed.
         options: precision and the like.
+        adapter: folder of a PEFT LoRA adapter, merged into the weights as they are read.
         force: whether to replace a bundle that is there.
         progress: called often, from this thread.
 
@@ -78,16 +81,22 @@ def export(
         The manifest, as written to gpt2xl.json.
 
     Raises:
-        CheckpointError: the source is no GPT-2 this can export.
-        ExportError: ``out`` exists or cannot be written.
+        CheckpointError: the source is no GPT-2 this can export, or the adapter does not fit it.
+        ExportError: ``out`` exists or cannot be written, or optimum is to merge an adapter.
         ParityError: the graphs do not compute what the checkpoint does; nothing is left behind.
         RequestError: an option out of its range.
+
+    Warns:
+        Gpt2xlWarning: something of the source is left out; it is named.
     """
     options.check()
-    if isinstance(source, Path):
-        source = Source(source, source.resolve().name)
-    checkpoint = open_checkpoint(source.folder)
+    source, adapter = _named(source), None if adapter is None else _named(adapter)
+    if adapter and options.backend == "optimum":
+        raise ExportError("optimum cannot merge an adapter: export with `--backend gpt2xl`.")
+    checkpoint = open_checkpoint(source.folder, adapter.folder if adapter else None)
     _check_supported(checkpoint)
+    for note in checkpoint.notes():
+        warnings.warn(note, Gpt2xlWarning, stacklevel=2)
     options = options.resolved(checkpoint)
     with staged_folder(out, force=force) as staging:
         write_companions(checkpoint, staging, options.recipe.suffix, options.recipe.dtype)
@@ -99,11 +108,7 @@ def export(
         errors, hashes, report = make(checkpoint, folder, options, encode, rows, progress)
         manifest = {
             "format": 1,
-            "source": {
-                "name": source.name,
-                "revision": source.revision,
-                "sha256": checkpoint.sha256(),
-            },
+            "source": _origin(checkpoint, source, adapter),
             **asdict(options),
             "tools": TOOLS,
             "passes": errors,
@@ -112,6 +117,20 @@ def export(
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     return manifest
+
+
+def _named(source: Source | Path) -> Source:
+    return source if isinstance(source, Source) else Source(source, source.resolve().name)
+
+
+def _origin(checkpoint: Checkpoint, source: Source, adapter: Source | None) -> dict[str, Any]:
+    """The manifest's word on where the weights come from."""
+    said: dict[str, Any] = {"name": source.name, "revision": source.revision}
+    said["sha256"] = checkpoint.sha256()
+    if adapter:
+        named = {"name": adapter.name, "revision": adapter.revision}
+        said["adapter"] = named | {"sha256": checkpoint.adapter_sha256()}
+    return said
 
 
 Made = tuple[dict[str, Any], dict[str, str], dict[str, Any]]

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from gpt2xl.errors import CheckpointError
+from gpt2xl.folders import ADAPTER_CONFIG
+from gpt2xl_export.adapter import FILES as ADAPTER_FILES
 
 ALIASES = {
     "gpt2": "openai-community/gpt2",
@@ -34,8 +36,8 @@ ALIASES = {
 _PART = r"\w(?:[\w.-]{0,94}\w)?"
 _HUB_NAME = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_PART}/{_PART}", re.ASCII)
 _SMALL_FILE = re.compile(
-    r"(?:config|generation_config|tokenizer|tokenizer_config|vocab|special_tokens_map|added_tokens)"
-    r"\.json|merges\.txt|README\.md|LICENSE[\w.-]*",
+    r"(?:config|generation_config|tokenizer|tokenizer_config|vocab|special_tokens_map|added_tokens"
+    r"|chat_template)\.json|merges\.txt|chat_template\.jinja|README\.md|(?:LICEN[CS]E|NOTICE)[\w.-]*",
     re.ASCII,
 )
 _TRIES = 3  # around huggingface_hub's own, which do not cover every kind of broken connection
@@ -60,6 +62,8 @@ class Plan:
     files: tuple[HubFile, ...]
     asked: str
     """The branch, tag or commit that was asked for."""
+    adapter: bool = False
+    """Whether it is an adapter, not a whole model."""
 
     @property
     def total_size(self) -> int:
@@ -80,8 +84,13 @@ def is_hub_name(source: str) -> bool:
     return source in ALIASES or _HUB_NAME.fullmatch(source) is not None
 
 
-def plan(source: str, revision: str | None = None) -> Plan:
+def plan(source: str, revision: str | None = None, *, adapter: bool = False) -> Plan:
     """Ask the hub, or the cache when offline, which files of `source` a conversion needs.
+
+    Args:
+        source: alias or owner/name.
+        revision: branch, tag or commit.
+        adapter: whether `source` is a PEFT adapter, not a whole model.
 
     Raises:
         CheckpointError: There is no such model, revision or endpoint, or nothing we can convert.
@@ -93,19 +102,20 @@ def plan(source: str, revision: str | None = None) -> Plan:
         raise CheckpointError(f"'{source}' is no 'owner/name' and none of {', '.join(ALIASES)}.")
     repo_id, asked = ALIASES.get(source, source), revision or constants.DEFAULT_REVISION
     if constants.HF_HUB_OFFLINE:
-        return _plan_from_cache(repo_id, asked)
+        return _plan_from_cache(repo_id, asked, adapter)
     try:
         info = HfApi().model_info(repo_id, revision=asked, timeout=_TIMEOUT_S, files_metadata=True)
     except _failures() as error:
         raise _explain(error, f"'{repo_id}'", repo_id, asked) from None
     found = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     files = []
-    for name in _needed(found, f"'{repo_id}'"):
+    needed = _needed_of_adapter if adapter else _needed
+    for name in needed(found, f"'{repo_id}'", repo_id):
         size, lfs = found[name].size, found[name].lfs
         if size is None or info.sha is None:
             raise CheckpointError(f"{constants.ENDPOINT} tells no commit or no size of '{name}'.")
         files.append(HubFile(name, size, lfs.sha256 if lfs else None))
-    return Plan(repo_id, info.sha or "", tuple(files), asked)
+    return Plan(repo_id, info.sha or "", tuple(files), asked, adapter)
 
 
 def download(plan: Plan, *, show_progress: bool) -> Path:
@@ -130,15 +140,30 @@ def _require_hub() -> None:
         raise CheckpointError("downloading needs `pip install 'gpt2xl[hub]'`.")
 
 
-def _needed(names: Collection[str], where: str) -> list[str]:
+def _needed(names: Collection[str], where: str, repo_id: str) -> list[str]:
     """The files to fetch out of `names`: the weights last, so that having them means complete."""
     weights = _weights(names, "model", "safetensors") or _weights(names, "pytorch_model", "bin")
     if "config.json" in names and weights:
         return sorted(name for name in names if _SMALL_FILE.fullmatch(name)) + weights
+    if ADAPTER_CONFIG in names and not weights:
+        raise CheckpointError(
+            f"{where} is an adapter, not a model: export its base model with `--adapter {repo_id}`."
+        )
     lacks = "config.json" if weights else "complete model.safetensors or pytorch_model.bin"
+    raise _lacking(names, where, lacks)
+
+
+def _needed_of_adapter(names: Collection[str], where: str, repo_id: str) -> list[str]:
+    weights = [name for name in ADAPTER_FILES if name in names][:1]
+    if ADAPTER_CONFIG in names and weights:
+        return [ADAPTER_CONFIG, *weights]
+    raise _lacking(names, where, " and no ".join((ADAPTER_CONFIG, ADAPTER_FILES[0])))
+
+
+def _lacking(names: Collection[str], where: str, lacks: str) -> CheckpointError:
     listed = ", ".join(sorted(names)[:12]) or "nothing"
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    raise CheckpointError(f"{where} has no {lacks}; found: {listed}{more}.")
+    return CheckpointError(f"{where} has no {lacks}; found: {listed}{more}.")
 
 
 def _weights(names: Collection[str], stem: str, suffix: str) -> list[str]:
@@ -152,13 +177,13 @@ def _weights(names: Collection[str], stem: str, suffix: str) -> list[str]:
     return [index, *sorted(shards)] if shards and {index, *shards} <= set(names) else []
 
 
-def _plan_from_cache(repo_id: str, asked: str) -> Plan:
+def _plan_from_cache(repo_id: str, asked: str, adapter: bool) -> Plan:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(
-            repo_id, revision=asked, local_files_only=True, allow_patterns=["config.json"]
+            repo_id, revision=asked, local_files_only=True, allow_patterns=["*config.json"]
         )
     except LocalEntryNotFoundError:
         raise CheckpointError(
@@ -166,9 +191,10 @@ def _plan_from_cache(repo_id: str, asked: str) -> Plan:
             " HF_HUB_OFFLINE is set: unset it, or set HF_HOME to the cache that has the model."
         ) from None
     sizes = {path.name: path.stat().st_size for path in Path(folder).iterdir() if path.is_file()}
-    names = _needed(sizes, f"the cached '{repo_id}' (HF_HUB_OFFLINE is set)")
+    needed = _needed_of_adapter if adapter else _needed
+    names = needed(sizes, f"the cached '{repo_id}' (HF_HUB_OFFLINE is set)", repo_id)
     files = tuple(HubFile(name, sizes[name], None) for name in names)
-    return Plan(repo_id, Path(folder).name, files, asked)
+    return Plan(repo_id, Path(folder).name, files, asked, adapter)
 
 
 def _check_space(plan: Plan) -> None:

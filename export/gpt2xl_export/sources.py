@@ -23,6 +23,7 @@ def resolve(
     source: str,
     revision: str | None = None,
     *,
+    adapter: bool = False,
     announce: Callable[[Plan], None] = lambda _: None,
     show_progress: bool = False,
 ) -> Source:
@@ -31,6 +32,7 @@ def resolve(
     Args:
         source: a folder (it wins), an alias such as gpt2-xl, or owner/name.
         revision: branch, tag or commit on the hub.
+        adapter: whether it has to be a PEFT adapter, not a whole model.
         announce: called before a download, with what it will fetch.
         show_progress: whether huggingface_hub shows its progress bars.
 
@@ -42,7 +44,8 @@ def resolve(
             raise CheckpointError(f"'{source}' is a local folder: it has no revision {revision!r}.")
         return Source(Path(source), Path(source).resolve().name)
     if not is_hub_name(source) or Path(source).exists():
-        raise CheckpointError(f"'{source}' is not a folder, nor a model's name on the hub.")
-    wanted = plan(source, revision)
+        what = "an adapter's" if adapter else "a model's"
+        raise CheckpointError(f"'{source}' is not a folder, nor {what} name on the hub.")
+    wanted = plan(source, revision, adapter=adapter)
     announce(wanted)
     return Source(download(wanted, show_progress=show_progress), wanted.repo_id, wanted.revision)

@@ -32,6 +32,7 @@ class Subject:
 
     folder: Path
     source: Path | None
+    adapter: Path | None = None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class Subject:
         """The opened source."""
         if self.source is None:
             raise Skip("no --source was given")
-        return open_checkpoint(self.source)
+        return open_checkpoint(self.source, self.adapter)
 
     @property
     def exact(self) -> bool:
@@ -112,6 +113,8 @@ class Subject:
     def published(self) -> Published:
         """Known outputs of the model that the manifest names."""
         name = str(self.origin.get("name", ""))
+        if self.origin.get("adapter"):
+            raise Skip(f"no outputs are known of {name!r} with an adapter")
         if (found := published(name)) is None:
             raise Skip(f"no outputs are known of the model {name!r}")
         return found

@@ -2,7 +2,8 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from safetensors import SafetensorError, safe_open
 
 from gpt2xl.config import read_json
 from gpt2xl.errors import CheckpointError
-from gpt2xl_export.tensors import MASK_BUFFERS, Shape
+from gpt2xl.folders import is_lfs_pointer, lfs_hint
+from gpt2xl_export.tensors import Shape
 
 FloatArray = npt.NDArray[np.float32]
 DTYPES = ("F32", "F16", "BF16")
 WORTH_THREADS = 1 << 20  # numbers to convert
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
+SAFE_TORCH = (2, 6)  # below, weights_only runs code of the file: CVE-2025-32434
+WHOLE = slice(None)
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,25 @@ class TensorFile:
 
     path: Path
     shapes: dict[str, Shape]
-    read: Callable[[str], FloatArray]
+    dtypes: dict[str, str]
+    """As safetensors spells them."""
+    rows: Callable[[str, slice], FloatArray]
+
+    def read(self, name: str, rows: slice = WHOLE) -> FloatArray:
+        """A tensor, or some of its rows, in float32.
+
+        Raises:
+            CheckpointError: it holds another type than float32, float16 and bfloat16.
+        """
+        self.check_dtype(name)
+        return self.rows(name, rows)
+
+    def check_dtype(self, name: str) -> None:
+        """Raise CheckpointError where a tensor has a type that is not read."""
+        if (dtype := self.dtypes[name]) not in DTYPES:
+            raise CheckpointError(
+                f"'{self.path}': tensor '{name}' is {dtype}; supported are {', '.join(DTYPES)}."
+            )
 
 
 def find_weight_files(folder: Path) -> list[Path]:
@@ -42,13 +64,16 @@ def find_weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
             return _shards(folder / f"{name}.index.json")
-    present = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
+    present = sorted(path.name for path in folder.iterdir())
+    more = f" and {len(present) - 12} more" if len(present) > 12 else ""
     raise CheckpointError(
-        f"'{folder}' holds no {SAFETENSORS} or {SAFETENSORS}.index.json; it holds {present}."
+        f"'{folder}' holds no {SAFETENSORS}, no {TORCH}, nor the index.json of either; it holds"
+        f" {', '.join(present[:12]) or 'nothing'}{more}."
     )
 
 
 def _shards(index: Path) -> list[Path]:
+    refuse_pointer(index)
     weight_map = read_json(index, CheckpointError).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"'{index}' has no weight_map.")
@@ -59,30 +84,37 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def refuse_pointer(path: Path) -> None:
+    """Raise CheckpointError where Git LFS left its pointer in place of the file ``path``."""
+    if is_lfs_pointer(path):
+        raise CheckpointError(lfs_hint(path))
+
+
 def open_tensor_file(path: Path) -> TensorFile:
     """Read the header of ``path``.
 
     Raises:
-        CheckpointError: cut short, corrupt, of another type, or PyTorch's without torch.
+        CheckpointError: cut short, corrupt, a Git LFS pointer, or PyTorch's without a safe torch.
     """
+    refuse_pointer(path)
     return _open_torch(path) if path.suffix == ".bin" else _open_safetensors(path)
 
 
 def _open_safetensors(path: Path) -> TensorFile:
-    def read(name: str) -> FloatArray:
+    def rows(name: str, part: slice) -> FloatArray:
         # Opened anew for each tensor: a closed mapping gives its pages back.
         with safe_open(path, framework="numpy") as file:
-            return widened(file.get_tensor(name))
+            whole = part == WHOLE
+            return widened(file.get_tensor(name) if whole else file.get_slice(name)[part])
 
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 no dict
-            for name, piece in slices.items():
-                _check_dtype(path, name, piece.get_dtype())
+            dtypes = {name: piece.get_dtype() for name, piece in slices.items()}
             shapes = {name: tuple(piece.get_shape()) for name, piece in slices.items()}
     except (SafetensorError, OSError) as reason:
         raise CheckpointError(f"'{path}' is not a whole safetensors file: {reason}") from None
-    return TensorFile(path, shapes, read)
+    return TensorFile(path, shapes, dtypes, rows)
 
 
 def widened(values: npt.NDArray[Any]) -> FloatArray:
@@ -98,32 +130,62 @@ def widened(values: npt.NDArray[Any]) -> FloatArray:
 
 
 def _open_torch(path: Path) -> TensorFile:
-    if importlib.util.find_spec("torch") is None:
-        raise CheckpointError(
-            f"'{path}' is PyTorch's format: `pip install torch` to read it, or convert the checkpoint"
-            " to safetensors."
-        )
+    _require_safe_torch(path)
     import torch  # noqa: TID251 the only reader of this format
 
-    names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    # weights_only: no code of the file runs; mmap: no tensor is read before it is asked for, which
+    # the format of torch before 1.6, no zip, cannot give.
     try:
-        # weights_only: no code of the file runs; mmap: no tensor is read before it is asked for.
-        tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        content = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
     except Exception as reason:  # pickle, zip and torch errors alike
         first_line = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
         raise CheckpointError(f"'{path}' cannot be read as PyTorch weights: {first_line}") from None
-    for name, tensor in tensors.items():
-        _check_dtype(path, name, names.get(tensor.dtype, str(tensor.dtype)))
+    tensors = _state_dict(content, path, torch.Tensor)
+    names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    plain = {name for name, tensor in tensors.items() if tensor.layout == torch.strided}
+    dtypes = {
+        name: names.get(tensor.dtype, str(tensor.dtype)) if name in plain else str(tensor.layout)
+        for name, tensor in tensors.items()
+    }
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
-    def read(name: str) -> FloatArray:
-        return np.array(tensors[name].float().numpy())
+    def rows(name: str, part: slice) -> FloatArray:
+        tensor = tensors[name].detach()  # a file of parameters says that they require gradients
+        return np.array((tensor if part == WHOLE else tensor[part]).float().numpy())
 
-    return TensorFile(path, shapes, read)
+    return TensorFile(path, shapes, dtypes, rows)
 
 
-def _check_dtype(path: Path, name: str, dtype: str) -> None:
-    if dtype not in DTYPES and not name.endswith(MASK_BUFFERS):
+def _require_safe_torch(path: Path) -> None:
+    convert = "or convert the checkpoint to safetensors"
+    if importlib.util.find_spec("torch") is None:
         raise CheckpointError(
-            f"'{path}': tensor '{name}' is {dtype}; supported are {', '.join(DTYPES)}."
+            f"'{path}' is PyTorch's format: `pip install torch` to read it, {convert}."
         )
+    import torch  # noqa: TID251 the only reader of this format
+
+    found = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if found < SAFE_TORCH:
+        raise CheckpointError(
+            f"'{path}' is not read with torch {torch.__version__}, in which a weight file can run"
+            f" code (CVE-2025-32434): update it to 2.6 or newer, {convert}."
+        )
+
+
+def _state_dict(content: Any, path: Path, tensor_type: type) -> Mapping[str, Any]:
+    """``content``, if it maps names to tensors."""
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"'{path}' holds a {type(content).__name__}, not tensors by name: save the model with"
+            " save_pretrained."
+        )
+    odd = [str(name) for name, value in content.items() if not isinstance(value, tensor_type)]
+    odd += [repr(name) for name in content if not isinstance(name, str)]
+    if odd:
+        raise CheckpointError(
+            f"'{path}' holds more than tensors by name ({', '.join(odd[:5])}): it is the state of a"
+            " training run; save its model with save_pretrained."
+        )
+    return content

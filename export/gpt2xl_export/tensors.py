@@ -1,6 +1,7 @@
 """The tensors a GPT-2 has: names, shapes, and every quirk checkpoints show."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import CheckpointError
@@ -9,6 +10,25 @@ Shape = tuple[int, ...]
 
 # Causal-mask buffers that transformers before 4.31 saved with the weights.
 MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")
+
+# The tied head as stored: GPT2LMHeadModel's name, and DialoGPT's.
+TIED_HEADS = ("lm_head.weight", "lm_head.decoder.weight")
+
+# Heads beside the language model's, which read its last hidden state and change no logit: TRL's
+# v_head, GPT2DoubleHeadsModel's multiple_choice_head, and those of GPT2ForSequenceClassification,
+# GPT2ForTokenClassification and GPT2ForQuestionAnswering.
+_OTHER_HEAD = re.compile(r"(?!lm_head)(\w+_head|score|classifier|qa_outputs)\.", re.ASCII)
+
+_MISPLACED = {
+    "of a LoRA adapter that is not merged: export its base with `--adapter`, or save what PEFT's"
+    " merge_and_unload gives": re.compile(r"lora_|\.base_layer\.|\.modules_to_save\."),
+    "of a quantized checkpoint: export the one it was made from": re.compile(
+        r"\.(SCB|weight_format|absmax|quant_map|quant_state\b.*|qweight|qzeros|scales|g_idx)$"
+    ),
+    "of cross-attention, which this cannot compute": re.compile(
+        r"\.(crossattention|ln_cross_attn)\."
+    ),
+}
 
 
 def expected_shapes(config: GPT2Config) -> dict[str, Shape]:
@@ -45,28 +65,35 @@ def matrix_names(config: GPT2Config) -> list[str]:
     return [name for name, shape in shapes.items() if len(shape) == 2 and name != "wpe.weight"]
 
 
+def is_other_head(name: str) -> bool:
+    """Whether the tensor belongs to a head that does not change the logits."""
+    return _OTHER_HEAD.match(name.removeprefix("transformer.")) is not None
+
+
 def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, str]:
     """Our name of each tensor -> its name in the checkpoint.
 
-    Knows the ``transformer.`` prefix, mask buffers (dropped) and a stored copy of a tied head
-    (dropped: transformers ties it again whatever the file says).
+    Knows the ``transformer.`` prefix, mask buffers and other heads (dropped), and a tied head: a
+    copy of it is dropped, as transformers ties it again whatever the file says; where only the head
+    is stored, as safetensors' save_model does, it is the embedding, too.
 
     Raises:
         CheckpointError: a tensor is missing, left over or has the wrong shape; it is named.
     """
     expected = expected_shapes(config)
-    stored = {name.removeprefix("transformer."): name for name in found}
-    for name in found:
-        other = stored[name.removeprefix("transformer.")]
-        if other != name:
-            raise CheckpointError(f"tensor '{name}' is there twice, also as '{other}'.")
-    names = {name: original for name, original in stored.items() if not name.endswith(MASK_BUFFERS)}
+    names = _stored(found)
     if config.tie_word_embeddings:
-        names.pop("lm_head.weight", None)
+        heads = [names.pop(name) for name in TIED_HEADS if name in names]
+        if heads and "wte.weight" not in names:
+            names["wte.weight"] = heads[0]
+    extra = [name for name in names if name not in expected]
+    for name in extra:
+        for what, pattern in _MISPLACED.items():
+            if pattern.search(name):
+                raise CheckpointError(f"tensor '{names[name]}'{_more(extra)} is part {what}.")
     missing = [name for name in expected if name not in names]
     if missing:
         raise CheckpointError(f"tensor '{missing[0]}' is missing{_more(missing)}.")
-    extra = [name for name in names if name not in expected]
     if extra:
         raise CheckpointError(
             f"tensor '{names[extra[0]]}' belongs to no GPT-2 of this config{_more(extra)}."
@@ -78,6 +105,23 @@ def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, s
                 f" {list(shape)}."
             )
     return {name: names[name] for name in expected}
+
+
+def tied_copies(found: Iterable[str]) -> list[str]:
+    """The names under which ``found`` stores a tied head."""
+    return [name for name in found if name.removeprefix("transformer.") in TIED_HEADS]
+
+
+def _stored(found: Iterable[str]) -> dict[str, str]:
+    """Name without prefix -> as stored; less mask buffers and other heads."""
+    names: dict[str, str] = {}
+    for original in found:
+        name = original.removeprefix("transformer.")
+        if name in names:
+            raise CheckpointError(f"tensor '{original}' is there twice, also as '{names[name]}'.")
+        if not name.endswith(MASK_BUFFERS) and not is_other_head(name):
+            names[name] = original
+    return names
 
 
 def _more(names: list[str]) -> str:

@@ -27,12 +27,15 @@ class Check:
     """What was found, what is wrong, or why it was not done."""
 
 
-def verify(folder: Path, source: Path | None = None) -> Iterator[Check]:
+def verify(
+    folder: Path, source: Path | None = None, adapter: Path | None = None
+) -> Iterator[Check]:
     """Check the bundle in ``folder``, cheapest first; after a failure the rest is skipped.
 
     Args:
         folder: what `gpt2xl export` wrote.
         source: the checkpoint it was made from, to compare the numbers with.
+        adapter: the adapter that was merged into it, where there was one.
 
     Yields:
         Each check when it is done. Parity holds one layer in memory, published outputs the model.
@@ -43,7 +46,7 @@ def verify(folder: Path, source: Path | None = None) -> Iterator[Check]:
     if not folder.is_dir():
         raise BundleError(f"'{folder}' is not a folder.")
     failed = None
-    for name, run in _checks(Subject(folder, source)).items():
+    for name, run in _checks(Subject(folder, source, adapter)).items():
         check = Check(name, "skipped", f"{failed} failed") if failed else _outcome(name, run)
         failed = name if check.status == "failed" else failed
         yield check
@@ -115,13 +118,35 @@ def _check_graph_parity(subject: Subject) -> str:
 
 
 def _check_source_sums(subject: Subject) -> str:
-    found, wanted = subject.checkpoint.sha256(), subject.origin.get("sha256")
+    checkpoint, wanted = subject.checkpoint, subject.origin.get("sha256")
     if not isinstance(wanted, dict):
         raise Skip(f"{MANIFEST} does not say what the source's sums were")
+    found = checkpoint.sha256()
+    _compare_sums(found, wanted, f"'{subject.source}' is not the source")
+    adapter, merged = checkpoint.adapter, subject.origin.get("adapter")
+    if merged and not adapter:
+        raise CheckpointError(
+            f"an adapter was merged ({_name_of(merged)}): give it as `--adapter`."
+        )
+    if adapter and not merged:
+        raise CheckpointError(f"no adapter was merged: leave out '{subject.adapter}'.")
+    if adapter:
+        sums = merged.get("sha256") if isinstance(merged, dict) else None
+        _compare_sums(
+            checkpoint.adapter_sha256(), sums or {}, f"'{subject.adapter}' is not the adapter"
+        )
+        found |= checkpoint.adapter_sha256()
+    return f"{', '.join(found)}: what the bundle was made from"
+
+
+def _compare_sums(found: dict[str, str], wanted: dict[str, str], otherwise: str) -> None:
     names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     if names:
-        raise CheckpointError(f"'{subject.source}' is not the source: {', '.join(names)} differs.")
-    return f"{', '.join(found)}: what the bundle was made from"
+        raise CheckpointError(f"{otherwise}: {', '.join(names)} differs.")
+
+
+def _name_of(adapter: object) -> str:
+    return str(adapter.get("name")) if isinstance(adapter, dict) else "unnamed"
 
 
 def _check_source_parity(subject: Subject) -> str:

@@ -8,6 +8,7 @@ import onnxruntime
 
 from gpt2xl.config import GPT2Config, read_config, read_json
 from gpt2xl.errors import BundleError
+from gpt2xl.folders import is_lfs_pointer, lfs_hint, no_bundle
 
 MANIFEST = "gpt2xl.json"
 INT8_CACHE_FROM = (1, 27)  # onnxruntime; 1.25 and 1.26 load such graphs and fail at the first step
@@ -54,12 +55,7 @@ def open_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"'{folder}' is not a folder.")
     if not any([*folder.glob("*.onnx"), *folder.glob("*/*.onnx")]):
-        hint = (
-            "; it is a checkpoint: run `gpt2xl export` on it first"
-            if any(folder.glob("*.safetensors"))
-            else ""
-        )
-        raise BundleError(f"'{folder}' holds no ONNX file{hint}.")
+        raise BundleError(no_bundle(folder))
     config = read_config(folder, BundleError)
     manifest = read_json(folder / MANIFEST, BundleError) if (folder / MANIFEST).is_file() else {}
     _check_sizes(folder, manifest)
@@ -100,6 +96,8 @@ def _check_sizes(folder: Path, manifest: dict[str, Any]) -> None:
         if not path.is_file():
             raise BundleError(f"'{path}' is missing: the bundle is incomplete, export it again.")
         if path.stat().st_size != size:
+            if is_lfs_pointer(path):
+                raise BundleError(lfs_hint(path))
             raise BundleError(
                 f"'{path}' has {path.stat().st_size} bytes, the manifest says {size}:"
                 " the file is cut short or changed, export it again."
