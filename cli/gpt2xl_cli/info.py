@@ -61,6 +61,9 @@ def _as_text(facts: dict[str, Any]) -> str:
     if facts["source"]:
         revision = facts["source"].get("revision")
         lines["Source"] = facts["source"]["name"] + (f" at {revision}" if revision else "")
+        adapter = facts["source"].get("adapter")
+        if isinstance(adapter, dict):
+            lines["Source"] += f", with the adapter {adapter.get('name')}"
     for kind in ("engine", "portable"):
         for mode, figures in ((facts["parity"] or {}).get(kind) or {}).items():
             lines[f"Parity, {kind}, {mode}"] = (

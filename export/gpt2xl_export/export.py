@@ -3,7 +3,7 @@
 import json
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from gpt2xl_export.activations import ACTIVATIONS
 from gpt2xl_export.checkpoint import Checkpoint, file_sha256, open_checkpoint
 from gpt2xl_export.companions import write_companions
 from gpt2xl_export.graphs import ExportOptions, write_graphs
+from gpt2xl_export.hub import ALIASES, is_hub_name
 from gpt2xl_export.optimum_backend import write_optimum_graph
 from gpt2xl_export.parity import check_parity, compare, prompts
 from gpt2xl_export.pieces import run_whole
@@ -95,7 +96,7 @@ def export(
         raise ExportError("optimum cannot merge an adapter: export with `--backend gpt2xl`.")
     checkpoint = open_checkpoint(source.folder, adapter.folder if adapter else None)
     _check_supported(checkpoint)
-    for note in checkpoint.notes():
+    for note in (*checkpoint.notes(), *_other_base(checkpoint, source)):
         warnings.warn(note, Gpt2xlWarning, stacklevel=2)
     options = options.resolved(checkpoint)
     with staged_folder(out, force=force) as staging:
@@ -121,6 +122,14 @@ def export(
 
 def _named(source: Source | Path) -> Source:
     return source if isinstance(source, Source) else Source(source, source.resolve().name)
+
+
+def _other_base(checkpoint: Checkpoint, source: Source) -> Iterator[str]:
+    """A sentence where the adapter names another model on the hub than the one it goes into."""
+    named = checkpoint.adapter.base if checkpoint.adapter else ""
+    known = ALIASES.get(named, named)
+    if source.revision is not None and is_hub_name(known) and known != source.name:
+        yield f"the adapter was made for {known}, not for {source.name}."
 
 
 def _origin(checkpoint: Checkpoint, source: Source, adapter: Source | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from gpt2xl.config import read_json
 from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import ADAPTER_CONFIG
+from gpt2xl_export.tensor_files import refuse_pointer
 
 Number = TypeVar("Number", int, float)
 ELSEWHERE = "merge it with PEFT's merge_and_unload and export what that saves"
@@ -61,6 +62,7 @@ def read_lora_config(folder: Path) -> LoraConfig:
         CheckpointError: there is none, it is not LoRA's, or it asks for what is not supported.
     """
     path = folder / ADAPTER_CONFIG
+    refuse_pointer(path)
     content = read_json(path, CheckpointError)
     if (kind := content.get("peft_type")) != "LORA":
         raise CheckpointError(

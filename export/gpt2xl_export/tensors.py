@@ -19,16 +19,24 @@ TIED_HEADS = ("lm_head.weight", "lm_head.decoder.weight")
 # GPT2ForTokenClassification and GPT2ForQuestionAnswering.
 _OTHER_HEAD = re.compile(r"(?!lm_head)(\w+_head|score|classifier|qa_outputs)\.", re.ASCII)
 
-_MISPLACED = {
-    "of a LoRA adapter that is not merged: export its base with `--adapter`, or save what PEFT's"
-    " merge_and_unload gives": re.compile(r"lora_|\.base_layer\.|\.modules_to_save\."),
-    "of a quantized checkpoint: export the one it was made from": re.compile(
-        r"\.(SCB|weight_format|absmax|quant_map|quant_state\b.*|qweight|qzeros|scales|g_idx)$"
+# Tensors that make another model of it: how their names look, what they are, what to do.
+_FOREIGN = (
+    (
+        re.compile(r"lora_|\.base_layer\.|\.modules_to_save\."),
+        "part of a LoRA adapter that is not merged: save what PEFT's merge_and_unload gives, or"
+        " export the base model with `--adapter`",
     ),
-    "of cross-attention, which this cannot compute": re.compile(
-        r"\.(crossattention|ln_cross_attn)\."
+    (
+        re.compile(
+            r"\.(SCB|weight_format|absmax|quant_map|quant_state\..*)$|\.(qweight|qzeros|g_idx)$"
+        ),
+        "part of a quantized checkpoint: export the one that it was made from",
     ),
-}
+    (
+        re.compile(r"\.(crossattention|ln_cross_attn)\."),
+        "for attention to an encoder: only models without one are supported",
+    ),
+)
 
 
 def expected_shapes(config: GPT2Config) -> dict[str, Shape]:
@@ -88,12 +96,12 @@ def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, s
             names["wte.weight"] = heads[0]
     extra = [name for name in names if name not in expected]
     for name in extra:
-        for what, pattern in _MISPLACED.items():
+        for pattern, what in _FOREIGN:
             if pattern.search(name):
-                raise CheckpointError(f"tensor '{names[name]}'{_more(extra)} is part {what}.")
+                raise CheckpointError(f"tensor '{names[name]}' is {what}.")
     missing = [name for name in expected if name not in names]
     if missing:
-        raise CheckpointError(f"tensor '{missing[0]}' is missing{_more(missing)}.")
+        raise CheckpointError(_missing(missing, found))
     if extra:
         raise CheckpointError(
             f"tensor '{names[extra[0]]}' belongs to no GPT-2 of this config{_more(extra)}."
@@ -122,6 +130,15 @@ def _stored(found: Iterable[str]) -> dict[str, str]:
         if not name.endswith(MASK_BUFFERS) and not is_other_head(name):
             names[name] = original
     return names
+
+
+def _missing(missing: list[str], found: Iterable[str]) -> str:
+    said = f"tensor '{missing[0]}' is missing{_more(missing)}"
+    for name in found:
+        if name.endswith(f".{missing[0]}"):  # of a wrapper: DataParallel, torch.compile, a trainer
+            said += f"; there is '{name}': save the model inside with save_pretrained"
+            break
+    return f"{said}."
 
 
 def _more(names: list[str]) -> str:

@@ -35,6 +35,8 @@ def adapter_hint(folder: Path, error: type[Gpt2xlError]) -> str:
     Raises:
         error: its config is no JSON object.
     """
+    if is_lfs_pointer(folder / ADAPTER_CONFIG):
+        return lfs_hint(folder / ADAPTER_CONFIG)
     named = read_json(folder / ADAPTER_CONFIG, error).get("base_model_name_or_path")
     plain = isinstance(named, str) and re.fullmatch(r"[\w./-]{1,200}", named, re.ASCII)
     base, of = (named, f" for the model {named}") if plain else ("BASE", "")

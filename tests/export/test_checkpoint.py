@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gpt2xl import CheckpointError
-from gpt2xl_export.checkpoint import file_sha256, open_checkpoint
+from gpt2xl.errors import Gpt2xlWarning
+from gpt2xl_export.checkpoint import ROWS, file_sha256, open_checkpoint
 from gpt2xl_export.export import export
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -146,6 +147,125 @@ def test_a_shard_that_is_not_there_is_named(make_checkpoint: MakeCheckpoint) -> 
     (folder / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"names 'model-00002-of-00003\.safetensors'"):
         open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "first", ["model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"]
+)
+def test_a_tied_head_in_one_shard_only_is_the_embedding(
+    checkpoint: Path, make_checkpoint: MakeCheckpoint, first: str
+) -> None:
+    folder = shard(make_checkpoint())
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors = {name: v for name, v in load_file(path).items() if name != "wte.weight"}
+        if path.name == first:
+            tensors["lm_head.weight"] = load_file(checkpoint / "model.safetensors")["wte.weight"]
+        save_file(tensors, path)
+    assert_equal(all_values(folder), all_values(checkpoint))
+    assert list(open_checkpoint(folder).notes()) == []
+
+
+def test_a_shard_with_a_head_too_many_is_read_without_it(
+    checkpoint: Path, make_checkpoint: MakeCheckpoint
+) -> None:
+    folder = shard(make_checkpoint())
+    path = folder / "model-00002-of-00003.safetensors"
+    save_file(load_file(path) | {"v_head.summary.weight": np.zeros((1, 32), np.float32)}, path)
+    assert_equal(all_values(folder), all_values(checkpoint))
+    assert list(open_checkpoint(folder).notes()) == [
+        "left out v_head.summary.weight: not of the language model, and no logit depends on them."
+    ]
+
+
+def test_a_tensor_in_two_shards_is_refused(make_checkpoint: MakeCheckpoint) -> None:
+    folder = shard(make_checkpoint())
+    path = folder / "model-00002-of-00003.safetensors"
+    twice = load_file(folder / "model-00001-of-00003.safetensors")["wte.weight"]
+    save_file(load_file(path) | {"wte.weight": twice}, path)
+    with pytest.raises(
+        CheckpointError,
+        match=r"'wte\.weight' is there twice, in 'model-00001-.* and in 'model-00002",
+    ):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("head", ["lm_head.weight", "lm_head.decoder.weight"])
+def test_a_tied_head_with_values_of_its_own_is_named(
+    make_checkpoint: MakeCheckpoint, head: str, dtype: type
+) -> None:
+    def with_head(row: int, step: float) -> Callable[[Tensors], Tensors]:
+        def change(tensors: Tensors) -> Tensors:
+            halves = {name: v.astype(dtype) for name, v in tensors.items()}
+            values = halves["wte.weight"].copy()
+            values[row, 0] += dtype(step)
+            return halves | {head: values}
+
+        return change
+
+    folder = make_checkpoint({"vocab_size": ROWS + 300})
+    rewrite(folder, with_head(-1, 0.0))
+    assert list(open_checkpoint(folder).notes()) == []
+    rewrite(folder, with_head(-1, 1.0))
+    (note,) = open_checkpoint(folder).notes()
+    assert note.startswith(f"left out {head}, which differs from wte.weight: ")
+    rewrite(folder, lambda tensors: tensors | {head: tensors[head][:-1]})
+    assert len(list(open_checkpoint(folder).notes())) == 1
+
+
+def test_what_is_left_out_may_have_any_type(make_checkpoint: MakeCheckpoint) -> None:
+    extra = {"score.weight": np.zeros(3, np.int64)}
+    folder = rewrite(make_checkpoint(), lambda tensors: tensors | extra)
+    assert len(list(open_checkpoint(folder).notes())) == 1
+
+
+def test_an_export_warns_of_what_it_leaves_out(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    extra = {f"score.{i}": np.zeros(1, np.float32) for i in range(8)}
+    folder = rewrite(make_checkpoint(), lambda tensors: tensors | extra)
+    with pytest.warns(Gpt2xlWarning, match=r"left out score\.0, .*score\.5 and 2 more: not of"):
+        export(folder, tmp_path / "out")
+    plain = make_checkpoint()
+    export(plain, tmp_path / "plain")
+    digests = [file_sha256(tmp_path / out / "onnx/model.onnx_data") for out in ("out", "plain")]
+    assert digests[0] == digests[1]
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 548105171\n" % 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.safetensors", "config.json", "generation_config.json", "tokenizer.json"),
+        *("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    ],
+)
+def test_a_git_lfs_pointer_is_called_one(make_checkpoint: MakeCheckpoint, name: str) -> None:
+    folder = make_checkpoint()
+    (folder / name).write_bytes(POINTER)
+    with pytest.raises(CheckpointError, match=rf"{name}' is a Git LFS pointer.*run `git lfs pull`"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["model-00002-of-00003.safetensors", "model.safetensors.index.json"]
+)
+def test_a_shard_that_is_a_git_lfs_pointer_is_called_one(
+    make_checkpoint: MakeCheckpoint, name: str
+) -> None:
+    folder = shard(make_checkpoint())
+    (folder / name).write_bytes(POINTER)
+    with pytest.raises(CheckpointError, match=rf"{name}' is a Git LFS pointer"):
+        open_checkpoint(folder)
+
+
+def test_a_pointer_that_is_not_needed_does_no_harm(make_checkpoint: MakeCheckpoint) -> None:
+    folder = make_checkpoint()
+    (folder / "pytorch_model.bin").write_bytes(POINTER)
+    (folder / "tf_model.h5").write_bytes(POINTER)
+    assert open_checkpoint(folder).weight_files == (folder / "model.safetensors",)
 
 
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", ".."])

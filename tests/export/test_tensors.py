@@ -3,7 +3,13 @@
 import pytest
 
 from gpt2xl import CheckpointError, GPT2Config
-from gpt2xl_export.tensors import Shape, expected_shapes, match_tensors
+from gpt2xl_export.tensors import (
+    Shape,
+    expected_shapes,
+    is_other_head,
+    match_tensors,
+    tied_copies,
+)
 
 TIED = GPT2Config(vocab_size=11, n_positions=7, n_embd=4, n_layer=2, n_head=2)
 UNTIED = GPT2Config(11, 7, n_embd=4, n_layer=2, n_head=2, tie_word_embeddings=False)
@@ -101,15 +107,82 @@ def test_several_missing_tensors_are_counted() -> None:
     "name",
     [
         "h.2.ln_1.weight",
-        "transformer.h.0.attn.c_attn.lora_A",
-        "score.weight",
-        "h.0.crossattention.q_attn.weight",
+        "transformer.h.0.attn.c_attn.scale",
+        "prefix_encoder.weight",
         "lm_head.bias",
+        "lm_head.0.weight",
     ],
 )
 def test_a_tensor_too_many_is_named_as_the_file_has_it(name: str) -> None:
     with pytest.raises(CheckpointError, match=f"'{name}' belongs to no GPT-2 of this config"):
         match_tensors(expected_shapes(TIED) | {name: (4,)}, TIED)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("transformer.h.0.attn.c_attn.lora_A.weight", "part of a LoRA adapter that is not merged"),
+        ("h.0.mlp.c_fc.base_layer.weight", "part of a LoRA adapter that is not merged"),
+        ("lm_head.modules_to_save.default.weight", "part of a LoRA adapter that is not merged"),
+        ("h.0.mlp.c_fc.weight.absmax", "part of a quantized checkpoint"),
+        ("h.0.mlp.c_fc.weight.quant_state.bitsandbytes__nf4", "part of a quantized checkpoint"),
+        ("transformer.h.1.attn.c_proj.qweight", "part of a quantized checkpoint"),
+        ("h.0.attn.c_attn.SCB", "part of a quantized checkpoint"),
+        ("h.0.crossattention.q_attn.weight", "for attention to an encoder"),
+        ("transformer.h.0.ln_cross_attn.weight", "for attention to an encoder"),
+    ],
+)
+def test_a_tensor_that_changes_the_logits_is_said_to_be_what_it_is(name: str, what: str) -> None:
+    # Whatever is missing beside it: the weight that the adapter or the format has taken over.
+    found = {n: shape for n, shape in expected_shapes(TIED).items() if n != "h.0.mlp.c_fc.weight"}
+    with pytest.raises(CheckpointError, match=f"'{name}' is {what}"):
+        match_tensors(found | {name: (4,)}, TIED)
+
+
+HEADS = [
+    *("v_head.summary.weight", "v_head.summary.bias", "multiple_choice_head.summary.weight"),
+    *("score.weight", "classifier.bias", "qa_outputs.weight", "transformer.value_head.0.weight"),
+]
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("config", [TIED, UNTIED], ids=["tied", "untied"])
+def test_a_head_beside_the_language_models_is_dropped(name: str, config: GPT2Config) -> None:
+    shapes = prefixed(expected_shapes(config))
+    assert is_other_head(name)
+    assert match_tensors(shapes | {name: (1, 4)}, config) == match_tensors(shapes, config)
+
+
+@pytest.mark.parametrize("name", ["lm_head.weight", "h.0.attn.c_attn.weight", "wte.weight"])
+def test_what_the_logits_depend_on_is_no_other_head(name: str) -> None:
+    assert not is_other_head(name)
+    assert not is_other_head(f"transformer.{name}")
+
+
+@pytest.mark.parametrize("head", ["lm_head.weight", "lm_head.decoder.weight"])
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_a_tied_head_that_is_stored_alone_is_the_embedding(head: str, prefix: str) -> None:
+    shapes = {f"{prefix}{name}": shape for name, shape in expected_shapes(TIED).items()}
+    shapes[head] = shapes.pop(f"{prefix}wte.weight")
+    names = match_tensors(shapes, TIED)
+    assert list(names) == list(expected_shapes(TIED))
+    assert names["wte.weight"] == head
+    with pytest.raises(CheckpointError, match=r"tensor '(wte|lm_head)\.weight' is missing"):
+        match_tensors(shapes, UNTIED)
+
+
+def test_dialogpts_name_of_the_tied_head_is_dropped() -> None:
+    shapes = expected_shapes(TIED)
+    found = shapes | HEAD | {"lm_head.decoder.weight": (11, 4)}
+    assert match_tensors(found, TIED) == {name: name for name in shapes}
+    assert tied_copies(found) == ["lm_head.weight", "lm_head.decoder.weight"]
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "model.", "_orig_mod.transformer."])
+def test_a_wrapper_around_the_model_is_named(wrapper: str) -> None:
+    found = {f"{wrapper}{name}": shape for name, shape in expected_shapes(TIED).items()}
+    with pytest.raises(CheckpointError, match=f"there is '{wrapper}wte.weight': save the model"):
+        match_tensors(found, TIED)
 
 
 @pytest.mark.parametrize(
