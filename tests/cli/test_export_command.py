@@ -8,7 +8,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from gpt2xl_export import staging
 
@@ -71,6 +73,77 @@ def test_a_precision_is_named_in_the_summary_and_runs(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Wrote out: {options.split()[1]}, ")
     assert run("generate", "-m", "out", "Once", "--greedy").returncode == 0
+
+
+@pytest.fixture
+def two_heads(checkpoint: Path, tmp_path: Path) -> Path:
+    """A checkpoint with a tensor that an export leaves out."""
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "two-heads"))
+    path = copy / "model.safetensors"
+    save_file(load_file(path) | {"v_head.weight": np.zeros((1, 32), np.float32)}, path)
+    return copy
+
+
+LEFT_OUT = (
+    "warning: left out v_head.weight: not of the language model, and no logit depends on them.\n"
+)
+
+
+@pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")
+def test_what_is_left_out_is_part_of_the_summary(run: Run, two_heads: Path) -> None:
+    done = run("export", two_heads, "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{LEFT_OUT}Wrote out: fp32, ")
+
+
+@pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")
+def test_with_json_what_is_left_out_is_on_stderr(run: Run, two_heads: Path) -> None:
+    done = run("export", two_heads, "out", "--json")
+    assert (done.returncode, done.stderr) == (0, LEFT_OUT)
+    assert json.loads(done.stdout)["precision"] == "fp32"
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A PEFT adapter that changes one weight much."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "base_model_name_or_path": "tiny"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    stem = "base_model.model.transformer.h.0.mlp.c_fc.lora_"
+    a, b = np.ones((2, 32), np.float32), np.ones((128, 2), np.float32)
+    save_file({f"{stem}A.weight": a, f"{stem}B.weight": b}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_an_adapter_is_merged_named_and_verified(
+    run: Run, checkpoint: Path, bundle: Path, adapter: Path
+) -> None:
+    done = run("export", checkpoint, "out", "--adapter", adapter)
+    assert (done.returncode, done.stderr) == (0, "")
+    texts = [run("generate", "-m", b, "Once", "--greedy").stdout for b in ("out", bundle)]
+    assert texts[0] != texts[1]
+    assert "tiny, with the adapter adapter\n" in run("info", "out").stdout
+    assert run("verify", "out", "--source", checkpoint, "--adapter", adapter).returncode == 0
+    without = run("verify", "out", "--source", checkpoint)
+    assert without.returncode == 1
+    assert "an adapter was merged (adapter): give it as `--adapter`." in without.stderr
+
+
+def test_an_adapter_alone_is_refused_with_the_command(refused: Refused, adapter: Path) -> None:
+    hint = f"is an adapter for the model tiny, not a model: run `gpt2xl export tiny OUT --adapter {adapter}`."
+    assert hint in refused("export", adapter, "out")
+    assert hint in refused("generate", "-m", adapter, "Once")
+    assert hint in refused("info", adapter)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "checkpoint/config.json"])
+def test_an_adapter_that_is_no_folder_is_refused(
+    name: str, refused: Refused, checkpoint: Path
+) -> None:
+    Path("checkpoint").symlink_to(checkpoint)
+    said = f"'{name}' is not a folder, nor an adapter's name on the hub"
+    assert said in refused("export", checkpoint, "out", "--adapter", name)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "bundle"])

@@ -85,6 +85,12 @@ def test_a_folder_that_is_not_there(refused: Callable[..., str], tmp_path: Path)
     assert refused("verify", missing) == f"error: '{missing}' is not a folder.\n"
 
 
+def test_an_adapter_needs_the_source_that_it_belongs_to(run: Run, bundle: Path) -> None:
+    done = run("verify", bundle, "--adapter", bundle)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "an adapter needs --source" in done.stderr
+
+
 def test_importing_the_command_imports_nothing_heavy() -> None:
     code = (
         "import sys, gpt2xl_cli.verify; print(*{'onnx', 'onnxruntime', 'numpy'} & set(sys.modules))"

@@ -196,7 +196,7 @@ def test_a_tied_head_with_values_of_its_own_is_named(
 ) -> None:
     def with_head(row: int, step: float) -> Callable[[Tensors], Tensors]:
         def change(tensors: Tensors) -> Tensors:
-            halves = {name: v.astype(dtype) for name, v in tensors.items()}
+            halves: Tensors = {name: v.astype(dtype) for name, v in tensors.items()}
             values = halves["wte.weight"].copy()
             values[row, 0] += dtype(step)
             return halves | {head: values}

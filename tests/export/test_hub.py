@@ -45,6 +45,14 @@ OTHERS = {
     ".gitattributes": b"",
     "64.tflite": b"tflite",
 }
+ADAPTER = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"small"}
+TOKENIZER = {
+    "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "special_tokens_map.json": b"{}",
+    "added_tokens.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
+}
 BIG = random.Random(0).randbytes(24 << 20)  # huggingface_hub writes pieces of 10 MiB
 SHARDS = {
     "model.safetensors.index.json": b'{"weight_map": {}}',
@@ -61,6 +69,9 @@ REPOS = {
     "o/weightless": CONFIG | OTHERS,
     "o/shardless": CONFIG | {name: SHARDS[name] for name in list(SHARDS)[:2]},
     "o/configless": {"model.safetensors": b"weights"},
+    "o/adapter": ADAPTER | OTHERS | {"tokenizer.json": b"{}", "training_args.bin": b"pickle"},
+    "o/pickled-adapter": {"adapter_config.json": b"{}", "adapter_model.bin": b"pickle"},
+    "o/talkative": CONFIG | TOKENIZER | {"model.safetensors": b"weights", "NOTICE": b"of whom"},
 }
 
 RUN = """
@@ -68,9 +79,9 @@ import json, sys
 from gpt2xl.errors import CheckpointError
 from gpt2xl_export import hub
 
-source, revision, fetch, show = json.loads(sys.argv[1])
+source, revision, fetch, show, *adapter = json.loads(sys.argv[1])
 try:
-    plan = hub.plan(source, revision)
+    plan = hub.plan(source, revision, adapter=bool(adapter))
     answer = {"repo": plan.repo_id, "revision": plan.revision, "total": plan.total_size}
     answer["files"] = [file.name for file in plan.files]
     answer["missing"] = plan.download_size
@@ -200,6 +211,34 @@ def test_shards(server: HubServer, client: Client) -> None:
 
 def test_pickled_weights_if_there_is_nothing_else(client: Client) -> None:
     assert client.plan("o/pickled")["files"] == [*sorted(CONFIG), "pytorch_model.bin"]
+
+
+def test_everything_that_a_tokenizer_is_made_of_is_fetched(client: Client) -> None:
+    files = client.plan("o/talkative")["files"]
+    assert files == [*sorted([*CONFIG, *TOKENIZER, "NOTICE"]), "model.safetensors"]
+
+
+def test_an_adapter_is_its_config_and_its_weights(server: HubServer, client: Client) -> None:
+    answer = client.run("o/adapter", None, True, False, True)
+    assert answer["files"] == server.fetched() == list(ADAPTER)
+    server.requests.clear()
+    offline = client.run("o/adapter", None, True, False, True, HF_HUB_OFFLINE="1")
+    assert offline == answer | {"missing": 0}
+    assert server.requests == []
+    pickled = client.run("o/pickled-adapter", None, False, False, True)
+    assert pickled["files"] == ["adapter_config.json", "adapter_model.bin"]
+
+
+def test_an_adapter_asked_for_as_a_model_is_called_one(client: Client) -> None:
+    for source in ("o/adapter", "o/pickled-adapter"):
+        assert client.error(source) == (
+            f"'{source}' is an adapter, not a model: export its base model with `--adapter {source}`."
+        )
+
+
+def test_a_model_asked_for_as_an_adapter_is_refused(client: Client) -> None:
+    error = client.run("gpt2", None, True, False, True)["error"]
+    assert "has no adapter_config.json and no adapter_model.safetensors; found: " in error
 
 
 @pytest.mark.parametrize(

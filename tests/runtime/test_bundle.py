@@ -68,6 +68,57 @@ def test_a_checkpoint_is_told_apart_and_the_way_out_named(checkpoint: Path) -> N
         load(checkpoint)
 
 
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.safetensors.index.json"]
+)
+def test_so_is_a_checkpoint_of_pytorch_or_of_shards(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(BundleError, match="it is a checkpoint: run `gpt2xl export` on it first"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("weights", ["adapter_model.safetensors", "adapter_model.bin"])
+@pytest.mark.parametrize(
+    ("base", "hint"),
+    [
+        ("me/my-gpt2", "for the model me/my-gpt2, not a model: run `gpt2xl export me/my-gpt2 OUT"),
+        (None, "adapter, not a model: run `gpt2xl export BASE OUT"),
+        ("a b\n\x1b[2J", "adapter, not a model: run `gpt2xl export BASE OUT"),
+    ],
+)
+def test_an_adapter_is_told_apart_and_the_way_out_named(
+    tmp_path: Path, weights: str, base: str | None, hint: str
+) -> None:
+    config = json.dumps({"peft_type": "LORA", "base_model_name_or_path": base})
+    (tmp_path / "adapter_config.json").write_text(config)
+    (tmp_path / weights).write_bytes(b"x")
+    with pytest.raises(BundleError) as error:
+        load(tmp_path)
+    assert hint in str(error.value)
+    assert str(error.value).endswith(f" OUT --adapter {tmp_path}`.")
+
+
+def test_an_adapter_beside_whole_weights_is_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "copy")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(BundleError, match="it is a checkpoint"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["onnx/model.onnx_data", "onnx/engine.onnx", "tokenizer.json"])
+def test_a_git_lfs_pointer_in_a_bundle_is_called_one(copy: Path, name: str) -> None:
+    (copy / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
+    with pytest.raises(BundleError, match=f"{name}' is a Git LFS pointer.*run `git lfs pull`"):
+        load(copy)
+
+
+def test_a_pointer_for_an_adapters_config_is_called_one(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\nsize 5\n"
+    (tmp_path / "adapter_config.json").write_text(pointer)
+    with pytest.raises(BundleError, match="is a Git LFS pointer"):
+        load(tmp_path)
+
+
 def test_graphs_of_other_names_are_not_guessed_at(copy: Path) -> None:
     (copy / "gpt2xl.json").unlink()
     (copy / "onnx" / "model.onnx").rename(copy / "onnx" / "decoder.onnx")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gpt2xl import Model, load
+from gpt2xl.errors import Gpt2xlWarning
 from gpt2xl_export.activations import ACTIVATIONS
 from gpt2xl_export.checkpoint import open_checkpoint
 from gpt2xl_export.export import export
@@ -86,6 +87,25 @@ def test_every_file_layout_of_transformers_is_read(
     assert (len(open_checkpoint(source).weight_files) > 2) == ("shards" in layout)
     assert any(source.glob("*.bin")) == ("pytorch" in layout)
     export(source, tmp_path / "bundle")
+    check_bundle(tmp_path / "bundle", original(source), [5, 260, 281, 9])
+
+
+HEADS = [
+    *("GPT2DoubleHeadsModel", "GPT2ForSequenceClassification"),
+    *("GPT2ForTokenClassification", "GPT2ForQuestionAnswering"),
+]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_model_with_another_head_is_the_language_model_in_it(
+    build: Build, save: Save, check_bundle: Check, tmp_path: Path, name: str
+) -> None:
+    plain = build({})
+    model = getattr(transformers, name)(plain.config)
+    model.transformer.load_state_dict(plain.transformer.state_dict())
+    source = save(model, tmp_path / "model")
+    with pytest.warns(Gpt2xlWarning, match="left out .*: not of the language model, and no logit"):
+        export(source, tmp_path / "bundle")
     check_bundle(tmp_path / "bundle", original(source), [5, 260, 281, 9])
 
 
