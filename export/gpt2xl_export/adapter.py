@@ -8,16 +8,17 @@ trains, and in its PeftModel, the other side keeps the base's values.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gpt2xl.config import GPT2Config
+from gpt2xl.config import GPT2Config, read_json
 from gpt2xl.errors import CheckpointError
+from gpt2xl.folders import ADAPTER_WEIGHTS
 from gpt2xl_export.lora_config import ELSEWHERE, LoraConfig, read_lora_config
 from gpt2xl_export.tensor_files import FloatArray, TensorFile, open_tensor_file
 from gpt2xl_export.tensors import MASK_BUFFERS, Shape, expected_shapes, is_other_head
 
-FILES = ("adapter_model.safetensors", "adapter_model.bin")
 EMBEDDINGS = ("wte", "wpe")
 TIED = ("wte.weight", "lm_head.weight")
 Load = Callable[[str], FloatArray]
@@ -83,11 +84,35 @@ def open_adapter(folder: Path, config: GPT2Config) -> Adapter:
     return Adapter(folder, files, base, config, tuple(plan.left_out), plan.merged)
 
 
+def has_other_tokens(adapter: Path, base: Path) -> bool:
+    """Whether both folders hold a tokenizer.json, and they do not name the same tokens.
+
+    Raises:
+        CheckpointError: one of them is no JSON object.
+    """
+    paths = [folder / "tokenizer.json" for folder in (adapter, base)]
+    if not all(path.is_file() for path in paths):
+        return False
+    one, other = (_tokens(read_json(path, CheckpointError)) for path in paths)
+    return one != other
+
+
+def _tokens(tokenizer: dict[str, Any]) -> dict[str, int]:
+    """Token -> id, as far as a tokenizer.json is one; what is wrong with it is found elsewhere."""
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    pairs = [*vocab.items()] if isinstance(vocab, dict) else []
+    for token in added if isinstance(added, list) else ():
+        if isinstance(token, dict):
+            pairs.append((token.get("content"), token.get("id")))
+    return {t: i for t, i in pairs if isinstance(t, str) and isinstance(i, int)}
+
+
 def _weight_file(folder: Path) -> TensorFile:
-    for name in FILES:
+    for name in ADAPTER_WEIGHTS:
         if (folder / name).is_file():
             return open_tensor_file(folder / name)
-    raise CheckpointError(f"'{folder}' holds neither {' nor '.join(FILES)}.")
+    raise CheckpointError(f"'{folder}' holds neither {' nor '.join(ADAPTER_WEIGHTS)}.")
 
 
 class _Plan:
@@ -98,19 +123,22 @@ class _Plan:
         self._expected = expected_shapes(replace(config, tie_word_embeddings=False))
         self._wholes: dict[str, str] = {}  # our name -> the tensor that replaces it
         self._deltas: dict[str, _Delta] = {}
+        self._seen: dict[str, str] = {}  # name without prefixes -> as stored
         self.left_out: list[str] = []
         self.unties = False
 
     def add(self, name: str) -> None:
         """Find the place of the tensor ``name``."""
         path = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
+        ours = path.removeprefix("transformer.")
+        if (other := self._seen.setdefault(ours, name)) != name:
+            raise CheckpointError(f"tensor '{name}' is there twice, also as '{other}'.")
         for a_end, b_end in _PAIRS.items():
             if path.endswith(a_end):
                 self._add_delta(path.removesuffix(a_end), name, name.removesuffix(a_end) + b_end)
                 return
             if path.endswith(b_end) and name.removesuffix(b_end) + a_end in self._file.shapes:
                 return
-        ours = path.removeprefix("transformer.")
         if is_other_head(ours):
             self.left_out.append(name)
         elif ours in self._expected:
@@ -148,8 +176,10 @@ class _Plan:
             raise CheckpointError(f"tensor '{name}' is missing.")
         self._file.check_dtype(name)
         if (found := self._file.shapes[name]) != wanted:
+            resized = len(found) == 2 and wanted[0] == self._expected["wte.weight"][0]
             raise CheckpointError(
-                f"tensor '{name}' has shape {list(found)}, the base asks for {list(wanted)}."
+                f"tensor '{name}' has shape {list(found)}, the base asks for {list(wanted)}"
+                f"{f' (was its vocabulary resized? {ELSEWHERE})' if resized else ''}."
             )
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from gpt2xl.config import GPT2Config, read_config, read_json
 from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import ADAPTER_CONFIG, adapter_hint, is_adapter
-from gpt2xl_export.adapter import Adapter, open_adapter
+from gpt2xl_export.adapter import Adapter, has_other_tokens, open_adapter
 from gpt2xl_export.tensor_files import (
     FloatArray,
     TensorFile,
@@ -73,16 +73,9 @@ def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
     files = [open_tensor_file(path) for path in find_weight_files(folder)]
     try:
         stored = _stored(files)
-        if config.n_layer > len(stored):  # before a typo costs hours of naming tensors
-            raise CheckpointError(
-                f"the config asks for {config.n_layer} layers, the weights are {len(stored)} tensors."
-            )
-        shapes = {name: file.shapes[name] for name, file in stored.items()}
-        names = match_tensors(shapes, config)
+        names = _matched(stored, config)
     except CheckpointError as reason:
         raise CheckpointError(f"'{folder}': {reason}") from None
-    for name in names.values():
-        stored[name].check_dtype(name)
 
     def load(name: str) -> FloatArray:
         return stored[names[name]].read(names[name])
@@ -93,12 +86,24 @@ def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
         folder,
         merged.config if merged else config,
         merged.merge(load) if merged else load,
-        tuple(expected_shapes(merged.config)) if merged else tuple(names),
+        tuple(expected_shapes(merged.config if merged else config)),
         tuple(file.path for file in files),
         None if merged else rounding,  # merged weights are not those that were trained for it
         merged,
         lambda: _notes(folder, stored, names, config, merged),
     )
+
+
+def _matched(stored: dict[str, TensorFile], config: GPT2Config) -> dict[str, str]:
+    """Our name of each tensor -> its name in the files."""
+    if config.n_layer > len(stored):  # before a typo costs hours of naming tensors
+        raise CheckpointError(
+            f"the config asks for {config.n_layer} layers, the weights are {len(stored)} tensors."
+        )
+    names = match_tensors({name: file.shapes[name] for name, file in stored.items()}, config)
+    for name in names.values():
+        stored[name].check_dtype(name)
+    return names
 
 
 def _stored(files: list[TensorFile]) -> dict[str, TensorFile]:
@@ -127,8 +132,8 @@ def _notes(
     if heads:
         more = f" and {len(heads) - 6} more" if len(heads) > 6 else ""
         yield (
-            f"left out {', '.join(heads[:6])}{more}: not of the language model, and no logit"
-            " depends on them."
+            f"left out {', '.join(heads[:6])}{more}: of another head than the language model's, which"
+            " changes no logit."
         )
     for name in tied_copies(stored) if config.tie_word_embeddings else ():
         if not _same(stored, name, names["wte.weight"]):
@@ -136,6 +141,11 @@ def _notes(
                 f"left out {name}, which differs from {names['wte.weight']}: '{folder / 'config.json'}'"
                 " ties them (tie_word_embeddings), and so does transformers."
             )
+    if adapter and has_other_tokens(adapter.folder, folder):
+        yield (
+            f"the tokenizer.json in '{adapter.folder}' has other tokens than the base model's, which"
+            " is used."
+        )
     if adapter is None and (folder / ADAPTER_CONFIG).is_file():
         yield (
             f"left out the adapter that '{folder}' holds beside the weights ({ADAPTER_CONFIG}); with"

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from gpt2xl.errors import CheckpointError
-from gpt2xl.folders import ADAPTER_CONFIG
-from gpt2xl_export.adapter import FILES as ADAPTER_FILES
+from gpt2xl.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 ALIASES = {
     "gpt2": "openai-community/gpt2",
@@ -154,10 +153,10 @@ def _needed(names: Collection[str], where: str, repo_id: str) -> list[str]:
 
 
 def _needed_of_adapter(names: Collection[str], where: str, repo_id: str) -> list[str]:
-    weights = [name for name in ADAPTER_FILES if name in names][:1]
+    weights = [name for name in ADAPTER_WEIGHTS if name in names][:1]
     if ADAPTER_CONFIG in names and weights:
         return [ADAPTER_CONFIG, *weights]
-    raise _lacking(names, where, " and no ".join((ADAPTER_CONFIG, ADAPTER_FILES[0])))
+    raise _lacking(names, where, " and no ".join((ADAPTER_CONFIG, ADAPTER_WEIGHTS[0])))
 
 
 def _lacking(names: Collection[str], where: str, lacks: str) -> CheckpointError:

@@ -19,7 +19,7 @@ ELSEWHERE = "merge it with PEFT's merge_and_unload and export what that saves"
 _REFUSED = (
     "use_dora", "lora_bias", "layer_replication", "alora_invocation_tokens", "use_qalora",
     "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config",
-    "trainable_token_indices", "target_parameters",
+    "trainable_token_indices", "target_parameters", "enable_lora",
 )  # fmt: skip
 # Ways to initialize that leave the base model's weights as they are; PiSSA and its like do not.
 _INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")

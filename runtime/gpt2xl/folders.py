@@ -6,7 +6,8 @@ from pathlib import Path
 from gpt2xl.config import read_json
 from gpt2xl.errors import BundleError, Gpt2xlError
 
-ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
+ADAPTER_CONFIG = "adapter_config.json"  # PEFT's, as the next
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 MODEL_WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
 

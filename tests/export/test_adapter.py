@@ -320,7 +320,7 @@ REFUSED: dict[str, tuple[Tensors, dict[str, object], str]] = {
         dict(list(lora(C_ATTN).items())[:1]), {}, "c_attn.lora_B.weight' is missing"
     ),
     "no A": (dict(list(lora(C_ATTN).items())[1:]), {}, "lora_B.weight' cannot be merged"),
-    "a longer vocabulary": (WHOLES, {}, "wte.weight' has shape [291, 32], the base asks for"),
+    "a longer vocabulary": (WHOLES, {}, "wte.weight' has shape [291, 32], the base asks for [289, 32] (was its vocabulary resized?"),
     "a magnitude": (
         {f"{PREFIX}{C_ATTN}.lora_magnitude_vector": numbers(96)}, {}, "magnitude_vector' cannot be"
     ),
@@ -335,6 +335,11 @@ REFUSED: dict[str, tuple[Tensors, dict[str, object], str]] = {
     ),
     "integers": (
         {name: values.astype(np.int32) for name, values in lora(C_ATTN).items()}, {}, "is I32"
+    ),
+    "a tensor twice": (
+        lora(C_ATTN) | {n.replace("transformer.", ""): v for n, v in lora(C_ATTN).items()},
+        {},
+        "is there twice, also as 'base_model.model.",
     ),
     "nothing": ({}, {}, "it changes no tensor of a GPT-2"),
     "tied while training": (
@@ -362,7 +367,9 @@ def test_a_head_of_the_adapter_is_left_out_with_a_warning(
     checkpoint: Path, make_adapter: MakeAdapter, tmp_path: Path
 ) -> None:
     adapter = make_adapter(lora(C_ATTN) | {f"{PREFIX}score.weight": numbers(2, 32)})
-    with pytest.warns(Gpt2xlWarning, match=r"left out base_model\.model\.score\.weight: not of"):
+    with pytest.warns(
+        Gpt2xlWarning, match=r"left out base_model\.model\.score\.weight: of another"
+    ):
         export(checkpoint, tmp_path / "out", adapter=adapter)
 
 
@@ -417,6 +424,19 @@ def test_an_adapter_of_another_hub_model_is_said_to_be_one(
         export(other, tmp_path / "other", adapter=adapter)
     same = Source(checkpoint, "openai-community/gpt2", "0" * 40)
     export(same, tmp_path / "same", adapter=adapter)
+
+
+def test_a_tokenizer_with_other_tokens_is_left_out_with_a_warning(
+    checkpoint: Path, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    adapter = make_adapter(lora(C_ATTN))
+    content = json.loads((checkpoint / "tokenizer.json").read_text())
+    (adapter / "tokenizer.json").write_text(json.dumps(content | {"padding": None}, indent=1))
+    export(checkpoint, tmp_path / "same", adapter=adapter)
+    content["added_tokens"].append(content["added_tokens"][0] | {"content": "<pad>", "id": 287})
+    (adapter / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.warns(Gpt2xlWarning, match="has other tokens than the base model's, which is used"):
+        export(checkpoint, tmp_path / "other", adapter=adapter)
 
 
 def test_optimum_is_not_asked_to_merge(
