@@ -152,7 +152,9 @@ class _Plan:
         shape = self._expected.get(weight, ())
         if len(shape) != 2 or embeds != a.endswith(".lora_embedding_A"):
             raise CheckpointError(f"tensor '{a}' cannot be merged into a GPT-2: {ELSEWHERE}.")
-        transposed = ours != "lm_head"  # Conv1D and embeddings are [in, out], lm_head [out, in]
+        # Conv1D and embeddings are [in, out], lm_head is [out, in]; PEFT, too, goes by the layer
+        # where fan_in_fan_out says otherwise.
+        transposed = ours != "lm_head"
         n_in, n_out = shape if transposed else shape[::-1]
         rank = self._lora.rank(module)
         self._check_shape(a, (rank, n_in))

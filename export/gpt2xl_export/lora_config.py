@@ -15,12 +15,14 @@ from gpt2xl_export.tensor_files import refuse_pointer
 Number = TypeVar("Number", int, float)
 ELSEWHERE = "merge it with PEFT's merge_and_unload and export what that saves"
 
-# Options under which W + scaling * B A is not what PEFT 0.21 computes, or not all of it.
-_REFUSED = (
-    "use_dora", "lora_bias", "layer_replication", "alora_invocation_tokens", "use_qalora",
-    "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config",
-    "trainable_token_indices", "target_parameters", "enable_lora",
-)  # fmt: skip
+# Options with which W + scaling * B A is still what PEFT 0.21 computes. Any other that is switched on
+# (use_dora, lora_bias, alora_invocation_tokens, one of a later PEFT) may mean something else.
+_KNOWN = {
+    "alpha_pattern", "auto_mapping", "corda_config", "ensure_weight_tying", "eva_config",
+    "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "loftq_config", "lora_alpha", "lora_ga_config", "megatron_config", "modules_to_save",
+    "r", "rank_pattern", "runtime_config", "target_modules", "use_rslora",
+}  # fmt: skip
 # Ways to initialize that leave the base model's weights as they are; PiSSA and its like do not.
 _INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 # A module name, or a pattern for several; nothing that could backtrack for long.
@@ -52,7 +54,7 @@ class LoraConfig:
 
     def is_saved_whole(self, module: str) -> bool:
         """Whether modules_to_save names ``module``: the adapter has a copy of its own."""
-        return module.endswith(self.modules_to_save) if self.modules_to_save else False
+        return module.endswith(self.modules_to_save)
 
 
 def read_lora_config(folder: Path) -> LoraConfig:
@@ -68,8 +70,8 @@ def read_lora_config(folder: Path) -> LoraConfig:
         raise CheckpointError(
             f"'{path}' has peft_type {kind!r}; only 'LORA' is supported: {ELSEWHERE}."
         )
-    for key in _REFUSED:
-        if content.get(key):
+    for key, value in content.items():
+        if value and isinstance(value, bool | dict | list) and key not in _KNOWN:
             raise CheckpointError(f"'{path}' has {key}, which is not supported: {ELSEWHERE}.")
     init = content.get("init_lora_weights")
     if init not in _INITS:

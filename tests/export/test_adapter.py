@@ -302,6 +302,8 @@ WHOLES = {f"{PREFIX}transformer.wte.weight": numbers(291, 32)}
 REFUSED: dict[str, tuple[Tensors, dict[str, object], str]] = {
     "another method": (lora(C_ATTN), {"peft_type": "IA3"}, "peft_type 'IA3'; only 'LORA'"),
     "DoRA": (lora(C_ATTN), {"use_dora": True}, "has use_dora, which is not supported"),
+    "an option of a later PEFT": (lora(C_ATTN), {"use_magic": True}, "has use_magic, which is not"),
+    "a config of a later PEFT": (lora(C_ATTN), {"magic_config": {"a": 1}}, "has magic_config, which"),
     "activated LoRA": (lora(C_ATTN), {"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
     "PiSSA": (lora(C_ATTN), {"init_lora_weights": "pissa"}, "'pissa', which changes the base"),
     "no rank": (lora(C_ATTN), {"r": 0}, "r has to be a positive integer, but is 0"),
