@@ -1,6 +1,8 @@
 """Small random checkpoints, the bundles made of them, and the shared data where it is there."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +97,35 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def make_foreign(bundle: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Call it for a copy of the bundle to damage, without the manifest that would notice."""
+
+    def make() -> Path:
+        folder = shutil.copytree(bundle, tmp_path / "foreign")
+        (folder / "gpt2xl.json").unlink()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def as_hub_cache() -> Callable[[Path, Path], Path]:
+    """Call it with a folder and a new one: the snapshot there whose files are links, as huggingface_hub lays it out."""
+
+    def lay_out(folder: Path, repo: Path) -> Path:
+        blobs, snapshot = repo / "blobs", repo / "snapshots" / "0123abc"
+        blobs.mkdir(parents=True)
+        for number, path in enumerate(p for p in sorted(folder.rglob("*")) if p.is_file()):
+            shutil.copyfile(path, blobs / str(number))
+            link = snapshot / path.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.relpath(blobs / str(number), link.parent))
+        return snapshot
+
+    return lay_out
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from gpt2xl_cli.export import export
 from gpt2xl_cli.generate import generate
 from gpt2xl_cli.info import info
 from gpt2xl_cli.options import show_warning
+from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.tokens import detokenize, tokenize
 from gpt2xl_cli.verify import verify
 
@@ -67,5 +68,5 @@ def run() -> None:
 
 
 def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
+    echo_line(f"error: {message}", err=True)
     raise SystemExit(1) from None

@@ -1,6 +1,7 @@
 """gpt2xl bench."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpt2xl_cli.options import Json, Provider, SessionCache, Threads, model_folder, show_warning
+from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from gpt2xl.speed import Speed
@@ -60,13 +62,16 @@ def bench(
         typer.echo(json.dumps({"bundles": results} | ({"recommended": chosen} if chosen else {})))
         return
     for folder, figures in results.items():
-        typer.echo(f"{folder}\n{as_table(figures)}")
+        echo_line(folder)
+        typer.echo(as_table(figures))
     if chosen:
-        typer.echo(f"Recommended: {chosen}")
+        echo_line(f"Recommended: {chosen}")
 
 
 def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
     """In a process of its own: peak memory is a process's, and what runs before leaves traces."""
+    from gpt2xl.errors import one_line
+
     command = [sys.executable, "-m", "gpt2xl_cli.bench", str(folder), *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     figures = []
@@ -78,7 +83,8 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
         for line in process.stdout:
             figures.append(json.loads(line))
             if sys.stderr.isatty():
-                typer.echo(f"\r\x1b[K{folder}: {label(figures[-1])}\r", err=True, nl=False)
+                told = one_line(f"{folder}: {label(figures[-1])}")
+                typer.echo(f"\r\x1b[K{told}\r", err=True, nl=False)
         told = process.stderr.read().strip()
     if sys.stderr.isatty():
         typer.echo("\x1b[K", err=True, nl=False)
@@ -87,7 +93,8 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
 
         raise BundleError(told.splitlines()[-1] if told else f"measuring '{folder}' was killed.")
     if told:
-        typer.echo(told, err=True)
+        for line in told.splitlines():
+            echo_line(line, err=True)
     return figures
 
 
@@ -96,9 +103,10 @@ def _recommended(results: Mapping[str, list[dict[str, Any]]]) -> str:
     from gpt2xl.bundle import open_bundle
 
     def exactness(folder: str) -> float:
-        parity = open_bundle(Path(folder)).manifest.get("parity", {})
+        manifest = open_bundle(Path(folder)).manifest
+        parity = manifest.parity if manifest else {}
         graph = parity.get("engine") or parity.get("portable") or {}
-        return float(graph.get("whole", {}).get("mean_kl", float("inf")))
+        return graph["whole"].mean_kl if "whole" in graph else math.inf
 
     speeds = {
         folder: next(f["value"] for f in figures if f["name"] == "decode")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gpt2xl_cli.options import Force, Json, show_note
+from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from gpt2xl_export.export import Progress
@@ -77,7 +78,10 @@ def export(
 
     options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend, rounding)
     manifest = run_export(source, out, options, adapter=adapter, revision=revision, force=force)
-    typer.echo(json.dumps(manifest) if as_json else _summary(out, manifest))
+    if as_json:
+        typer.echo(json.dumps(manifest))
+    else:
+        echo_line(_summary(out, manifest))
 
 
 def _summary(out: Path, manifest: dict[str, Any]) -> str:

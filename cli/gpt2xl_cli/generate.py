@@ -22,6 +22,7 @@ from gpt2xl_cli.options import (
     model_folder,
     text_or_stdin,
 )
+from gpt2xl_cli.terminal import echo_line, echo_text
 
 if TYPE_CHECKING:
     from gpt2xl import Piece
@@ -123,7 +124,7 @@ def _fill(cache: "SavedSessions", folder: Path) -> None:
     from gpt2xl.session_cache import fill_in_background
 
     if fill_in_background(folder, cache):
-        typer.echo(
+        echo_line(
             f"Saving the session to {cache.folder} for a quicker start, twice the model's size;"
             " --no-session-cache does without.",
             err=True,
@@ -131,9 +132,9 @@ def _fill(cache: "SavedSessions", folder: Path) -> None:
 
 
 def _print_stream(prompt: str, pieces: Iterable["Piece"]) -> None:
-    typer.echo(prompt, nl=False)
+    echo_text(prompt, nl=False)
     try:
         for piece in pieces:
-            typer.echo(piece.text, nl=False)
+            echo_text(piece.text, nl=False)
     finally:
         typer.echo()

@@ -85,7 +85,8 @@ def about(content: str, folder: Path, options: dict[str, Any], seed: int | None)
         seed: None where any will do.
     """
     bundle = open_bundle(folder)
-    model = bundle_id(bundle) if bundle.manifest.get("files") else str(folder.resolve())
+    known = bundle.manifest is not None and bundle.manifest.files
+    model = bundle_id(bundle) if known else str(folder.resolve())
     return {
         "gpt2xl batch": FORMAT,
         "input": sha256(content.encode()).hexdigest(),

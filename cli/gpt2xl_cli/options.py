@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from gpt2xl_cli.terminal import echo_line
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -82,9 +84,9 @@ def model_folder(model: str | None) -> Path:
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """In place of Python's own, which names files and lines."""
-    typer.echo(f"warning: {message}", err=True)
+    echo_line(f"warning: {message}", err=True)
 
 
 def show_note(message: Warning | str, *_: object, **__: object) -> None:
     """The same on stdout, for a command whose output is for people."""
-    typer.echo(f"warning: {message}")
+    echo_line(f"warning: {message}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt2xl_cli.options import Json, Model, model_folder, read_stdin, text_or_stdin
+from gpt2xl_cli.terminal import echo_text
 
 if TYPE_CHECKING:
     from gpt2xl import Tokenizer
@@ -46,7 +47,10 @@ def detokenize(
     words = ids or read_stdin().replace(",", " ").strip(" []\n").split()
     numbers = [_number(word) for word in words]
     text = _tokenizer(model).decode(numbers)
-    typer.echo(json.dumps({"text": text}) if as_json else text)
+    if as_json:
+        typer.echo(json.dumps({"text": text}))
+    else:
+        echo_text(text)
 
 
 def _number(word: str) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from gpt2xl_cli.export import missing_extra_explained
 from gpt2xl_cli.options import Json
+from gpt2xl_cli.terminal import echo_line
 
 
 def verify(
@@ -41,7 +42,7 @@ def verify(
         for check in checks_of(bundle, source, adapter):
             checks.append(check)
             if not as_json:
-                typer.echo(f"{check.status:7}  {check.name}: {check.detail}")
+                echo_line(f"{check.status:7}  {check.name}: {check.detail}")
     failed = [check for check in checks if check.status == "failed"]
     if as_json:
         content = {"bundle": str(bundle), "ok": not failed, "checks": [asdict(c) for c in checks]}

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gpt2xl.config import GPT2Config, read_json
+from gpt2xl.config import GPT2Config
 from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import ADAPTER_WEIGHTS
+from gpt2xl.json_files import read_json
 from gpt2xl_export.lora_config import ELSEWHERE, LoraConfig, read_lora_config
 from gpt2xl_export.tensor_files import FloatArray, TensorFile, open_tensor_file
 from gpt2xl_export.tensors import MASK_BUFFERS, Shape, expected_shapes, is_other_head

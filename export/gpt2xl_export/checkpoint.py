@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpt2xl.config import GPT2Config, read_config, read_json
+from gpt2xl.config import GPT2Config, read_config
 from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import ADAPTER_CONFIG, adapter_hint, is_adapter
+from gpt2xl.json_files import read_json
 from gpt2xl_export.adapter import Adapter, has_other_tokens, open_adapter
 from gpt2xl_export.tensor_files import (
     FloatArray,

@@ -8,9 +8,11 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
-from gpt2xl.config import GPT2Config, read_json
+from gpt2xl.config import GPT2Config, resolved
 from gpt2xl.errors import CheckpointError
+from gpt2xl.json_files import Value, read_json
 from gpt2xl.tokenizer import Tokenizer
+from gpt2xl_export.cards import carry_cards
 from gpt2xl_export.checkpoint import Checkpoint
 
 END_OF_TEXT = "<|endoftext|>"
@@ -27,30 +29,21 @@ def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str)
     """
     source, config = checkpoint.folder, checkpoint.config
     _write_tokenizer(source, out)
-    content = read_json(source / "config.json", CheckpointError)
-    content["transformers.js_config"] = {
-        "dtype": dtype,
-        "use_external_data_format": {f"model{suffix}.onnx": 1},
-    }
-    if not config.tie_word_embeddings:  # the source's may be tied, and untied by an adapter
-        content["tie_word_embeddings"] = False
-    _write_json(out / "config.json", content)
-    _copy_or_write(source, out, "generation_config.json", _generation_config(config))
+    found = resolved(Value.read(source / "config.json", CheckpointError)).content
+    js = {"dtype": dtype, "use_external_data_format": {f"model{suffix}.onnx": 1}}
+    ids = _special_ids(config)
+    # The source's may be tied, and untied by an adapter.
+    untied = {} if config.tie_word_embeddings else {"tie_word_embeddings": False}
+    _write_json(out / "config.json", found | ids | untied | {"transformers.js_config": js})
+    generation = source / "generation_config.json"
+    found = read_json(generation, CheckpointError) if generation.is_file() else {}
+    _write_json(out / "generation_config.json", found | ids)
     _copy_or_write(source, out, "tokenizer_config.json", _tokenizer_config(config))
     _write_json(out / "genai_config.json", genai_config(config, f"onnx/model{suffix}.onnx"))
     for name in ("special_tokens_map.json", "added_tokens.json"):
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-    carried = [*source.glob("README*"), *source.glob("LICEN[CS]E*"), *source.glob("NOTICE*")]
-    for path in carried:
-        if path.is_file():
-            shutil.copyfile(path, out / path.name)
-    if not (out / "README.md").exists():
-        (out / "README.md").write_text(
-            "Exported by gpt2xl from a checkpoint that came without a model card: gpt2xl.json says"
-            " from which files.\n",
-            "utf-8",
-        )
+    carry_cards(source, out)
 
 
 def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
@@ -137,7 +130,7 @@ def _add_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> None:
             )
 
 
-def _generation_config(config: GPT2Config) -> dict[str, Any]:
+def _special_ids(config: GPT2Config) -> dict[str, Any]:
     return {"bos_token_id": config.bos_token_id, "eos_token_id": config.eos_token_id}
 
 

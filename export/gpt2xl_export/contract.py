@@ -1,15 +1,18 @@
 """What a bundle's files and graphs have to be like: sums, inputs and outputs, weights inside."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
-from gpt2xl.bundle import MANIFEST
 from gpt2xl.config import GPT2Config
-from gpt2xl.errors import BundleError
+from gpt2xl.errors import BundleError, first_line
+from gpt2xl.files import belongs_to, is_inside
+from gpt2xl.manifest import Manifest
 from gpt2xl_export.checkpoint import file_sha256
 from gpt2xl_export.passes.kv_int8 import LONG
 
@@ -18,27 +21,23 @@ FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 SYMBOL = "any symbol"
 
 
-def check_sums(folder: Path, manifest: Mapping[str, Any]) -> tuple[int, int]:
+def check_sums(folder: Path, manifest: Manifest) -> tuple[int, int]:
     """(files, bytes) in the manifest; BundleError names a file that is not what it says.
 
     A file it does not know is an error below onnx/ only.
     """
-    try:
-        listed = {name: (int(e["size"]), str(e["sha256"])) for name, e in manifest["files"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise BundleError(f"'{MANIFEST}' lists its files in an unknown way.") from None
-    for name, (size, digest) in listed.items():
+    for name, entry in manifest.files.items():
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise BundleError(f"'{name}' is missing.")
-        if (found := path.stat().st_size) != size:
-            raise BundleError(f"'{name}' has {found} bytes, the manifest says {size}.")
-        if file_sha256(path) != digest:
+        if (found := path.stat().st_size) != entry.size:
+            raise BundleError(f"'{name}' has {found} bytes, the manifest says {entry.size}.")
+        if file_sha256(path) != entry.sha256:
             raise BundleError(f"'{name}' is not the file of the manifest: its sha256 differs.")
     for path in sorted((folder / "onnx").rglob("*")):
-        if path.is_file() and (name := path.relative_to(folder).as_posix()) not in listed:
+        if path.is_file() and (name := path.relative_to(folder).as_posix()) not in manifest.files:
             raise BundleError(f"'{name}' is not in the manifest.")
-    return len(listed), sum(size for size, _ in listed.values())
+    return len(manifest.files), sum(entry.size for entry in manifest.files.values())
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,57 @@ def read_graph(path: Path) -> ir.Model:
     try:
         return ir.load(path)
     except Exception as reason:  # protobuf's and onnx_ir's own
-        raise BundleError(f"'{path.name}' cannot be read as an ONNX file: {reason}") from None
+        raise BundleError(
+            f"'{path.name}' cannot be read as an ONNX file: {first_line(reason)}"
+        ) from None
+
+
+def follow_links(model: ir.Model, folder: Path) -> Path:
+    """Let the weights of ``model`` be named after the files that links in ``folder`` lead to.
+
+    onnx_ir and onnxruntime, given no file name, read no link that leads out of the folder.
+
+    Returns:
+        The folder of the weights: ``folder``, or the blobs of the hub's cache.
+    """
+    weights_folder = folder
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and (folder / tensor.location).is_symlink():
+            file = _weights_file(tensor, folder)
+            value.const_value = ir.ExternalTensor(
+                file.name, tensor.offset, tensor.length, tensor.dtype,
+                shape=tensor.shape, name=str(tensor.name), base_dir=file.parent,
+            )  # fmt: skip
+            weights_folder = file.parent
+    return weights_folder
+
+
+def check_onnx(path: Path) -> None:
+    """Raise BundleError for what onnx's checker finds wrong in the graph ``path``, its weights aside.
+
+    It refuses external data in links; `check_weights` looks at the data.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+        for tensor in _external(model.graph):
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.dims[:] = [0]
+        onnx.checker.check_model(model)
+    except Exception as reason:  # protobuf's and onnx's own
+        raise BundleError(first_line(reason)) from None
+
+
+def _external(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The tensors of ``graph`` and of the graphs inside that keep their data in another file."""
+    inside = [attribute for node in graph.node for attribute in node.attribute]
+    tensors = [*graph.initializer, *(attribute.t for attribute in inside)]
+    tensors += [tensor for attribute in inside for tensor in attribute.tensors]
+    yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
+    for attribute in inside:
+        for below in (attribute.g, *attribute.graphs):
+            yield from _external(below)
 
 
 def check_weights(model: ir.Model, folder: Path) -> None:
@@ -138,17 +187,13 @@ def _tensors(model: ir.Model) -> Iterable[Any]:
 
 
 def _weights_file(tensor: ir.ExternalTensor, folder: Path) -> Path:
-    """The file that holds ``tensor``: one in ``folder``, after following links."""
+    """The file that holds ``tensor``: one in ``folder`` or, by a link, in the hub's cache."""
     location = str(tensor.location)
-    leads_out = any(
-        path.is_absolute() or path.drive or path.root or ".." in path.parts
-        for path in (PurePosixPath(location), PureWindowsPath(location))
-    )
     path = (folder / location).resolve()
-    if leads_out or not path.is_relative_to(folder.resolve()):
+    if not is_inside(location) or not belongs_to(path, folder):
         raise BundleError(
             f"the data of the tensor '{tensor.name}' is outside the bundle: '{location}'."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BundleError(f"the data of the tensor '{tensor.name}' is missing: '{location}'.")
     return path

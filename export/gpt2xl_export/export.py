@@ -17,8 +17,8 @@ import safetensors
 import tokenizers
 
 import gpt2xl
-from gpt2xl.bundle import MANIFEST
 from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
+from gpt2xl.manifest import MANIFEST
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.activations import ACTIVATIONS
 from gpt2xl_export.checkpoint import Checkpoint, file_sha256, open_checkpoint

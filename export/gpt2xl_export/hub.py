@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from gpt2xl.errors import CheckpointError
+from gpt2xl.errors import CheckpointError, first_line
 from gpt2xl.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 ALIASES = {
@@ -106,13 +106,24 @@ def plan(source: str, revision: str | None = None, *, adapter: bool = False) -> 
         info = HfApi().model_info(repo_id, revision=asked, timeout=_TIMEOUT_S, files_metadata=True)
     except _failures() as error:
         raise _explain(error, f"'{repo_id}'", repo_id, asked) from None
-    found = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+    ) as reason:  # of huggingface_hub, which checks no types
+        raise CheckpointError(
+            f"{_endpoint()} answers for '{repo_id}' in an unknown way: {first_line(reason)}"
+        ) from None
+    siblings = [s for s in info.siblings or () if isinstance(s.rfilename, str)]
+    found = {sibling.rfilename: sibling for sibling in siblings}
     files = []
     needed = _needed_of_adapter if adapter else _needed
     for name in needed(found, f"'{repo_id}'", repo_id):
         size, lfs = found[name].size, found[name].lfs
-        if size is None or info.sha is None:
-            raise CheckpointError(f"{constants.ENDPOINT} tells no commit or no size of '{name}'.")
+        if type(size) is not int or size < 0 or not _is_hex(info.sha):
+            raise CheckpointError(f"{_endpoint()} tells no commit or no size of '{name}'.")
+        if lfs and not _is_hex(lfs.sha256):
+            raise CheckpointError(f"{_endpoint()} tells no SHA-256 of '{name}'.")
         files.append(HubFile(name, size, lfs.sha256 if lfs else None))
     return Plan(repo_id, info.sha or "", tuple(files), asked, adapter)
 
@@ -132,6 +143,10 @@ def download(plan: Plan, *, show_progress: bool) -> Path:
             _verify(plan, file, path)
     _remember(plan, path.parent)
     return path.parent
+
+
+def _is_hex(digest: object) -> bool:
+    return isinstance(digest, str) and re.fullmatch(r"[0-9a-f]+", digest) is not None
 
 
 def _require_hub() -> None:
@@ -310,11 +325,18 @@ def _os_fault(error: Exception) -> int:
     return (error.errno if isinstance(error, OSError) else 0) or told
 
 
+def _endpoint() -> str:
+    """HF_ENDPOINT as it may be shown: without a user's name and password."""
+    from huggingface_hub import constants
+
+    return re.sub(r"(?<=//).*@", "", constants.ENDPOINT)
+
+
 def _explain(error: Exception, what: str, repo_id: str, revision: str) -> CheckpointError:
     """One line on why `what` could not be had, and what to do."""
     from huggingface_hub import constants, errors
 
-    hub, cache = constants.ENDPOINT, constants.HF_HUB_CACHE
+    hub, cache = _endpoint(), constants.HF_HUB_CACHE
     status, fault = _status(error), _os_fault(error)
     if isinstance(error, errors.GatedRepoError):
         text = f"'{repo_id}' is gated: ask for access at {hub}/{repo_id}, then set HF_TOKEN."

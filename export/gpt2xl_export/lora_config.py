@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gpt2xl.config import read_json
 from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import ADAPTER_CONFIG
+from gpt2xl.json_files import read_json
 from gpt2xl_export.tensor_files import refuse_pointer
 
 Number = TypeVar("Number", int, float)

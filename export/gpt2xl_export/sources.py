@@ -1,5 +1,6 @@
 """Where a checkpoint comes from: a local folder, or the hub."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,11 @@ def resolve(
     Raises:
         CheckpointError: neither, or the download fails.
     """
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         if revision is not None:
             raise CheckpointError(f"'{source}' is a local folder: it has no revision {revision!r}.")
         return Source(Path(source), Path(source).resolve().name)
-    if not is_hub_name(source) or Path(source).exists():
+    if not is_hub_name(source) or os.path.exists(source):
         what = "an adapter's" if adapter else "a model's"
         raise CheckpointError(f"'{source}' is not a folder, nor {what} name on the hub.")
     wanted = plan(source, revision, adapter=adapter)

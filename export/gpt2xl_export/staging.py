@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpt2xl.bundle import MANIFEST
 from gpt2xl.errors import ExportError
+from gpt2xl.manifest import MANIFEST
 
 
 @contextmanager

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
-from gpt2xl.bundle import MANIFEST, Bundle, open_bundle
-from gpt2xl.config import read_json
+from gpt2xl.bundle import Bundle, open_bundle
 from gpt2xl.errors import BundleError
+from gpt2xl.manifest import MANIFEST, Manifest, Origin, read_manifest
 from gpt2xl.session import Session, open_best
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
-from gpt2xl_export.contract import read_graph
+from gpt2xl_export.contract import follow_links, read_graph
 from gpt2xl_export.graphs import ExportOptions
 from gpt2xl_export.parity import Tolerance, Walk, prompts
 from gpt2xl_export.pieces import run_pieces, run_whole
@@ -35,16 +34,14 @@ class Subject:
     adapter: Path | None = None
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """gpt2xl.json; empty when there is none."""
-        path = self.folder / MANIFEST
-        return read_json(path, BundleError) if path.is_file() else {}
+    def manifest(self) -> Manifest | None:
+        """gpt2xl.json; None when there is none."""
+        return read_manifest(self.folder)
 
     @property
-    def origin(self) -> dict[str, Any]:
+    def origin(self) -> Origin:
         """The manifest's word on the source."""
-        found = self.manifest.get("source")
-        return found if isinstance(found, dict) else {}
+        return (self.manifest and self.manifest.source) or Origin()
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -62,16 +59,16 @@ class Subject:
         """Graphs without their weights; only checked ones may be run."""
         return {kind: read_graph(path) for kind, path in self.graphs.items()}
 
-    @property
+    @cached_property
     def walks(self) -> dict[str, Walk]:
         """Ways through the graphs, layer by layer where gpt2xl built them."""
         if not self.manifest:
             raise Skip(f"there is no {MANIFEST} to say how exact it is")
         config, folder, graphs = self.bundle.config, self.onnx_folder, self.graphs
-        if self.manifest.get("backend", "gpt2xl") != "gpt2xl":
+        if self.manifest.backend != "gpt2xl":
             return {kind: partial(run_whole, path, config) for kind, path in graphs.items()}
         return {
-            kind: partial(run_pieces, model, kind, config, folder)
+            kind: partial(run_pieces, model, kind, config, follow_links(model, folder))
             for kind, model in self.models.items()
         }
 
@@ -90,19 +87,18 @@ class Subject:
     @property
     def exact(self) -> bool:
         """Whether nothing is quantized."""
-        lossless = {"precision": "fp32", "kv": "float", "keep": []}
-        return all(self.manifest.get(key, value) == value for key, value in lossless.items())
+        return self.manifest is None or self.manifest.is_float
 
     @property
     def tolerance(self) -> Tolerance:
         """What the graphs may differ by."""
-        if self.exact:
+        found = self.manifest
+        if found is None or found.is_float:
             return Tolerance(relative_logit_diff=1e-3)
-        precision = str(self.manifest.get("precision"))
+        precision = found.precision or "fp32"
         if precision not in RECIPES:
             raise BundleError(f"'{MANIFEST}' has precision {precision!r}, which is unknown.")
-        kept = tuple(map(str, self.manifest.get("keep", ())))
-        return ExportOptions(precision, kv=self.manifest.get("kv", "float"), keep=kept).tolerance
+        return ExportOptions(precision, kv=found.kv, keep=found.keep).tolerance
 
     def rows(self) -> list[list[int]]:
         """Prompts to compare with, ids."""
@@ -112,8 +108,8 @@ class Subject:
     @cached_property
     def published(self) -> Published:
         """Known outputs of the model that the manifest names."""
-        name = str(self.origin.get("name", ""))
-        if self.origin.get("adapter"):
+        name = self.origin.name
+        if self.origin.adapter:
             raise Skip(f"no outputs are known of {name!r} with an adapter")
         if (found := published(name)) is None:
             raise Skip(f"no outputs are known of the model {name!r}")

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from gpt2xl.config import read_json
 from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import is_lfs_pointer, lfs_hint
+from gpt2xl.json_files import read_json
 from gpt2xl_export.tensors import Shape
 
 FloatArray = npt.NDArray[np.float32]

@@ -1,17 +1,16 @@
 """Check a bundle again, long after its export: its files, its graphs, its numbers."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import onnx
-
-from gpt2xl.bundle import MANIFEST
 from gpt2xl.config import GPT2Config
-from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError
+from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError, first_line
+from gpt2xl.manifest import MANIFEST
 from gpt2xl_export.agreement import check_agreement
-from gpt2xl_export.contract import check_ports, check_sums, check_weights
+from gpt2xl_export.contract import check_onnx, check_ports, check_sums, check_weights
 from gpt2xl_export.parity import compare
 from gpt2xl_export.published import check_continuations, check_scores, check_tables
 from gpt2xl_export.subject import Skip, Subject
@@ -43,7 +42,7 @@ def verify(
     Raises:
         BundleError: ``folder`` is no folder.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BundleError(f"'{folder}' is not a folder.")
     failed = None
     for name, run in _checks(Subject(folder, source, adapter)).items():
@@ -64,8 +63,7 @@ def _outcome(name: str, run: Callable[[], str]) -> Check:
     except MemoryError:
         raise
     except Exception as reason:  # what onnxruntime, onnx_ir and numpy make of a broken bundle
-        first_line = str(reason).partition("\n")[0]
-        return Check(name, "failed", f"{type(reason).__name__}: {first_line}")
+        return Check(name, "failed", f"{type(reason).__name__}: {first_line(reason)}")
 
 
 def _checks(subject: Subject) -> dict[str, Callable[[], str]]:
@@ -101,10 +99,10 @@ def _check_graphs(subject: Subject) -> str:
         model = subject.models[kind]
         try:
             check_weights(model, path.parent)
-            onnx.checker.check_model(path)
+            check_onnx(path)
             check_ports(model, subject.bundle.config, kind)
-        except (BundleError, onnx.checker.ValidationError) as reason:
-            raise BundleError(f"'{path.name}': {str(reason).splitlines()[0]}") from None
+        except BundleError as reason:
+            raise BundleError(f"'{path.name}': {reason}") from None
     names = " and ".join(path.name for path in subject.graphs.values())
     return f"{names}: valid ONNX, inputs and outputs as config.json asks, weights inside the bundle"
 
@@ -118,35 +116,30 @@ def _check_graph_parity(subject: Subject) -> str:
 
 
 def _check_source_sums(subject: Subject) -> str:
-    checkpoint, wanted = subject.checkpoint, subject.origin.get("sha256")
-    if not isinstance(wanted, dict):
+    checkpoint, wanted = subject.checkpoint, subject.origin.sha256
+    if wanted is None:
         raise Skip(f"{MANIFEST} does not say what the source's sums were")
     found = checkpoint.sha256()
     _compare_sums(found, wanted, f"'{subject.source}' is not the source")
-    adapter, merged = checkpoint.adapter, subject.origin.get("adapter")
+    adapter, merged = checkpoint.adapter, subject.origin.adapter
     if merged and not adapter:
-        raise CheckpointError(
-            f"an adapter was merged ({_name_of(merged)}): give it as `--adapter`."
-        )
+        raise CheckpointError(f"an adapter was merged ({merged.name}): give it as `--adapter`.")
     if adapter and not merged:
         raise CheckpointError(f"no adapter was merged: leave out '{subject.adapter}'.")
-    if adapter:
-        sums = merged.get("sha256") if isinstance(merged, dict) else None
+    if adapter and merged:
         _compare_sums(
-            checkpoint.adapter_sha256(), sums or {}, f"'{subject.adapter}' is not the adapter"
+            checkpoint.adapter_sha256(),
+            merged.sha256 or {},
+            f"'{subject.adapter}' is not the adapter",
         )
         found |= checkpoint.adapter_sha256()
     return f"{', '.join(found)}: what the bundle was made from"
 
 
-def _compare_sums(found: dict[str, str], wanted: dict[str, str], otherwise: str) -> None:
+def _compare_sums(found: dict[str, str], wanted: Mapping[str, str], otherwise: str) -> None:
     names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     if names:
         raise CheckpointError(f"{otherwise}: {', '.join(names)} differs.")
-
-
-def _name_of(adapter: object) -> str:
-    return str(adapter.get("name")) if isinstance(adapter, dict) else "unnamed"
 
 
 def _check_source_parity(subject: Subject) -> str:
@@ -172,7 +165,7 @@ def _check_published(subject: Subject) -> str:
     for key, value in known.config.items():
         if (found := getattr(subject.bundle.config, key)) != value:
             raise BundleError(
-                f"'{MANIFEST}' names {subject.origin['name']!r}, but {key} is {found}, {known.name}'s is {value}."
+                f"'{MANIFEST}' names {subject.origin.name!r}, but {key} is {found}, {known.name}'s is {value}."
             )
     kinds = ("continuations", "tables", "scores")
     counts = ", ".join(f"{len(getattr(known, kind))} {kind}" for kind in kinds)

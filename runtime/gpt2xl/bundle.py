@@ -1,16 +1,16 @@
 """Find what a bundle folder holds; the contract is docs/bundle.md."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnxruntime
 
-from gpt2xl.config import GPT2Config, read_config, read_json
+from gpt2xl.config import GPT2Config, read_config
 from gpt2xl.errors import BundleError
 from gpt2xl.folders import is_lfs_pointer, lfs_hint, no_bundle
+from gpt2xl.manifest import Manifest, read_manifest
 
-MANIFEST = "gpt2xl.json"
 INT8_CACHE_FROM = (1, 27)  # onnxruntime; 1.25 and 1.26 load such graphs and fail at the first step
 
 
@@ -24,14 +24,13 @@ class Bundle:
     """Graph that writes the KV cache in place."""
     portable: Path | None
     """Graph that returns the KV cache as new tensors."""
-    manifest: dict[str, Any]
-    """gpt2xl.json; empty when somebody else exported the folder."""
+    manifest: Manifest | None
+    """gpt2xl.json; None when somebody else exported the folder."""
 
     @property
     def is_float(self) -> bool:
         """Whether nothing is quantized, so that what float rounding changes stays as small."""
-        exact = {"precision": "fp32", "kv": "float", "keep": []}
-        return bool(self.manifest) and all(self.manifest.get(k, v) == v for k, v in exact.items())
+        return self.manifest is not None and self.manifest.is_float
 
     @property
     def tokenizer(self) -> Path:
@@ -52,13 +51,14 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: no such folder, no graph, or a file whose size is not the manifest's.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BundleError(f"'{folder}' is not a folder.")
     if not any([*folder.glob("*.onnx"), *folder.glob("*/*.onnx")]):
         raise BundleError(no_bundle(folder))
     config = read_config(folder, BundleError)
-    manifest = read_json(folder / MANIFEST, BundleError) if (folder / MANIFEST).is_file() else {}
-    _check_sizes(folder, manifest)
+    manifest = read_manifest(folder)
+    if manifest:
+        _check_sizes(folder, manifest)
     engine, portable = _only(folder, "engine*.onnx"), _only(folder, "model*.onnx")
     if engine is None and portable is None:
         raise BundleError(f"'{folder}' holds neither onnx/engine*.onnx nor onnx/model*.onnx.")
@@ -79,27 +79,23 @@ def int8_cache_need() -> str:
 
 def check_int8_cache(bundle: Bundle) -> None:
     """Raise BundleError where ``bundle`` keeps its cache in int8 and this onnxruntime cannot."""
-    if bundle.manifest.get("kv") == "int8" and not int8_cache_supported():
+    if bundle.manifest and bundle.manifest.kv == "int8" and not int8_cache_supported():
         raise BundleError(
             f"'{bundle.folder}' has an int8 KV cache, which {int8_cache_need()}: update it,"
             " or export with `--kv float`."
         )
 
 
-def _check_sizes(folder: Path, manifest: dict[str, Any]) -> None:
-    try:
-        sizes = {name: int(entry["size"]) for name, entry in manifest.get("files", {}).items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise BundleError(f"'{folder / MANIFEST}' lists its files in an unknown way.") from None
-    for name, size in sizes.items():
+def _check_sizes(folder: Path, manifest: Manifest) -> None:
+    for name, entry in manifest.files.items():
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise BundleError(f"'{path}' is missing: the bundle is incomplete, export it again.")
-        if path.stat().st_size != size:
+        if path.stat().st_size != entry.size:
             if is_lfs_pointer(path):
                 raise BundleError(lfs_hint(path))
             raise BundleError(
-                f"'{path}' has {path.stat().st_size} bytes, the manifest says {size}:"
+                f"'{path}' has {path.stat().st_size} bytes, the manifest says {entry.size}:"
                 " the file is cut short or changed, export it again."
             )
 

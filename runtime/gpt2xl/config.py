@@ -1,21 +1,24 @@
 """A GPT-2 config.json as a frozen dataclass."""
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from gpt2xl.errors import Gpt2xlError
+from gpt2xl.json_files import Value
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "activation_function": (str,),
-    "layer_norm_epsilon": (float, int),
-    "scale_attn_weights": (bool,),
-    "scale_attn_by_inverse_layer_idx": (bool,),
-    "tie_word_embeddings": (bool,),
-    "bos_token_id": (int, type(None)),
-    "eos_token_id": (int, tuple, type(None)),
+SIZES = {"vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
+"""The sizes that a config has to have, and what transformers takes where it leaves them out."""
+END_OF_TEXT_ID = (
+    50256  # bos_token_id and eos_token_id where a config leaves them out, not where they are null
+)
+OTHER_NAMES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
 }
+"""Source: GPT2Config.attribute_map of transformers 4.57."""
+MAX_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -58,59 +61,61 @@ class GPT2Config:
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
 
-def read_json(path: Path, error: type[Gpt2xlError]) -> dict[str, Any]:
-    """The JSON object in ``path``; raises ``error`` naming the file when there is none."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise error(f"'{path}' does not exist.") from None
-    except (OSError, ValueError, RecursionError) as reason:
-        raise error(f"'{path}' cannot be read as JSON: {reason}") from None
-    if not isinstance(content, dict):
-        raise error(f"'{path}' has to hold a JSON object, but holds a {type(content).__name__}.")
-    return content
-
-
 def read_config(folder: Path, error: type[Gpt2xlError]) -> GPT2Config:
-    """The config of the model in ``folder``, end-of-text ids overridden by its generation_config.json.
+    """The config of the model in ``folder``, its special ids overridden by its generation_config.json.
 
     Raises:
         error: no config.json, not a GPT-2's, or values that no GPT-2 can have.
     """
     path = folder / "config.json"
-    content = read_json(path, error)
-    found = content.get("model_type")
+    top = resolved(Value.read(path, error))
+    found = top.get("model_type").content
     if found != "gpt2":
         raise error(f"'{path}' has model_type {found!r}; only 'gpt2' is supported.")
+    ids = {name: top.get(name) for name in ("bos_token_id", "eos_token_id")}
     generation = folder / "generation_config.json"
-    if generation.is_file():
-        content["eos_token_id"] = read_json(generation, error).get(
-            "eos_token_id", content.get("eos_token_id")
-        )
-    return _checked(content, path, error)
-
-
-def _checked(content: dict[str, Any], path: Path, error: type[Gpt2xlError]) -> GPT2Config:
-    values = {f.name: content[f.name] for f in fields(GPT2Config) if f.name in content}
-    if isinstance(values.get("eos_token_id"), list):
-        values["eos_token_id"] = tuple(values["eos_token_id"])
-    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
-        value = values.get(name)
-        optional = name == "n_inner" and value is None
-        if not optional and (type(value) is not int or value < 1):
-            raise error(f"'{path}': {name} has to be a positive integer, but is {value!r}.")
-    for name, types in _TYPES.items():
-        value = values.get(name)
-        items = value if type(value) is tuple else (value,)
-        if name in values and not all(type(item) in types for item in items):
-            raise error(f"'{path}': {name} cannot be {value!r}.")
-    config = GPT2Config(**values)
-    if config.layer_norm_epsilon < 0:
-        raise error(f"'{path}': layer_norm_epsilon cannot be {config.layer_norm_epsilon}.")
-    if any(token_id < 0 for token_id in config.eos_token_ids):
-        raise error(f"'{path}': eos_token_id cannot be {config.eos_token_id}.")
+    if generation.is_symlink() or generation.exists():
+        ids |= {n: v for n, v in Value.read(generation, error).entries().items() if n in ids}
+    config = GPT2Config(
+        **{name: top.get(name).integer(1, MAX_SIZE) for name in SIZES},
+        n_inner=_optional(top.get("n_inner"), 1),
+        activation_function=top.get("activation_function", "gelu_new").text(),
+        layer_norm_epsilon=_epsilon(top.get("layer_norm_epsilon", 1e-5)),
+        scale_attn_weights=top.get("scale_attn_weights", True).flag(),
+        scale_attn_by_inverse_layer_idx=top.get("scale_attn_by_inverse_layer_idx", False).flag(),
+        tie_word_embeddings=top.get("tie_word_embeddings", True).flag(),
+        bos_token_id=_optional(ids["bos_token_id"], 0),
+        eos_token_id=_eos(ids["eos_token_id"]),
+    )
     if config.n_embd % config.n_head:
         raise error(
             f"'{path}': n_embd {config.n_embd} is not a multiple of n_head {config.n_head}."
         )
     return config
+
+
+def resolved(config: Value) -> Value:
+    """A config.json as every reader understands it: sizes and special ids are there, under their GPT-2 names.
+
+    As in transformers, a size's other name (hidden_size) goes before the GPT-2 name (n_embd), and n_ctx says
+    nothing.
+    """
+    content = dict(config.mapping())
+    renamed = {own: content.pop(name) for name, own in OTHER_NAMES.items() if name in content}
+    defaults = SIZES | {"bos_token_id": END_OF_TEXT_ID, "eos_token_id": END_OF_TEXT_ID}
+    return replace(config, content=defaults | content | renamed)
+
+
+def _optional(value: Value, least: int) -> int | None:
+    return None if value.content is None else value.integer(least, MAX_SIZE)
+
+
+def _epsilon(value: Value) -> float:
+    found = value.number()
+    return found if 0 <= found <= 1 else value.refuse("a number from 0 to 1")
+
+
+def _eos(value: Value) -> int | tuple[int, ...] | None:
+    if isinstance(value.content, list):
+        return tuple(item.integer(0, MAX_SIZE) for item in value.items())
+    return _optional(value, 0)

@@ -20,7 +20,8 @@ XQA = "ORT_ENABLE_XQA"
 
 def check_precision(bundle: Bundle) -> None:
     """Raise ProviderError for a bundle of ours that CUDA would not run, or for the most part not."""
-    if not str(bundle.manifest.get("precision", "fp16")).endswith("fp16"):
+    precision = bundle.manifest.precision if bundle.manifest else None
+    if precision is not None and not precision.endswith("fp16"):
         raise ProviderError(
             "on CUDA attention is in float16 only: export with -p fp16 or -p int4-fp16."
         )

@@ -212,12 +212,16 @@ class DeviceEngineSession(EngineSession):
         with self.lock:
             kept = self._score(input_ids, cache, keep)
             logits = np.concatenate([np.asarray(part.numpy()) for part in kept], 1)
-        return logits[: len(input_ids), -keep:]
+        logits = logits[: len(input_ids), -keep:]
+        self.check_logits(logits)
+        return logits
 
     def top_logits(self, input_ids: Ids, cache: Any, top_k: int) -> TopLogits:
         """As ``score``, of each row's last position the ``top_k`` largest, [batch_size, 1, top_k]."""
         with self.lock:
-            return self._top_k(self._score(input_ids, cache, 1)[-1], top_k)[: len(input_ids)]
+            top = self._top_k(self._score(input_ids, cache, 1)[-1], top_k)[: len(input_ids)]
+        self.check_logits(top.logits)
+        return top
 
     def _score(self, input_ids: Ids, cache: Any, keep: int) -> list[ort.OrtValue]:
         """Logits on the device; those of the last ``keep`` positions and the first rows count."""

@@ -113,8 +113,7 @@ class EngineSession(Graph):
     @cached_property
     def vocab_size(self) -> int:
         """Logits of each position."""
-        shapes = {value.name: value.shape for value in self.session.get_outputs()}
-        return int(shapes["logits"][-1])
+        return int(self.ports.outputs["logits"].shape[-1])
 
     def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> EngineCache:
         """See ``Session.new_cache``."""
@@ -131,7 +130,9 @@ class EngineSession(Graph):
             kept.append(self._run(part, cache, min(keep, part.shape[1])))
             if input_ids.shape[1] > PREFILL_CHUNK:
                 self.release_weights()
-        return kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
+        logits = kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
+        self.check_logits(logits)
+        return logits
 
     def _parts(self, input_ids: Ids, length: int, keep: int) -> list[Ids]:
         """GroupQueryAttention takes several positions after a past for a single row only."""

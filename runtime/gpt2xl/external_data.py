@@ -1,16 +1,21 @@
 """Where an ONNX file says its weights are: refused when that is outside its own folder.
 
-onnxruntime before 1.24 follows any path. Reads protobuf's wire format as far as needed for that, so
-that the runtime does without the onnx package. Field numbers: onnx/onnx.proto.
+onnxruntime before 1.24 follows any path. Reads protobuf's wire format, so that the runtime does without
+the onnx package. Field numbers: onnx/onnx.proto.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpt2xl.errors import BundleError
+from gpt2xl.files import belongs_to, is_inside, read_bytes
+from gpt2xl.protobuf import WireReader, packed_varints
 
+MAX_BYTES = 2**31 - 1  # of a protobuf
+MAX_DEPTH = 100  # as protobuf itself has it
 Fields = dict[int, Any]  # field number -> the message inside, or LEAF
 LEAF: Fields = {}
 ENTRY: Fields = {1: LEAF, 2: LEAF}  # StringStringEntryProto: key, value
@@ -40,24 +45,22 @@ def check_external_data(path: Path) -> None:
     """Look at the external-data locations of ``path``.
 
     Raises:
-        BundleError: the file is not whole, or a location leaves its folder.
+        BundleError: the file is not whole, or a location leaves its folder; a link in it may lead to the blobs
+            of the hub's cache.
     """
-    folder = path.parent.resolve()
+    content = read_bytes(path, BundleError, MAX_BYTES)
     try:
-        locations = set(external_locations(path.read_bytes()))
+        locations = set(external_locations(content))
     except (IndexError, ValueError):
         raise BundleError(f"'{path}' is not a whole ONNX file: export it again.") from None
-    except OSError as reason:
-        raise BundleError(f"'{path}' cannot be read: {reason.strerror}.") from None
     for location in locations:
-        if "\0" in location or not (folder / location).resolve().is_relative_to(folder):
+        file = path.parent / location
+        if not is_inside(location) or not belongs_to(file, path.parent):
             raise BundleError(
                 f"'{path}' wants weights from '{location}', outside its folder: refused."
             )
-        if not (folder / location).is_file():
-            raise BundleError(
-                f"'{folder / location}' is missing: '{path.name}' has its weights there."
-            )
+        if not os.path.isfile(file):
+            raise BundleError(f"'{file}' is missing: '{path.name}' has its weights there.")
 
 
 def external_locations(model: bytes) -> Iterator[str]:
@@ -66,97 +69,56 @@ def external_locations(model: bytes) -> Iterator[str]:
 
 
 def external_entries(model: bytes) -> Iterator[tuple[str, str]]:
-    """Key and value of every external_data entry of a serialized ModelProto, tensor by tensor."""
-    return _entries(memoryview(model), MODEL)
+    """Key and value of every external_data entry of a serialized ModelProto, tensor by tensor.
+
+    Raises:
+        IndexError, ValueError: not a whole ModelProto, or more than any model has in it.
+    """
+    return _entries(WireReader(), memoryview(model), MODEL)
+
+
+def _entries(
+    reader: WireReader, message: memoryview, known: Fields, depth: int = 0
+) -> Iterator[tuple[str, str]]:
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deep")
+    if known is ENTRY:
+        content = {number: bytes(value).decode() for number, value in reader.messages(message)}
+        yield content.get(1, ""), content.get(2, "")
+        return
+    for number, value in reader.messages(message):
+        if number in known:
+            yield from _entries(reader, value, known[number], depth + 1)
 
 
 def stored_tensors(model: bytes) -> Iterator[StoredTensor]:
-    """The externally stored initializers of a serialized ModelProto.
+    """The externally stored initializers of the main graph of a serialized ModelProto.
 
     Raises:
-        IndexError, ValueError: it is not whole.
+        IndexError, ValueError: as of `external_entries`.
     """
-    for number, graph in _fields(memoryview(model)):
+    reader = WireReader()
+    for number, graph in reader.messages(memoryview(model)):
         if number == 7:
-            tensors = (content for number, content in _fields(graph) if number == 5)
-            yield from filter(None, map(_stored_tensor, tensors))
+            tensors = (content for number, content in reader.messages(graph) if number == 5)
+            yield from filter(None, (_stored_tensor(reader, tensor) for tensor in tensors))
 
 
-def _stored_tensor(message: memoryview) -> StoredTensor | None:
+def _stored_tensor(reader: WireReader, message: memoryview) -> StoredTensor | None:
     name, data_type, dims, entries = "", 0, list[int](), dict[str, str]()
-    for number, value in _all_fields(message):
+    for number, value in reader.fields(message):
         match number, value:
             case 1, int():
                 dims.append(value)
             case 1, memoryview():
-                dims += _packed(value)
+                dims += packed_varints(value)
             case 2, int():
                 data_type = value
             case 8, memoryview():
                 name = bytes(value).decode()
             case 13, memoryview():
-                entries |= dict(_entries(value, ENTRY))
+                entries |= dict(_entries(reader, value, ENTRY))
     if "location" not in entries:
         return None
     offset, length = (int(entries.get(key, "0")) for key in ("offset", "length"))
     return StoredTensor(name, data_type, tuple(dims), entries["location"], offset, length)
-
-
-def _packed(message: memoryview) -> Iterator[int]:
-    at = 0
-    while at < len(message):
-        value, at = _varint(message, at)
-        yield value
-
-
-def _entries(message: memoryview, known: Fields) -> Iterator[tuple[str, str]]:
-    if known is ENTRY:
-        content = {number: bytes(value).decode() for number, value in _fields(message)}
-        yield content.get(1, ""), content.get(2, "")
-        return
-    for number, value in _fields(message):
-        if number in known:
-            yield from _entries(value, known[number])
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(number, content) of the length-delimited fields."""
-    for number, value in _all_fields(message):
-        if isinstance(value, memoryview):
-            yield number, value
-
-
-def _all_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """As `_fields`, and (number, value) of the varints."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        if not number:
-            raise ValueError("field 0")
-        if kind == 0:
-            value, at = _varint(message, at)
-            yield number, value
-            continue
-        size = {1: 8, 5: 4}.get(kind)
-        if size is None:
-            if kind != 2:
-                raise ValueError(f"wire type {kind}")
-            size, at = _varint(message, at)
-        if at + size > len(message):
-            raise ValueError("cut short")
-        if kind == 2:
-            yield number, message[at : at + size]
-        at += size
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """(value, where it ends)."""
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from gpt2xl.config import read_json
 from gpt2xl.errors import BundleError, Gpt2xlError
+from gpt2xl.json_files import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"  # PEFT's, as the next
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.errors import BundleError
+from gpt2xl.errors import BundleError, first_line
+from gpt2xl.ports import read_ports
 from gpt2xl.providers import Device, open_session
 from gpt2xl.session_cache import Entry
 
@@ -55,19 +56,13 @@ class Graph:
         self.session, self._weights = open_session(
             path, device, threads, entry, spinning=spinning, cuda_graph=cuda_graph
         )
-        self.inputs = {value.name: value for value in self.session.get_inputs()}
+        self.ports = read_ports(self.session, path)
+        self.inputs = self.ports.inputs
         self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
-        outputs = {value.name for value in self.session.get_outputs()}
-        missing = [name for name in ("input_ids", "attention_mask") if name not in self.inputs]
-        missing += [name for name in ("logits", *self.present) if name not in outputs]
-        self.optional = {value.name for value in self.session.get_overridable_initializers()}
-        missing += sorted(self.needs - self.optional)
-        if missing or not self.past:
-            raise BundleError(
-                f"'{path}' lacks {', '.join(missing) or 'past_key_values.*'}: not a GPT-2 with"
-                " past-key-value inputs as docs/bundle.md describes it."
-            )
+        self.optional = set(self.ports.optional)
+        if missing := sorted(self.needs - self.optional):
+            raise BundleError(f"'{path}' lacks {', '.join(missing)}: not an engine graph.")
 
     @property
     def has_int8_cache(self) -> bool:
@@ -112,10 +107,18 @@ class Graph:
         try:
             yield
         except Exception as reason:  # its classes share no base but Exception
-            first_line = str(reason).splitlines()[0]
             raise BundleError(
-                f"onnxruntime failed in '{self.path}', which may not fit its config.json: {first_line}"
+                f"onnxruntime failed in '{self.path}', which may not fit its config.json:"
+                f" {first_line(reason)}"
             ) from None
+
+    def check_logits(self, logits: npt.NDArray[np.floating[Any]]) -> None:
+        """Raise BundleError where one of ``logits``, [..., n], is NaN, or the largest is infinite."""
+        if not np.isfinite(logits.max(-1)).all():  # the largest is NaN where any is
+            raise BundleError(
+                f"'{self.path}' gives logits that are not numbers: its weights are damaged. `gpt2xl"
+                " verify` says which file is; export or download it again."
+            )
 
 
 def chunks(input_ids: Ids, size: int) -> list[Ids]:

@@ -5,6 +5,7 @@ weights to the heap in its kernels' layout, so a limit below their size is hopel
 knows. The KV cache is named but not counted: it takes memory as the text grows.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,12 +48,13 @@ def check_memory(
 
 def weights_size(bundle: Bundle) -> int:
     """Bytes of the graph and the data file it is known to have."""
-    data = [name for name in bundle.manifest.get("files", {}) if name.endswith(".onnx_data")]
+    listed = bundle.manifest.files if bundle.manifest else {}
+    data = [name for name in listed if name.endswith(".onnx_data")]
     graph = bundle.graph
     files = [graph, *(bundle.folder / name for name in data)]
     if not data:  # somebody else's export
         files += [graph.with_name(graph.name + end) for end in ("_data", ".data")]
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(path.stat().st_size for path in files if os.path.isfile(path))
 
 
 def address_space_left(proc: Path = PROC) -> int | None:
@@ -69,7 +71,7 @@ def memory_left(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
 
 def _kv_size(bundle: Bundle) -> int:
     config = bundle.config
-    size = KV_BYTES.get(str(bundle.manifest.get("kv")), 4)
+    size = KV_BYTES.get(bundle.manifest.kv, 4) if bundle.manifest else 4
     return 2 * config.n_layer * config.n_positions * config.n_embd * size
 
 

@@ -206,7 +206,7 @@ class Model:
             RequestError: no such file, or one of another bundle.
         """
         context = Context(self.session)
-        load_context(context, self._owner(), path)
+        load_context(context, self._owner(), path, self.config.vocab_size)
         self._idle = context
 
     def _owner(self) -> str:

@@ -55,7 +55,9 @@ class PortableSession(Graph):
         """See ``Session.score``."""
         assert isinstance(cache, PortableCache)
         kept = [self._run(part, cache)[:, -keep:] for part in chunks(input_ids, self.prefill_chunk)]
-        return np.concatenate(kept, 1)[:, -keep:].astype(np.float32, copy=False)
+        logits = np.concatenate(kept, 1)[:, -keep:].astype(np.float32, copy=False)
+        self.check_logits(logits)
+        return logits
 
     def _run(self, input_ids: Ids, cache: PortableCache) -> npt.NDArray[np.floating[Any]]:
         lengths = np.full(len(input_ids), cache.length, np.int64)

@@ -8,7 +8,13 @@ from warnings import warn
 import onnxruntime as ort
 
 from gpt2xl.cuda import choose_attention, load_cuda
-from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, RequestError
+from gpt2xl.errors import (
+    BundleError,
+    Gpt2xlWarning,
+    ProviderError,
+    RequestError,
+    first_line,
+)
 from gpt2xl.external_data import check_external_data
 from gpt2xl.mapped_weights import MappedWeights, map_weights
 from gpt2xl.session_cache import Entry
@@ -134,12 +140,12 @@ def _open_plain(
         # without its fallback, which prints
         return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as reason:  # onnxruntime's error classes share no base but Exception
-        first_line = str(reason).splitlines()[0]
-        if "bad_alloc" in first_line:
+        told = first_line(reason)
+        if "bad_alloc" in told:
             raise MemoryError from None
-        if "CUDA failure" in first_line:
-            raise ProviderError(f"CUDA does not start: {first_line}") from None
-        raise BundleError(f"onnxruntime cannot load '{path}': {first_line}") from None
+        if "CUDA failure" in told:
+            raise ProviderError(f"CUDA does not start: {told}") from None
+        raise BundleError(f"onnxruntime cannot load '{path}': {told}") from None
 
 
 def can_capture(session: ort.InferenceSession) -> bool:

@@ -11,6 +11,7 @@ from gpt2xl.device_engine import DeviceEngineSession
 from gpt2xl.engine import EngineSession
 from gpt2xl.graph import Ids, StepLogits
 from gpt2xl.portable import PortableSession
+from gpt2xl.ports import check_ports
 from gpt2xl.providers import Device, can_capture
 from gpt2xl.sampling import TopLogits
 from gpt2xl.session_cache import Entry
@@ -114,11 +115,14 @@ def open_best(
     """The engine graph where the bundle has one, else the portable one; arguments as of `load`."""
     graph, n_positions = bundle.graph, bundle.config.n_positions
     if bundle.engine is None:
-        return PortableSession(graph, n_positions, device, threads, entry, spinning=spinning)
+        portable = PortableSession(graph, n_positions, device, threads, entry, spinning=spinning)
+        check_ports(portable.ports, bundle.config, in_place=False)
+        return portable
     if device == "cpu":
         session = EngineSession(graph, n_positions, device, threads, entry, spinning=spinning)
     else:
         session = DeviceEngineSession(graph, n_positions, device, threads, cuda_graph=cuda_graph)
         session.cuda_graph = can_capture(session.session)
+    check_ports(session.ports, bundle.config, in_place=True)
     session.exact_prompts = exact_prompts
     return session

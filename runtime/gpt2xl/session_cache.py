@@ -262,8 +262,8 @@ def _sync(path: Path) -> int:
 
 
 def _weights_id(bundle: Bundle) -> str | None:
-    files = bundle.manifest.get("files", {})
-    sums = {name: files[name].get("sha256") for name in files if name.endswith(".onnx_data")}
+    files = bundle.manifest.files if bundle.manifest else {}
+    sums = {name: files[name].sha256 for name in files if name.endswith(".onnx_data")}
     return _digest(sums) if sums and all(sums.values()) else None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import tokenizers
 
 from gpt2xl.errors import BundleError, RequestError
+from gpt2xl.files import read_text
 
 
 class Tokenizer:
@@ -34,10 +35,8 @@ class Tokenizer:
     def from_file(cls, path: Path) -> "Tokenizer":
         """Read ``path``; raises BundleError when it is missing or corrupt."""
         try:
-            return cls(path.read_text("utf-8"))
-        except FileNotFoundError:
-            raise BundleError(f"'{path}' does not exist.") from None
-        except (OSError, ValueError) as reason:
+            return cls(read_text(path, BundleError))
+        except ValueError as reason:
             raise BundleError(f"'{path}' cannot be read: {reason}") from None
 
     def __eq__(self, other: object) -> bool:

@@ -45,6 +45,7 @@ class HubServer(ThreadingHTTPServer):
         self.declared_size: dict[str, int] = {}  # file -> a lie about its size
         self.failing: dict[str, int] = {}  # end of a path -> the status to answer with
         self.on_get: Callable[[str], object] = lambda name: None  # called before a body is sent
+        self.told: dict[str, object] = {}  # in place of what is right
         self.release = threading.Event()  # what a stalled body waits for
         self.stall: set[str] = set()  # files whose body stops halfway
 
@@ -146,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
                     sibling["lfs"] = {"sha256": sha256, "size": size, "pointerSize": 134}
             siblings.append(sibling)
         info = {"id": repo_id, "sha": commit_of(repo_id), "private": False, "siblings": siblings}
+        info |= self.server.told
         body = json.dumps(info).encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/json")

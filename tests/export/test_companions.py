@@ -1,7 +1,6 @@
 """The small files of a bundle: what runtimes read, what came with the checkpoint."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def test_config_keeps_its_keys_and_tells_transformers_js_about_the_weights(
     assert got == read(source / "config.json")
 
 
-def test_cards_licences_and_configs_are_carried_along_untouched(
+def test_cards_licences_and_tokenizer_configs_are_carried_along_untouched(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     source = make_checkpoint()
@@ -83,7 +82,6 @@ def test_cards_licences_and_configs_are_carried_along_untouched(
         "LICENSE.txt": b"more",
         "LICENCE.md": b"licence",
         "NOTICE": b"notice",
-        "generation_config.json": b'{"eos_token_id": [286, 3], "max_length": 50}',
         "tokenizer_config.json": b'{"model_max_length": 96}',
         "special_tokens_map.json": b'{"eos_token": "<|endoftext|>"}',
         "added_tokens.json": b"{}",
@@ -217,14 +215,26 @@ def test_no_tokenizer_at_all_is_refused(make_checkpoint: MakeCheckpoint, tmp_pat
         write(source, tmp_path / "out")
 
 
-def test_links_are_followed_as_the_hubs_cache_makes_them(
+def test_the_generation_config_is_carried_along_with_the_ids_that_count(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    source = make_checkpoint({"bos_token_id": 2})
+    (source / "generation_config.json").write_text('{"eos_token_id": [286, 3], "max_length": 50}')
+    out = write(source, tmp_path / "out")
+    wanted = {"eos_token_id": [286, 3], "bos_token_id": 2}
+    found = json.loads((out / "generation_config.json").read_text())
+    assert found == wanted | {"max_length": 50}
+    assert json.loads((out / "config.json").read_text()).items() >= wanted.items()
+
+
+def test_the_config_names_every_size_and_id_for_readers_that_know_no_defaults(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     source = make_checkpoint()
-    shutil.move(source / "tokenizer.json", tmp_path / "blob")
-    (source / "tokenizer.json").symlink_to(tmp_path / "blob")
-    (tmp_path / "card").write_text("card")
-    (source / "README.md").symlink_to(tmp_path / "card")
-    out = write(source, tmp_path / "out")
-    assert not (out / "README.md").is_symlink()
-    assert (out / "README.md").read_text() == "card"
+    content = json.loads((source / "config.json").read_text())
+    for name in ("bos_token_id", "eos_token_id", "n_layer"):
+        del content[name]
+    (source / "config.json").write_text(json.dumps(content | {"num_hidden_layers": 2}))
+    found = json.loads((write(source, tmp_path / "out") / "config.json").read_text())
+    assert (found["n_layer"], found["bos_token_id"], found["eos_token_id"]) == (2, 50256, 50256)
+    assert "num_hidden_layers" not in found

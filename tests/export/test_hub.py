@@ -426,3 +426,39 @@ def test_without_huggingface_hub(client: Client, tmp_path: Path) -> None:
     args = json.dumps(["gpt2", None, True, False])
     out = subprocess.check_output([sys.executable, "-c", code, args], env=client.env, text=True)
     assert json.loads(out) == {"error": "downloading needs `pip install 'gpt2xl[hub]'`."}
+
+
+NEEDED = ("config.json", "model.safetensors")
+LFS = {"size": 1, "sha256": "../x", "pointerSize": 1}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"siblings": 5},
+        {"siblings": [{}]},
+        {"siblings": [{"rfilename": ["config.json"]}, {"rfilename": 5}]},
+        {"sha": ["0"]},
+        {"sha": "../../x"},
+        {"siblings": [{"rfilename": n, "size": "1"} for n in NEEDED]},
+        {"siblings": [{"rfilename": n, "size": -1} for n in NEEDED]},
+        {"siblings": [{"rfilename": n, "size": 1, "lfs": LFS} for n in NEEDED]},
+    ],
+    ids=str,
+)
+def test_an_answer_of_foreign_types_is_one_line(
+    server: HubServer, client: Client, told: dict[str, object]
+) -> None:
+    server.told = told
+    message = client.error("gpt2")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("source", ["gpt2", "o/weightless", "o/none"])
+def test_a_password_of_the_endpoint_is_not_repeated(
+    server: HubServer, client: Client, source: str
+) -> None:
+    endpoint = server.url.replace("http://", "http://me:pa/ss@word@")
+    message = client.error(source, HF_ENDPOINT=endpoint, HF_TOKEN="hf_secret")
+    for secret in ("me:", "pa/ss", "word@", "hf_secret"):
+        assert secret not in message + client.stderr

@@ -182,10 +182,19 @@ def test_a_stranger_among_the_graphs_is_noticed_elsewhere_not(copy: Path) -> Non
     assert failure(copy).detail == "'onnx/model.onnx_data.old' is not in the manifest."
 
 
-@pytest.mark.parametrize("files", [None, [], {"config.json": 3}, {"config.json": {"size": 3}}])
-def test_a_manifest_that_lists_no_files_is_noticed(copy: Path, files: object) -> None:
+@pytest.mark.parametrize(
+    ("files", "detail"),
+    [
+        (None, "'onnx/engine.onnx' is not in the manifest."),
+        ([], "gpt2xl.json': files has to be an object, but is []."),
+        ({"config.json": 3}, "files.config.json has to be an object, but is 3."),
+        ({"config.json": {"size": 3}}, "config.json.sha256 has to be a string, but is None."),
+        ({"../secret": {"size": 3, "sha256": ""}}, "'../secret', which is outside the bundle."),
+    ],
+)
+def test_a_manifest_that_lists_no_files_is_noticed(copy: Path, files: object, detail: str) -> None:
     change_manifest(copy, files=files)
-    assert failure(copy).detail == "'gpt2xl.json' lists its files in an unknown way."
+    assert failure(copy).detail.endswith(detail)
 
 
 def test_a_folder_without_manifest_is_checked_as_far_as_it_goes(copy: Path) -> None:
@@ -246,14 +255,28 @@ def test_weights_behind_a_link_out_of_the_bundle_are_refused(copy: Path, tmp_pat
     assert "is outside the bundle: 'model.onnx_data'" in check.detail
 
 
-def test_weights_behind_a_link_inside_the_bundle_are_refused(copy: Path) -> None:
+def test_weights_behind_a_link_inside_the_bundle_are_checked(copy: Path) -> None:
     (copy / WEIGHTS).rename(copy / "onnx" / "data")
     (copy / WEIGHTS).symlink_to("data")
     files = manifest(copy)["files"]
     change_manifest(copy, files=files | {"onnx/data": files[WEIGHTS]})
-    check = failure(copy)
-    assert check.name == "graphs"
-    assert check.detail.endswith("but it is a symbolic link.")  # says the onnx checker
+    assert statuses(copy)["parity"] == "ok"
+
+
+def test_a_bundle_in_the_hubs_cache_is_checked_whole(
+    bundle: Path, as_hub_cache: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    snapshot = as_hub_cache(bundle, tmp_path / "hub")
+    assert "failed" not in statuses(snapshot).values()
+    assert statuses(snapshot)["parity"] == "ok"
+
+
+def test_a_graph_that_breaks_onnx_is_noticed(copy: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[0].op_type = "Nonsense"
+
+    change_graph(copy, "model", change)
+    assert "'model.onnx': No Op registered for Nonsense" in failure(copy).detail
 
 
 def test_missing_weights_are_noticed(copy: Path) -> None:

@@ -26,7 +26,51 @@ def test_gpt2s_own_config_has_its_published_sizes(tmp_path: Path) -> None:
     assert config.activation_function == "gelu_new"
     assert config.layer_norm_epsilon == 1e-5
     assert config.tie_word_embeddings
-    assert config.eos_token_ids == frozenset()
+    assert config.eos_token_ids == {50256}
+
+
+def test_the_generation_config_decides_what_begins_a_text_as_well(tmp_path: Path) -> None:
+    write(tmp_path, bos_token_id=5, eos_token_id=6)
+    (tmp_path / "generation_config.json").write_text('{"bos_token_id": 9}')
+    found = read_config(tmp_path, CheckpointError)
+    assert (found.bos_token_id, found.eos_token_id) == (9, 6)
+
+
+def test_what_a_config_leaves_out_is_what_transformers_takes(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    assert read_config(tmp_path, CheckpointError) == GPT2Config(
+        50257, 1024, 768, 12, 12, bos_token_id=50256, eos_token_id=50256
+    )  # transformers 4.57: GPT2Config()
+
+
+def test_an_id_that_is_null_stays_so(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, bos_token_id=None, eos_token_id=None), CheckpointError)
+    assert (config.bos_token_id, config.eos_token_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("other", "own"),
+    [
+        ("hidden_size", "n_embd"),
+        ("num_hidden_layers", "n_layer"),
+        ("num_attention_heads", "n_head"),
+        ("max_position_embeddings", "n_positions"),
+    ],
+)
+def test_other_names_of_sizes_go_before_the_gpt2_names_as_in_transformers(
+    tmp_path: Path, other: str, own: str
+) -> None:
+    config = read_config(write(tmp_path, **{other: 24}), CheckpointError)
+    assert getattr(config, own) == 24
+    with pytest.raises(CheckpointError, match=f"{own} has to be a positive integer, but is 'x'"):
+        read_config(write(tmp_path, **{other: "x"}), CheckpointError)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5])
+def test_an_epsilon_may_be_written_as_an_integer(tmp_path: Path, value: float) -> None:
+    found = read_config(write(tmp_path, layer_norm_epsilon=value), CheckpointError)
+    assert found.layer_norm_epsilon == value
+    assert type(found.layer_norm_epsilon) is float
 
 
 def test_keys_that_change_nothing_are_ignored(tmp_path: Path) -> None:
@@ -68,6 +112,7 @@ def test_attention_is_scaled_as_the_two_flags_say(
         (5, {"eos_token_id": [7, 8]}, {7, 8}),
         ([5, 6], None, {5, 6}),
         (None, {"eos_token_id": 0}, {0}),
+        (5, {"bos_token_id": 9}, {5}),
         (5, {"eos_token_id": None}, set()),
         (None, None, set()),
     ],
@@ -92,20 +137,20 @@ def test_a_size_that_is_no_positive_integer_is_named(
         read_config(write(tmp_path, **{name: value}), CheckpointError)
 
 
-@pytest.mark.parametrize("name", ["vocab_size", "n_positions", "n_embd", "n_layer", "n_head"])
-def test_a_missing_size_is_named(tmp_path: Path, name: str) -> None:
-    content = {key: value for key, value in GPT2.items() if key != name}
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=f"{name} has to be a positive integer"):
-        read_config(tmp_path, CheckpointError)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("layer_norm_epsilon", "1e-5"),
         ("layer_norm_epsilon", True),
         ("layer_norm_epsilon", None),
+        ("layer_norm_epsilon", -1e-5),
+        ("layer_norm_epsilon", 2),
+        ("layer_norm_epsilon", 10**400),
+        ("eos_token_id", -1),
+        ("eos_token_id", [None]),
+        ("eos_token_id", [1, 2**31]),
+        ("bos_token_id", {}),
+        ("vocab_size", 2**31),
         ("eos_token_id", "<|endoftext|>"),
         ("eos_token_id", [1, "2"]),
         ("eos_token_id", [[1]]),
@@ -116,7 +161,7 @@ def test_a_missing_size_is_named(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, name: str, value: object) -> None:
-    with pytest.raises(CheckpointError, match=f"{name} cannot be"):
+    with pytest.raises(CheckpointError, match=rf"config\.json': {name}\S* has to be "):
         read_config(write(tmp_path, **{name: value}), CheckpointError)
 
 
@@ -132,7 +177,10 @@ def test_another_model_is_refused(tmp_path: Path, found: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"1", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"1", b"\xff\xfe", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100_000],
+)
 def test_broken_json_is_named_in_the_callers_own_error(
     tmp_path: Path, name: str, content: bytes
 ) -> None:

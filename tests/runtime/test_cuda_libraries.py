@@ -12,6 +12,7 @@ from gpt2xl import ProviderError
 from gpt2xl.bundle import Bundle
 from gpt2xl.config import GPT2Config
 from gpt2xl.cuda import XQA, check_precision, choose_attention, load_cuda
+from gpt2xl.manifest import Manifest
 
 SAID = """Failed to load /site/libcublas.so.13: no such file
 Failed to load libcublas.so.13: cannot open shared object file
@@ -31,7 +32,7 @@ def test_other_precisions_may_not(precision: str) -> None:
 
 
 def bundle_of(precision: str | None) -> Bundle:
-    manifest = {} if precision is None else {"precision": precision}
+    manifest = None if precision is None else Manifest(precision)
     config: Any = GPT2Config
     return Bundle(Path(), config, None, Path("model.onnx"), manifest)
 

@@ -1,6 +1,8 @@
 """Weights are looked for in the model's own folder only."""
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -60,6 +62,62 @@ def test_a_tensor_in_a_node_attribute_is_seen(tmp_path: Path) -> None:
     path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
     with pytest.raises(BundleError, match="outside its folder"):
         check_external_data(path)
+
+
+def test_a_bundle_in_the_hubs_cache_loads(
+    bundle: Path, as_hub_cache: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    snapshot = as_hub_cache(bundle, tmp_path / "repo")
+    texts = [load(folder).generate("Once", greedy=True).text for folder in (bundle, snapshot)]
+    assert texts[0] == texts[1]
+
+
+def test_a_link_to_the_blobs_of_another_model_is_refused(
+    bundle: Path, as_hub_cache: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    snapshot, other = (as_hub_cache(bundle, tmp_path / name) for name in ("repo", "other"))
+    weights = snapshot / "onnx" / "model.onnx_data"
+    weights.unlink()
+    weights.symlink_to((other / "onnx" / "model.onnx_data").resolve())
+    with pytest.raises(BundleError, match=r"'model\.onnx_data', outside its folder"):
+        load(snapshot)
+
+
+def nested(depth: int) -> bytes:
+    """Graphs in attributes of nodes in graphs."""
+    content = b""
+    for field in (7, *(1, 5, 6) * depth)[::-1]:
+        size, length = len(content), b""
+        while True:
+            length += bytes([size & 0x7F | (0x80 if size > 0x7F else 0)])
+            size >>= 7
+            if not size:
+                break
+        content = bytes([field << 3 | 2]) + length + content
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff" * 1_000_000 + b"\x01",  # one number without end
+        b"\x08\x00" * 5_000_000,  # fields without end
+        b"\x3a\x00" * 5_000_000,
+        nested(50),
+        nested(20_000),
+    ],
+    ids=["number", "fields", "messages", "nesting", "deep nesting"],
+)
+def test_a_file_made_to_take_long_is_refused_at_once(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    start = time.process_time()
+    with pytest.raises(BundleError, match="not a whole ONNX file"):
+        check_external_data(tmp_path / "m.onnx")
+    assert time.process_time() - start < 5
+
+
+def test_nesting_as_graphs_have_it_is_read() -> None:
+    assert list(external_locations(nested(30))) == []
 
 
 def test_a_missing_weights_file_is_named(engine: Path) -> None:

@@ -1,0 +1,67 @@
+"""Read small files whole, and tell which files belong to a folder; whoever made them is not trusted."""
+
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from gpt2xl.errors import Gpt2xlError
+
+MAX_BYTES = 64 << 20
+
+
+def read_bytes(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) -> bytes:
+    """The content of ``path``.
+
+    Raises:
+        error: nothing there, no regular file, larger than ``max_bytes``, or
+            unreadable.
+    """
+    check_regular(path, error)
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > max_bytes:
+                raise error(
+                    f"'{path}' is larger than the {max_bytes >> 20} MB that are read of it."
+                )
+            return file.read()
+    except OSError as reason:
+        raise error(f"'{path}' cannot be read: {reason.strerror}.") from None
+
+
+def check_regular(path: Path, error: type[Gpt2xlError]) -> None:
+    """Raise ``error`` unless ``path`` is a file, or a link to one: opening a FIFO would wait for ever."""
+    if not os.path.isfile(path):
+        what = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise error(f"'{path}' {what}.")
+
+
+def read_text(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) -> str:
+    """The UTF-8 text in ``path``; raises ``error`` as `read_bytes` does, and where it is not UTF-8."""
+    try:
+        return read_bytes(path, error, max_bytes).decode("utf-8")
+    except UnicodeDecodeError as reason:
+        raise error(
+            f"'{path}' is not UTF-8: byte 0x{reason.object[reason.start]:02x} at offset"
+            f" {reason.start}."
+        ) from None
+
+
+def is_inside(name: str) -> bool:
+    r"""Whether the relative path ``name`` stays in its folder as it is written, on any system.
+
+    >>> [is_inside(name) for name in ("onnx/model.onnx_data", "../a", "/a", "C:a", "b\\..\\..\\a")]
+    [True, False, False, False, False]
+    """
+    paths = PurePosixPath(name), PureWindowsPath(name)
+    leads_out = any(path.drive or path.root or ".." in path.parts for path in paths)
+    return bool(name) and "\0" not in name and not leads_out
+
+
+def belongs_to(path: Path, folder: Path) -> bool:
+    """Whether ``path`` lies in ``folder`` after links are followed, or where the hub's cache keeps its files.
+
+    That cache holds a model in ``snapshots/COMMIT``, whose files are links to ``blobs`` beside it. Links to
+    other places may come from an archive that somebody else has packed.
+    """
+    folder, path = folder.resolve(), path.resolve()
+    snapshots = [parent for parent in folder.parents if parent.name == "snapshots"]
+    return any(map(path.is_relative_to, [folder, *(s.parent / "blobs" for s in snapshots)]))

@@ -1,0 +1,139 @@
+"""What files and arguments say never reaches the terminal as a command to it."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from gpt2xl_cli.terminal import escaped
+
+Run = Callable[..., CompletedProcess[str]]
+ESCAPE = "\x1b]0;title\x07\x1b[31m\u202ered\r\nnext"
+
+
+def on_terminal(*arguments: object) -> bytes:
+    """What the command writes to a terminal."""
+    command = [sys.executable, "-m", "gpt2xl_cli", *map(str, arguments)]
+    master, slave = pty.openpty()
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, close_fds=True):
+        os.close(slave)
+        output = b""
+        while True:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            output += piece
+    os.close(master)
+    return output
+
+
+def test_text_keeps_its_lines_and_tabs() -> None:
+    assert escaped("a\n\tb é\u3000") == "a\n\tb é\u3000"
+    assert escaped("\x1b[2J\r\x00\x7f\x9b") == r"\x1b[2J\x0d\x00\x7f\x9b"
+
+
+def test_what_a_manifest_says_is_shown_without_its_escapes(
+    run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((copy / "gpt2xl.json").read_text())
+    manifest["source"]["name"] = ESCAPE
+    manifest["source"]["revision"] = "x" * 5000
+    manifest["precision"] = ESCAPE
+    manifest["passes"] = {ESCAPE: {"method": ESCAPE, "relative_error": 0.1}}
+    (copy / "gpt2xl.json").write_text(json.dumps(manifest))
+    done = run("info", copy)
+    assert done.returncode == 0
+    assert done.stdout.replace("\n", "").isprintable()
+    assert done.stdout.count(r"\x1b]0;title\x07") == 4
+    assert max(map(len, done.stdout.splitlines())) < 470
+    assert json.loads(run("info", copy, "--json").stdout)["source"]["name"] == ESCAPE
+    assert run("verify", copy).stdout.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info", ESCAPE],
+        ["generate", "Once", "-m", f"./{ESCAPE}"],
+        ["tokenize", "Once", "-m", f"./{ESCAPE}"],
+        ["verify", ESCAPE],
+        ["export", f"./{ESCAPE}", "out"],
+        ["batch", ESCAPE, "out"],
+        ["detokenize", ESCAPE],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_error_about_an_argument_is_one_line_without_escapes(
+    arguments: list[str], refused: Callable[..., str]
+) -> None:
+    assert refused(*arguments).rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info", "o" * 300],
+        ["verify", "o" * 300],
+        ["export", "o" * 300, "out"],
+        ["generate", "Once", "-m", "./" + "o" * 300],
+        ["batch", "o" * 300, "out"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_name_too_long_is_one_line(
+    arguments: list[str], refused: Callable[..., str], bundle: Path
+) -> None:
+    refused(*arguments)
+
+
+def test_outputs_with_names_too_long_are_one_line(
+    bundle: Path, checkpoint: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    Path("in.jsonl").write_text('{"prompt": "Once"}')
+    long = "o" * 300
+    assert "name too long" in refused("export", checkpoint, long)
+    assert "name too long" in refused("batch", "in.jsonl", long, "-m", bundle)
+    assert "name too long" in refused("generate", "Once", "-m", bundle, "--prompt-cache", long)
+
+
+def test_text_of_a_model_is_escaped_on_a_terminal_only(bundle: Path) -> None:
+    ids = subprocess.run(
+        [sys.executable, "-m", "gpt2xl_cli", "tokenize", "a\x1b[31mb", "-m", str(bundle)],
+        capture_output=True,
+        check=True,
+    ).stdout.split()
+    piped = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "gpt2xl_cli",
+            "detokenize",
+            "-m",
+            str(bundle),
+            *map(os.fsdecode, ids),
+        ],
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert piped == b"a\x1b[31mb\n"
+    shown = on_terminal("detokenize", "-m", bundle, *map(os.fsdecode, ids))
+    assert shown == b"a\\x1b[31mb\r\n"  # the terminal itself turns \n into \r\n
+    shown = on_terminal("generate", "Once\x1b[31m", "-m", bundle, "-n", 1, "--greedy")
+    assert shown.startswith(b"Once\\x1b[31m")
+
+
+def test_an_export_shows_its_place_without_escapes(run: Run, checkpoint: Path) -> None:
+    done = run("export", checkpoint, "out\x1b[31m")
+    assert done.stdout.startswith(r"Wrote out\x1b[31m: fp32")
+    assert Path("out\x1b[31m").is_dir()
