@@ -1,0 +1,59 @@
+"""One case: a damaged copy and the commands that read it, the same for the same seed and number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.fuzz.damage import BYTES, Damaged
+from tests.fuzz.kinds import MANIFEST, Command, Kind, copy_of, kinds, seal
+from tests.fuzz.place_damage import damage_place
+
+
+@dataclass(frozen=True)
+class Case:
+    """A damaged copy of a base."""
+
+    kind: Kind
+    what: str
+    neutral: bool
+    """Whether what the commands say may not change."""
+    copy: Path
+    commands: Iterator[Command]
+
+
+def make_case(seed: int, number: int, bases: Path, work: Path) -> Case:
+    """Case ``number`` in the empty folder ``work``; those below 0 are undamaged, one a kind."""
+    rng = Random(f"{seed} {number}")
+    every = kinds()
+    kind = every[-number - 1] if number < 0 else rng.choices(every, [k.share for k in every])[0]
+    copy = work / kind.base
+    copy_of(bases / kind.base, copy)
+    what, neutral = ("undamaged", True) if number < 0 else _damage(rng, kind, copy, work)
+    return Case(kind, what, neutral, copy, kind.commands(rng, copy, bases))
+
+
+def _damage(rng: Random, kind: Kind, copy: Path, work: Path) -> tuple[str, bool]:
+    path = copy / kind.file
+    if rng.random() < 0.05:
+        elsewhere = work / "elsewhere"
+        elsewhere.mkdir()
+        place = damage_place(rng, path, elsewhere)
+        what, neutral = place.what, place.neutral
+    else:
+        damaged = _damaged(rng, kind, path.read_bytes())
+        path.unlink()
+        path.write_bytes(damaged.content)
+        what, neutral = damaged.what, damaged.neutral or kind.unread
+    if (copy / MANIFEST).is_file() and kind.file != MANIFEST:
+        sealed = seal(rng, copy, kind.file)
+        return f"{what}; {sealed}", neutral and sealed != "unsealed"
+    return what, neutral
+
+
+def _damaged(rng: Random, kind: Kind, content: bytes) -> Damaged:
+    if kind.rare and rng.random() < 0.003:
+        damages = kind.rare
+    else:
+        damages = kind.damages if kind.damages and rng.random() < 0.75 else BYTES
+    return rng.choice(damages)(rng, content)

@@ -1,0 +1,121 @@
+"""Damage files and see what the commands make of them: the right result or one line, nothing else.
+
+    python tests/fuzz/fuzz.py --files 100000 --processes 2 --seed 1
+
+Findings go to --out, grouped by exception and place; --replay NUMBER runs one case of a seed again.
+"""
+
+import argparse
+import itertools
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # in place of this file's folder
+
+from tests.fuzz.bases import build  # noqa: E402
+from tests.fuzz.findings import Findings  # noqa: E402
+from tests.fuzz.kinds import kinds  # noqa: E402
+from tests.fuzz.watch import Watched  # noqa: E402
+
+
+def main() -> int:
+    """Run the cases that the command line asks for; 1 when there are findings."""
+    asked = _arguments()
+    _say(f"seed {asked.seed}")
+    with tempfile.TemporaryDirectory(prefix="gpt2xl-fuzz-") as place:
+        root = Path(place)
+        _set_environment(root)
+        subprocess.run([sys.executable, __file__, "--build", str(root / "bases")], check=True)
+        findings = Findings(asked.out)
+        start = time.monotonic()
+        first = range(-len(kinds()), 0) if asked.replay is None else ()  # the undamaged ones
+        numbers = range(asked.files) if asked.replay is None else asked.replay
+        todo = itertools.chain(first, numbers)
+        lock = threading.Lock()
+
+        def next_number() -> Iterator[int]:
+            while not asked.seconds or time.monotonic() - start < asked.seconds:
+                with lock:
+                    number = next(todo, None)
+                if number is None:
+                    return
+                yield number
+
+        def work(name: str) -> None:
+            home = root / name
+            worker = [sys.executable, "-m", "tests.fuzz.worker", str(home), str(root / "bases"), str(asked.seed)]  # fmt: skip
+            watched = Watched(worker, home, asked.timeout)
+            for number in next_number():
+                findings.add(watched.case(number), home / "work")
+                _tell(findings, start)
+            watched.close()
+
+        threads = [threading.Thread(target=work, args=(f"worker-{n}",)) for n in range(asked.processes)]  # fmt: skip
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        _report(findings, asked.out, time.monotonic() - start)
+    return 1 if findings.count else 0
+
+
+def _tell(findings: Findings, start: float) -> None:
+    if findings.files % 1000 == 0:
+        rate = findings.files / (time.monotonic() - start)
+        _say(f"{findings.files} files, {findings.count} findings, {rate:.1f} a second")
+
+
+def _report(findings: Findings, out: Path, seconds: float) -> None:
+    text = f"{findings.table()}\n\n{findings.groups()}"
+    (out / "report.txt").write_text(text + "\n", "utf-8", "backslashreplace")
+    rate = findings.files / seconds
+    _say(text)
+    _say(f"{findings.files} files in {seconds:.0f} s, {rate:.1f} a second")
+    _say(f"{findings.count} findings, in {out}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.stdout.flush()
+
+
+def _set_environment(root: Path) -> None:
+    """For the workers: a cache of their own, no hub, our sources first."""
+    paths = [str(ROOT), *(str(ROOT / name) for name in ("runtime", "export", "cli"))]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
+    os.environ |= {"XDG_CACHE_HOME": str(root / "cache"), "HF_HOME": str(root / "hub"), "HF_HUB_OFFLINE": "1"}  # fmt: skip
+    os.environ |= {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
+    for name in ("GPT2XL_DEBUG", "GPT2XL_CACHE"):
+        os.environ.pop(name, None)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--files", type=int, default=1000, help="damaged files")
+    parser.add_argument("--seed", type=int, default=None, help="the same seed, the same files; else a new one")  # fmt: skip
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--timeout", type=float, default=20, help="seconds for one file")
+    parser.add_argument("--seconds", type=float, default=0, help="stop after so many; 0: never")
+    parser.add_argument("--replay", type=int, nargs="+", metavar="NUMBER", help="only these cases")
+    parser.add_argument("--out", type=Path, default=None, help="folder for findings")
+    parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.build:
+        build(asked.build)
+        sys.exit(0)
+    asked.seed = secrets.randbits(32) if asked.seed is None else asked.seed
+    asked.out = asked.out or Path(tempfile.mkdtemp(prefix="gpt2xl-findings-"))
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

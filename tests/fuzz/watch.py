@@ -1,0 +1,116 @@
+"""Watch a process that runs cases: its time, its memory, its death."""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.outcome import OURS, Fault
+from tests.fuzz.worker import DOING, ERR, STACKS
+
+MEMORY = 2 << 30
+FRAME = re.compile(r'File "(.*)", line (\d+) in (\w+|<\w+>)')
+RECYCLE = 1000  # cases, after which a fresh process goes on
+LOOK = 0.05  # seconds between looks
+
+
+class Watched:
+    """A worker, started again when it is gone.
+
+    Args:
+        command: the process; it gets numbers, one a line, and answers each with a line of JSON.
+        home: a folder of its own.
+        seconds: that a case may take.
+    """
+
+    def __init__(self, command: Sequence[str], home: Path, seconds: float) -> None:
+        self._command, self._home, self._seconds = command, home, seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cases = 0
+        home.mkdir(parents=True, exist_ok=True)
+
+    def case(self, number: int) -> dict[str, Any]:
+        """Run one case; what came of it."""
+        process = self._started()
+        assert process.stdin and process.stdout
+        (self._home / DOING).unlink(missing_ok=True)
+        process.stdin.write(b"%d\n" % number)
+        process.stdin.flush()
+        fault = self._wait(process)
+        line = b"" if fault else process.stdout.readline()
+        if line:
+            said: dict[str, Any] = json.loads(line)
+            if said["peak"] > MEMORY and not said["fault"]:
+                said["fault"] = Fault("memory", f"{said['kind']}", f"{said['peak'] >> 20} MB")
+            self._cases += 1
+            if said["fault"] or self._cases >= RECYCLE:
+                self.close()  # what a fault leaves may be the next one's cause
+            return said
+        fault = fault or self._death(process)
+        self.close()
+        return {"number": number, "kind": "unknown", "what": "", "commands": 0, "refused": 0, **self._doing(), "fault": fault}  # fmt: skip
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if process := self._process:
+            process.kill()
+            process.communicate()
+        self._process = None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._cases = 0
+            pipe = subprocess.PIPE
+            with (self._home / "start.txt").open("wb") as errors:  # until the worker catches them
+                self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=errors)  # fmt: skip
+        return self._process
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> Fault | None:
+        """Until the process answers or is gone; the fault of one that had to be ended."""
+        end = time.monotonic() + self._seconds
+        assert process.stdout
+        while not select.select([process.stdout], [], [], LOOK)[0]:
+            memory = _memory(process.pid)
+            if memory > MEMORY:
+                return self._stopped(process, "memory", f"{memory >> 20} MB")
+            if time.monotonic() > end:
+                return self._stopped(process, "hang", f"no end after {self._seconds:.0f} s")
+        return None
+
+    def _stopped(self, process: subprocess.Popen[bytes], kind: str, detail: str) -> Fault:
+        process.send_signal(signal.SIGUSR1)  # it writes where it stands
+        time.sleep(0.3)
+        return Fault(kind, self._where(), detail)
+
+    def _death(self, process: subprocess.Popen[bytes]) -> Fault:
+        code = process.wait()
+        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        told = [self._home / "start.txt", self._home / ERR]
+        words = b"".join(path.read_bytes()[-1000:] for path in told if path.exists())
+        return Fault("crash", f"{name} at {self._where()}", words.decode("utf-8", "replace"))
+
+    def _where(self) -> str:
+        """The last frame of ours in the stacks that the process has written."""
+        path = self._home / STACKS
+        frames = FRAME.findall(path.read_text("utf-8", "replace") if path.exists() else "")
+        ours = [f"{Path(file).name}:{name}" for file, _, name in frames if file.startswith(OURS)]
+        return ours[0] if ours else "unknown"
+
+    def _doing(self) -> dict[str, Any]:
+        path = self._home / DOING
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes; 0 when the process is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
