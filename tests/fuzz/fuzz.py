@@ -64,7 +64,7 @@ def main() -> int:
             thread.start()
         for thread in threads:
             thread.join()
-        _report(findings, asked.out, time.monotonic() - start)
+        _report(findings, asked.out, len(first), time.monotonic() - start)
     return 1 if findings.count else 0
 
 
@@ -74,12 +74,13 @@ def _tell(findings: Findings, start: float) -> None:
         _say(f"{findings.files} files, {findings.count} findings, {rate:.1f} a second")
 
 
-def _report(findings: Findings, out: Path, seconds: float) -> None:
+def _report(findings: Findings, out: Path, whole: int, seconds: float) -> None:
     text = f"{findings.table()}\n\n{findings.groups()}"
     (out / "report.txt").write_text(text + "\n", "utf-8", "backslashreplace")
     rate = findings.files / seconds
     _say(text)
-    _say(f"{findings.files} files in {seconds:.0f} s, {rate:.1f} a second")
+    damaged = findings.files - whole
+    _say(f"{damaged} damaged files in {seconds:.0f} s, {rate:.1f} a second")
     _say(f"{findings.count} findings, in {out}")
 
 

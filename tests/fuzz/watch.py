@@ -27,10 +27,13 @@ class Watched:
         command: the process; it gets numbers, one a line, and answers each with a line of JSON.
         home: a folder of its own.
         seconds: that a case may take.
+        memory: bytes that it may take.
     """
 
-    def __init__(self, command: Sequence[str], home: Path, seconds: float) -> None:
-        self._command, self._home, self._seconds = command, home, seconds
+    def __init__(
+        self, command: Sequence[str], home: Path, seconds: float, memory: int = MEMORY
+    ) -> None:
+        self._command, self._home, self._seconds, self._memory = command, home, seconds, memory
         self._process: subprocess.Popen[bytes] | None = None
         self._cases = 0
         home.mkdir(parents=True, exist_ok=True)
@@ -46,7 +49,7 @@ class Watched:
         line = b"" if fault else process.stdout.readline()
         if line:
             said: dict[str, Any] = json.loads(line)
-            if said["peak"] > MEMORY and not said["fault"]:
+            if said["peak"] > self._memory and not said["fault"]:
                 said["fault"] = Fault("memory", f"{said['kind']}", f"{said['peak'] >> 20} MB")
             self._cases += 1
             if said["fault"] or self._cases >= RECYCLE:
@@ -77,7 +80,7 @@ class Watched:
         assert process.stdout
         while not select.select([process.stdout], [], [], LOOK)[0]:
             memory = _memory(process.pid)
-            if memory > MEMORY:
+            if memory > self._memory:
                 return self._stopped(process, "memory", f"{memory >> 20} MB")
             if time.monotonic() > end:
                 return self._stopped(process, "hang", f"no end after {self._seconds:.0f} s")

@@ -1,0 +1,26 @@
+"""About a minute of damaged files through every command, as many as one likes with fuzz.py."""
+
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).with_name("fuzz.py")
+FILES = 1000  # half a minute on two cores
+ENOUGH = 150  # seconds, where many findings cost a new process each
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is watched through Linux's /proc"
+)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, secrets.randbits(32)], ids=["fixed seed", "fresh seed"])
+def test_damaged_files_give_the_right_result_or_one_line(seed: int, tmp_path: Path) -> None:
+    options = [("--files", FILES), ("--seconds", ENOUGH), ("--seed", seed), ("--processes", 2)]
+    words = [str(word) for option in (*options, ("--out", tmp_path / "out")) for word in option]
+    done = subprocess.run([sys.executable, str(FUZZ), *words], capture_output=True, text=True)
+    assert done.returncode == 0, f"seed {seed}\n{done.stdout}{done.stderr}"
+    assert f"{FILES} damaged files" in done.stdout
