@@ -147,7 +147,10 @@ def text(rng: Random, content: bytes) -> Damaged:
         "two values": (plain + plain, False),
         "every key twice": ("{" + inner + ", " + inner + "}", False),
         "in UTF-16": (plain.encode("utf-16"), False),
-        "in Latin-1": (json.dumps([value, "é"], ensure_ascii=False).encode("latin-1"), False),
+        "in Latin-1": (
+            json.dumps([value, "é"], ensure_ascii=False).encode("latin-1", "replace"),
+            False,
+        ),
         "in a list": (f"[{plain}]", False),
         "deep in lists": ("[" * 100_000 + plain, False),
         "with 'single quotes'": (plain.replace('"', "'"), False),

@@ -68,9 +68,10 @@ def generate(model: Path, *more: str, like: Path | None = None) -> Command:
 
 def bundle_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
     like: Path | None = bases / copy.name
-    yield Command(("info", str(copy)), "info")
     if rng.random() < 0.3:
         yield Command(("info", str(copy), "--json"), "info_json")
+    else:
+        yield Command(("info", str(copy)), "info")
     if rng.random() < 0.15:  # the portable graph
         for path in (copy / "onnx").glob("engine*.onnx"):
             path.rename(path.with_suffix(".away"))

@@ -154,10 +154,10 @@ def _model(rng: Random, model: onnx.ModelProto) -> str:
 
 def structure(rng: Random, content: bytes) -> Damaged:
     model = onnx.ModelProto.FromString(content)
-    whats = [
-        rng.choice((_port, _tensor, _node, _model))(rng, model)
-        for _ in range(rng.choice((1, 1, 2)))
-    ]
+    whats: list[str] = []
+    while model.graph.node and len(whats) < 1 + (rng.random() < 0.3):
+        change = rng.choice((_port, _port, _tensor, _tensor, _node, _node, _model))
+        whats.append(change(rng, model))
     return Damaged(model.SerializeToString(), "; ".join(whats))
 
 

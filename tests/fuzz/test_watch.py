@@ -51,7 +51,7 @@ def test_an_answer_is_no_fault(watched: Watched) -> None:
     [
         (HANG, "hang", "no end after 3 s"),
         (DIE, "crash", "SIGSEGV"),
-        (LEAVE, "crash", "exit status 3"),
+        (LEAVE, "harness", "exit status 3"),
         (GROW, "memory", "MB"),
         (GREW, "memory", "3072 MB"),
     ],

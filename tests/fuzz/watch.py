@@ -18,6 +18,8 @@ MEMORY = 2 << 30
 FRAME = re.compile(r'File "(.*)", line (\d+) in (\w+|<\w+>)')
 RECYCLE = 1000  # cases, after which a fresh process goes on
 LOOK = 0.05  # seconds between looks
+PATIENCE = 3  # seconds for a process to write where it stands
+HARMLESS = ("traceback", "output", "refused", "other result", "left behind")
 
 
 class Watched:
@@ -52,8 +54,8 @@ class Watched:
             if said["peak"] > self._memory and not said["fault"]:
                 said["fault"] = Fault("memory", f"{said['kind']}", f"{said['peak'] >> 20} MB")
             self._cases += 1
-            if said["fault"] or self._cases >= RECYCLE:
-                self.close()  # what a fault leaves may be the next one's cause
+            if (said["fault"] and said["fault"][0] not in HARMLESS) or self._cases >= RECYCLE:
+                self.close()
             return said
         fault = fault or self._death(process)
         self.close()
@@ -76,32 +78,45 @@ class Watched:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> Fault | None:
         """Until the process answers or is gone; the fault of one that had to be ended."""
-        end = time.monotonic() + self._seconds
+        start, used = time.monotonic(), _processor_seconds(process.pid)
         assert process.stdout
         while not select.select([process.stdout], [], [], LOOK)[0]:
             memory = _memory(process.pid)
             if memory > self._memory:
                 return self._stopped(process, "memory", f"{memory >> 20} MB")
-            if time.monotonic() > end:
-                return self._stopped(process, "hang", f"no end after {self._seconds:.0f} s")
+            passed, busy = time.monotonic() - start, _processor_seconds(process.pid) - used
+            # Neither waiting for something nor busy all the time: others keep the processor.
+            starved = self._seconds / 20 < busy < self._seconds and passed < 10 * self._seconds
+            if passed > self._seconds and not starved:
+                return self._stopped(
+                    process, "hang", f"no end after {passed:.0f} s, {busy:.0f} s busy"
+                )
         return None
 
     def _stopped(self, process: subprocess.Popen[bytes], kind: str, detail: str) -> Fault:
         process.send_signal(signal.SIGUSR1)  # it writes where it stands
-        time.sleep(0.3)
+        end = time.monotonic() + PATIENCE
+        while not self._stacks() and time.monotonic() < end:
+            time.sleep(LOOK)
+        time.sleep(LOOK)
         return Fault(kind, self._where(), detail)
 
     def _death(self, process: subprocess.Popen[bytes]) -> Fault:
         code = process.wait()
-        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         told = [self._home / "start.txt", self._home / ERR]
-        words = b"".join(path.read_bytes()[-1000:] for path in told if path.exists())
-        return Fault("crash", f"{name} at {self._where()}", words.decode("utf-8", "replace"))
+        words = b"".join(path.read_bytes()[-3000:] for path in told if path.exists())
+        text = words.decode("utf-8", "replace")
+        if code >= 0:  # commands leave as exceptions
+            return Fault("harness", f"exit status {code}", text)
+        return Fault("crash", f"{signal.Signals(-code).name} at {self._where()}", text)
+
+    def _stacks(self) -> str:
+        path = self._home / STACKS
+        return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def _where(self) -> str:
         """The last frame of ours in the stacks that the process has written."""
-        path = self._home / STACKS
-        frames = FRAME.findall(path.read_text("utf-8", "replace") if path.exists() else "")
+        frames = FRAME.findall(self._stacks())
         ours = [f"{Path(file).name}:{name}" for file, _, name in frames if file.startswith(OURS)]
         return ours[0] if ours else "unknown"
 
@@ -117,3 +132,12 @@ def _memory(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _processor_seconds(pid: int) -> float:
+    """What the process has used; 0 when it is gone."""
+    try:
+        values = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
