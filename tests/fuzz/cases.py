@@ -18,6 +18,8 @@ class Case:
     what: str
     neutral: bool
     """Whether what the commands say may not change."""
+    fatal: bool
+    """Whether no text can be right."""
     copy: Path
     commands: Iterator[Command]
 
@@ -29,26 +31,26 @@ def make_case(seed: int, number: int, bases: Path, work: Path) -> Case:
     kind = every[-number - 1] if number < 0 else rng.choices(every, [k.share for k in every])[0]
     copy = work / kind.base
     copy_of(bases / kind.base, copy)
-    what, neutral = ("undamaged", True) if number < 0 else _damage(rng, kind, copy, work)
-    return Case(kind, what, neutral, copy, kind.commands(rng, copy, bases))
+    damaged = Damaged(b"", "undamaged", True) if number < 0 else _damage(rng, kind, copy, work)
+    commands = kind.commands(rng, copy, bases)
+    return Case(kind, damaged.what, damaged.neutral, damaged.fatal, copy, commands)
 
 
-def _damage(rng: Random, kind: Kind, copy: Path, work: Path) -> tuple[str, bool]:
+def _damage(rng: Random, kind: Kind, copy: Path, work: Path) -> Damaged:
     path = copy / kind.file
     if rng.random() < 0.05:
         elsewhere = work / "elsewhere"
         elsewhere.mkdir()
-        place = damage_place(rng, path, elsewhere)
-        what, neutral = place.what, place.neutral
+        damaged = Damaged(b"", damage_place(rng, path, elsewhere))
     else:
         damaged = _damaged(rng, kind, path.read_bytes())
         path.unlink()
         path.write_bytes(damaged.content)
-        what, neutral = damaged.what, damaged.neutral or kind.unread
-    if (copy / MANIFEST).is_file() and kind.file != MANIFEST:
-        sealed = seal(rng, copy, kind.file)
-        return f"{what}; {sealed}", neutral and sealed != "unsealed"
-    return what, neutral
+    if not (copy / MANIFEST).is_file() or kind.file == MANIFEST:
+        return damaged
+    sealed = seal(rng, copy, kind.file)
+    neutral = (damaged.neutral or kind.unread) and sealed != "unsealed"
+    return damaged._replace(what=f"{damaged.what}; {sealed}", neutral=neutral)
 
 
 def _damaged(rng: Random, kind: Kind, content: bytes) -> Damaged:

@@ -13,6 +13,8 @@ class Damaged(NamedTuple):
     """What was done, in a few words."""
     neutral: bool = False
     """Whether the meaning is the old one, so that the result has to be the old one, too."""
+    fatal: bool = False
+    """Whether no text that comes of it can be right."""
 
 
 Damage = Callable[[Random, bytes], Damaged]

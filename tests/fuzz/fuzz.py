@@ -8,6 +8,7 @@ Findings go to --out, grouped by exception and place; --replay NUMBER runs one c
 import argparse
 import itertools
 import os
+import resource
 import secrets
 import subprocess
 import sys
@@ -80,8 +81,10 @@ def _report(findings: Findings, out: Path, whole: int, seconds: float) -> None:
     (out / "report.txt").write_text(text + "\n", "utf-8", "backslashreplace")
     rate = findings.files / seconds
     _say(text)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = (used.ru_utime + used.ru_stime) / findings.files
     damaged = findings.files - whole
-    _say(f"{damaged} damaged files in {seconds:.0f} s, {rate:.1f} a second")
+    _say(f"{damaged} damaged files in {seconds:.0f} s: {rate:.1f} a second, {busy * 1000:.0f} ms of a processor each")  # fmt: skip
     _say(f"{findings.count} findings, in {out}")
 
 

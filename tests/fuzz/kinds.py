@@ -57,9 +57,10 @@ class Kind:
         return f"{self.base}/{self.file}"
 
 
-def generate(model: Path, *more: str, like: Path | None = None) -> Command:
+def generate(rng: Random, model: Path, *more: str, like: Path | None = None) -> Command:
     """A few tokens from ``model``; the undamaged ``like`` has to give the same ones."""
-    options = ("--greedy", "-n", "3", "--threads", "1", "--no-session-cache")
+    draw = ("--greedy",) if rng.random() < 0.5 else ("--seed", "3", "--top-k", rng.choice("05"))
+    options = (*draw, "-n", "3", "--threads", "1", "--no-session-cache")
     as_json = ("--json",) if "--json" in more else ()
     whole = ("generate", PROMPT, "-m", str(like), *options, *as_json) if like else ()
     words = ("generate", PROMPT, "-m", str(model), *options, *more)
@@ -78,7 +79,7 @@ def bundle_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
         (copy / MANIFEST).unlink(missing_ok=True)
         like = like if copy.name == "bundle" else None  # its cache is in floats there
     as_json = ["--json"] if rng.random() < 0.5 else []
-    yield generate(copy, *as_json, like=like)
+    yield generate(rng, copy, *as_json, like=like)
     if rng.random() < 0.05:
         yield Command(("verify", str(copy), *as_json), "verify")
     if rng.random() < 0.04:
@@ -105,7 +106,7 @@ def checkpoint_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Comman
     out = copy.parent / "exported"
     precision = ["-p", rng.choice(("int8", "int8-weight", "fp16", "int4"))] if rng.random() < 0.04 else []  # fmt: skip
     yield Command(("export", str(copy), str(out), *precision), "export")
-    yield from _exported(out, None if precision else bases / "bundle")
+    yield from _exported(rng, out, None if precision else bases / "bundle")
 
 
 def adapter_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
@@ -115,21 +116,21 @@ def adapter_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
     if "adapter" in signature(export).parameters:
         words = ("export", str(bases / "checkpoint"), str(out), "--adapter", str(copy))
         yield Command(words, "export")
-        yield from _exported(out, None)
+        yield from _exported(rng, out, None)
     else:
         yield Command(("export", str(copy), str(out)), "export")
 
 
-def _exported(out: Path, like: Path | None) -> Iterator[Command]:
+def _exported(rng: Random, out: Path, like: Path | None) -> Iterator[Command]:
     if out.is_dir():
         yield Command(("info", str(out)), "info")
-        yield generate(out, like=like)
+        yield generate(rng, out, like=like)
 
 
 def cache_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
     more = ["--json"] if rng.random() < 0.5 else []
     cache = str(copy / "prompt.npz")
-    yield generate(bases / "bundle", "--prompt-cache", cache, *more, like=bases / "bundle")
+    yield generate(rng, bases / "bundle", "--prompt-cache", cache, *more, like=bases / "bundle")
 
 
 def batch_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:

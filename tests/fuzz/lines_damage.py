@@ -22,7 +22,7 @@ def line(rng: Random, content: bytes) -> Damaged:
     """One line, as JSON."""
     lines = content.rstrip(b"\n").split(b"\n")
     number = rng.randrange(len(lines))
-    lines[number], what, _ = rng.choice(json_damage.JSON)(rng, lines[number])
+    lines[number], what, *_ = rng.choice(json_damage.JSON)(rng, lines[number])
     return Damaged(b"\n".join(lines) + b"\n", f"line {number}: {what}")
 
 

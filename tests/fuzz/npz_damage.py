@@ -79,7 +79,7 @@ def about(rng: Random, content: bytes) -> Damaged:
     """The JSON in it."""
     entries = _read(content)
     start = entries["about.npy"].index(b'{"')
-    new, what, neutral = rng.choice(json_damage.JSON)(rng, entries["about.npy"][start:])
+    new, what, neutral, _ = rng.choice(json_damage.JSON)(rng, entries["about.npy"][start:])
     entries["about.npy"] = _array("'|u1'", f"({len(new)},)", new)
     return Damaged(_write(entries), f"about: {what}", neutral)
 
@@ -104,7 +104,9 @@ def values(rng: Random, content: bytes) -> Damaged:
     run = rng.choice((b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f", b"\xff\xff\x7f\x7f", bytes(4)))
     count = (len(old) - 128) // 4
     entries["keys_and_values.npy"] = old[:128] + run * count
-    return Damaged(_write(entries), f"all numbers {run.hex()}")
+    return Damaged(
+        _write(entries), f"all numbers {run.hex()}", fatal=run[:2] == b"\0\0" and run != bytes(4)
+    )
 
 
 def names(rng: Random, content: bytes) -> Damaged:
@@ -163,7 +165,7 @@ def some_bytes(rng: Random, content: bytes) -> Damaged:
     """Of one entry, packed as a whole again: the sum fits."""
     entries = _read(content)
     name = rng.choice(sorted(entries))
-    entries[name], what, _ = rng.choice(BYTES)(rng, entries[name])
+    entries[name], what, *_ = rng.choice(BYTES)(rng, entries[name])
     return Damaged(_write(entries), f"{name}: {what}")
 
 

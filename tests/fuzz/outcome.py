@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.fuzz.place_damage import OUTSIDE
+
 ROOT = Path(__file__).parents[2]
 OURS = tuple(str(ROOT / name) for name in ("runtime", "export", "cli"))
 CONTROL = re.compile(
@@ -147,6 +149,13 @@ def batch_texts(out: Path) -> list[Any]:
         if types[:2] != (str, int) or types[2] not in ("stop", "length"):
             raise Wrong("a line of the batch without its text")
     return [row["text"] for row in rows]
+
+
+def check_export(out: Path) -> None:
+    """Raise Wrong where a bundle holds what a link of its checkpoint led to."""
+    for path in out.glob("README*"):
+        if OUTSIDE in path.read_text("utf-8", "replace"):
+            raise Wrong("a file from outside of the checkpoint in the bundle")
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -3,17 +3,11 @@
 import os
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+
+OUTSIDE = "nothing of this file belongs into a bundle"
 
 
-class Place(NamedTuple):
-    """What was done to a file's place."""
-
-    what: str
-    neutral: bool = False
-
-
-def damage_place(rng: Random, path: Path, elsewhere: Path) -> Place:
+def damage_place(rng: Random, path: Path, elsewhere: Path) -> str:
     """Put something else at ``path``; ``elsewhere`` is a folder outside that links may lead to."""
     size = path.stat().st_size
     moved = elsewhere / path.name
@@ -21,6 +15,8 @@ def damage_place(rng: Random, path: Path, elsewhere: Path) -> Place:
     whats = ("missing", "empty", "a folder", "a full folder", "a link out of the folder", "a link to itself",
              "a link to nothing", "a link to a folder", "unreadable")  # fmt: skip
     what = rng.choice((*whats, *whats, "a pipe", "a device", "a gap of 8 GB"))
+    if path.name == "README.md":
+        moved.write_text(OUTSIDE)
     path.unlink()
     if what == "empty":
         path.touch()
@@ -42,4 +38,4 @@ def damage_place(rng: Random, path: Path, elsewhere: Path) -> Place:
     elif what == "a gap of 8 GB":
         path.write_bytes(moved.read_bytes())
         os.truncate(path, size + (8 << 30))
-    return Place(what)
+    return what

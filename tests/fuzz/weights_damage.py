@@ -31,7 +31,7 @@ def length(rng: Random, content: bytes) -> Damaged:
 
 def header(rng: Random, content: bytes) -> Damaged:
     old, body = _split(content)
-    new, what, _ = rng.choice(json_damage.JSON)(rng, json.dumps(old).encode())
+    new, what, *_ = rng.choice(json_damage.JSON)(rng, json.dumps(old).encode())
     return Damaged(_joined(new, body), f"header: {what}")
 
 
@@ -71,13 +71,19 @@ def entry(rng: Random, content: bytes) -> Damaged:
     return Damaged(_joined(json.dumps(entries).encode(), body), f"{name}: {what} {tensor}"[:120])
 
 
-def values(rng: Random, content: bytes) -> Damaged:
+def values(rng: Random, content: bytes, keep: int = 0) -> Damaged:
     """Not numbers, or numbers too large, in the last part of the file."""
-    at = len(content) - 4 * rng.choice((1, 16, 300, len(content) // 8))
-    number = rng.choice((np.nan, np.inf, -np.inf, 3e38, 1e20, 0.0))
-    count = (len(content) - at) // 4
+    whole = len(content) // 4
+    count = min(rng.choice((1, 16, 300, whole // 2, whole)), (len(content) - keep) // 4)
+    number = rng.choice((np.nan, np.nan, np.inf, -np.inf, 3e38, 1e20, 0.0))
     run = np.full(count, number, np.float32).tobytes()
-    return Damaged(content[: len(content) - len(run)] + run, f"the last {count} numbers {number}")
+    fatal = bool(np.isnan(number)) and count > whole * 0.9
+    return Damaged(content[: len(content) - len(run)] + run, f"the last {count} numbers {number}", fatal=fatal)  # fmt: skip
+
+
+def numbers(rng: Random, content: bytes) -> Damaged:
+    """As `values`, behind a safetensors header."""
+    return values(rng, content, len(content) - len(_split(content)[1]))
 
 
 def same(rng: Random, content: bytes) -> Damaged:
@@ -93,5 +99,5 @@ def same(rng: Random, content: bytes) -> Damaged:
     return Damaged(_joined(padded.encode(), body), "header in another order", True)
 
 
-SAFETENSORS = (length, header, header, entry, entry, entry, values, same)
+SAFETENSORS = (length, header, header, entry, entry, entry, numbers, same)
 RAW = (values, values, values)

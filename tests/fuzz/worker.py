@@ -20,7 +20,16 @@ from typing import Any
 import typer.main
 from tests.fuzz.cases import Case, make_case
 from tests.fuzz.kinds import Command
-from tests.fuzz.outcome import Ended, Fault, Wrong, batch_texts, of_end, of_exception, result
+from tests.fuzz.outcome import (
+    Ended,
+    Fault,
+    Wrong,
+    batch_texts,
+    check_export,
+    of_end,
+    of_exception,
+    result,
+)
 
 STACKS, OUT, ERR, DOING = "stacks.txt", "stdout.txt", "stderr.txt", "doing.json"
 ADDRESS_SPACE = 40 << 30  # of the process, where the watch is too slow
@@ -85,6 +94,8 @@ class Worker:
             value = self._value(command, ended)
         except (Wrong, OSError, ValueError) as reason:
             return Fault("output", f"{command.reads}: {reason}", "")
+        if case.fatal and command.reads in ("text", "json", "batch") and not ended.code:
+            return Fault("accepted", f"{command.words[0]} of {case.kind.name}", f"{value!r}"[:300])
         if not case.neutral or (ended.code and case.kind.base == "adapter"):
             return None
         where = f"{command.words[0]} of {case.kind.name}"
@@ -102,6 +113,8 @@ class Worker:
             values = batch_texts(out)
             out.unlink()
             return values
+        if command.reads == "export":
+            check_export(Path(command.words[2]))
         return result(command.reads, ended.stdout)
 
     def _of_whole(self, command: Command) -> Any:
