@@ -7,7 +7,7 @@ from random import Random
 
 from tests.fuzz.damage import BYTES, Damaged
 from tests.fuzz.kinds import MANIFEST, Command, Kind, copy_of, kinds, seal
-from tests.fuzz.place_damage import damage_place
+from tests.fuzz.place_damage import damage_place, put_beside
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ def make_case(seed: int, number: int, bases: Path, work: Path) -> Case:
 
 def _damage(rng: Random, kind: Kind, copy: Path, work: Path) -> Damaged:
     path = copy / kind.file
-    if rng.random() < 0.05:
+    if rng.random() < 0.07:
         elsewhere = work / "elsewhere"
         elsewhere.mkdir()
-        damaged = Damaged(b"", damage_place(rng, path, elsewhere))
+        change = damage_place if rng.random() < 0.6 else put_beside
+        damaged = Damaged(b"", change(rng, path, elsewhere))
     else:
         damaged = _damaged(rng, kind, path.read_bytes())
         path.unlink()

@@ -153,8 +153,8 @@ def batch_texts(out: Path) -> list[Any]:
 
 def check_export(out: Path) -> None:
     """Raise Wrong where a bundle holds what a link of its checkpoint led to."""
-    for path in out.glob("README*"):
-        if OUTSIDE in path.read_text("utf-8", "replace"):
+    for path in out.iterdir():
+        if path.is_file() and OUTSIDE in path.read_text("utf-8", "replace"):
             raise Wrong("a file from outside of the checkpoint in the bundle")
 
 

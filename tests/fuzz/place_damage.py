@@ -6,6 +6,34 @@ from random import Random
 
 OUTSIDE = "nothing of this file belongs into a bundle"
 
+BESIDE = (
+    "model_int8.onnx", "engine2.onnx", "model.onnx", "tokenizer.json.bak", "pytorch_model.bin", "vocab.json", "merges.txt",
+    "model.safetensors.index.json", "added_tokens.json", "generation_config.json", "adapter_config.json", "README", "LICENSE", "LICENSE.txt",
+    "NOTICE", "README\x1b[31m.md", "\x1b[31m.onnx", "\x1b[31m.safetensors", os.fsdecode(b"README\xff.md"), os.fsdecode(b"\xff.onnx"), "\n.onnx",
+)  # fmt: skip
+
+
+def put_beside(rng: Random, path: Path, elsewhere: Path) -> str:
+    """Put something that does not belong there beside ``path``."""
+    other = path.with_name(rng.choice(BESIDE))
+    what = rng.choice(("a copy", "an empty file", "a JSON file", "a folder", "a link out", "a link to itself", "a pipe"))  # fmt: skip
+    if other.exists():
+        other.unlink()
+    if what == "a copy":
+        other.write_bytes(path.read_bytes())
+    elif what == "a folder":
+        other.mkdir()
+    elif what == "a pipe":
+        os.mkfifo(other)
+    elif what == "a link out":
+        (elsewhere / "outside").write_text(OUTSIDE)
+        other.symlink_to(elsewhere / "outside")
+    elif what == "a link to itself":
+        other.symlink_to(other)
+    else:
+        other.write_text("" if what == "an empty file" else "{}")
+    return f"{other.name!r} beside it: {what}"
+
 
 def damage_place(rng: Random, path: Path, elsewhere: Path) -> str:
     """Put something else at ``path``; ``elsewhere`` is a folder outside that links may lead to."""

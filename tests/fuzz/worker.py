@@ -32,7 +32,7 @@ from tests.fuzz.outcome import (
 )
 
 STACKS, OUT, ERR, DOING = "stacks.txt", "stdout.txt", "stderr.txt", "doing.json"
-ADDRESS_SPACE = 40 << 30  # of the process, where the watch is too slow
+ADDRESS_SPACE = 24 << 30  # of the process, where the watch is too slow
 
 
 class Worker:
