@@ -24,11 +24,21 @@ class Case:
     commands: Iterator[Command]
 
 
+def _drawn(seed: int, number: int) -> tuple[Random, Kind]:
+    rng, every = Random(f"{seed} {number}"), kinds()
+    if number < 0:
+        return rng, every[-number - 1]
+    return rng, rng.choices(every, [kind.share for kind in every])[0]
+
+
+def kind_of(seed: int, number: int) -> Kind:
+    """What case ``number`` damages."""
+    return _drawn(seed, number)[1]
+
+
 def make_case(seed: int, number: int, bases: Path, work: Path) -> Case:
     """Case ``number`` in the empty folder ``work``; those below 0 are undamaged, one a kind."""
-    rng = Random(f"{seed} {number}")
-    every = kinds()
-    kind = every[-number - 1] if number < 0 else rng.choices(every, [k.share for k in every])[0]
+    rng, kind = _drawn(seed, number)
     copy = work / kind.base
     copy_of(bases / kind.base, copy)
     damaged = Damaged(b"", "undamaged", True) if number < 0 else _damage(rng, kind, copy, work)

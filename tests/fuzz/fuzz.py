@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # in place of this file's folder
 
 from tests.fuzz.bases import build  # noqa: E402
+from tests.fuzz.cases import kind_of  # noqa: E402
 from tests.fuzz.findings import Findings  # noqa: E402
 from tests.fuzz.kinds import kinds  # noqa: E402
 from tests.fuzz.watch import Watched  # noqa: E402
@@ -39,9 +41,11 @@ def main() -> int:
         subprocess.run([sys.executable, __file__, "--build", str(root / "bases")], check=True)
         findings = Findings(asked.out)
         start = time.monotonic()
-        first = range(-len(kinds()), 0) if asked.replay is None else ()  # the undamaged ones
-        numbers = range(asked.files) if asked.replay is None else asked.replay
-        todo = itertools.chain(first, numbers)
+        first = range(-len(kinds()), 0) if asked.replay is None else range(0)  # the undamaged ones
+        numbers = itertools.count() if asked.replay is None else asked.replay
+        wanted = (n for n in numbers if fnmatch(kind_of(asked.seed, n).name, asked.kinds))
+        count = asked.files if asked.replay is None else len(asked.replay)
+        todo = itertools.chain(first, itertools.islice(wanted, count))
         lock = threading.Lock()
 
         def next_number() -> Iterator[int]:
@@ -110,6 +114,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--timeout", type=float, default=20, help="seconds for one file")
     parser.add_argument("--seconds", type=float, default=0, help="stop after so many; 0: never")
+    parser.add_argument("--kinds", default="*", help="only these, such as 'bundle/*.json'")
     parser.add_argument("--replay", type=int, nargs="+", metavar="NUMBER", help="only these cases")
     parser.add_argument("--out", type=Path, default=None, help="folder for findings")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
