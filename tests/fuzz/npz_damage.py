@@ -79,9 +79,9 @@ def about(rng: Random, content: bytes) -> Damaged:
     """The JSON in it."""
     entries = _read(content)
     start = entries["about.npy"].index(b'{"')
-    new, what, neutral, _ = rng.choice(json_damage.JSON)(rng, entries["about.npy"][start:])
+    new, what, *_ = rng.choice(json_damage.JSON)(rng, entries["about.npy"][start:])
     entries["about.npy"] = _array("'|u1'", f"({len(new)},)", new)
-    return Damaged(_write(entries), f"about: {what}", neutral)
+    return Damaged(_write(entries), f"about: {what}")
 
 
 def array(rng: Random, content: bytes) -> Damaged:

@@ -142,12 +142,14 @@ def _check_info(text: str) -> None:
 
 
 def batch_texts(out: Path) -> list[Any]:
-    """The texts of a finished batch; raises Wrong where a line is not as the README has it."""
-    rows = [_json(line) for line in out.read_text("utf-8").split("\n")[:-1]]
+    """The texts of a finished batch; raises Wrong where what was added is not as the README has it."""
+    rows = [json.loads(line) for line in out.read_text("utf-8").split("\n")[:-1]]
     for row in rows:
-        types = (type(row.get("text")), type(row.get("new_tokens")), row.get("finish_reason"))
-        if types[:2] != (str, int) or types[2] not in ("stop", "length"):
+        types = (type(row.get("text")), type(row.get("new_tokens")), type(row.get("seed")))
+        if types[:2] != (str, int) or types[2] not in (int, type(None)):
             raise Wrong("a line of the batch without its text")
+        if row.get("finish_reason") not in ("stop", "length"):
+            raise Wrong("a line of the batch without its finish_reason")
     return [row["text"] for row in rows]
 
 
