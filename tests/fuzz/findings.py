@@ -26,6 +26,8 @@ class Findings:
 
     def add(self, said: dict[str, Any], work: Path) -> None:
         """Count a case; its files in ``work`` are kept when it is among the first of its group."""
+        if said["number"] < 0 and said["fault"] is None:
+            return  # not damaged
         with self._lock:
             kind = said["kind"]
             self._files[kind] += 1

@@ -70,25 +70,24 @@ def main() -> int:
             thread.start()
         for thread in threads:
             thread.join()
-        _report(findings, asked.out, len(first), time.monotonic() - start)
+        _report(findings, asked.out, time.monotonic() - start)
     return 1 if findings.count else 0
 
 
 def _tell(findings: Findings, start: float) -> None:
-    if findings.files % 1000 == 0:
+    if findings.files and findings.files % 1000 == 0:
         rate = findings.files / (time.monotonic() - start)
         _say(f"{findings.files} files, {findings.count} findings, {rate:.1f} a second")
 
 
-def _report(findings: Findings, out: Path, whole: int, seconds: float) -> None:
+def _report(findings: Findings, out: Path, seconds: float) -> None:
     text = f"{findings.table()}\n\n{findings.groups()}"
     (out / "report.txt").write_text(text + "\n", "utf-8", "backslashreplace")
     rate = findings.files / seconds
     _say(text)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    busy = (used.ru_utime + used.ru_stime) / findings.files
-    damaged = findings.files - whole
-    _say(f"{damaged} damaged files in {seconds:.0f} s: {rate:.1f} a second, {busy * 1000:.0f} ms of a processor each")  # fmt: skip
+    busy = (used.ru_utime + used.ru_stime) / max(1, findings.files)
+    _say(f"{findings.files} damaged files in {seconds:.0f} s: {rate:.1f} a second, {busy * 1000:.0f} ms of a processor each")  # fmt: skip
     _say(f"{findings.count} findings, in {out}")
 
 

@@ -15,7 +15,7 @@ BESIDE = (
 
 def put_beside(rng: Random, path: Path, elsewhere: Path) -> str:
     """Put something that does not belong there beside ``path``."""
-    other = path.with_name(rng.choice(BESIDE))
+    other = path.with_name(rng.choice([name for name in BESIDE if name != path.name]))
     what = rng.choice(("a copy", "an empty file", "a JSON file", "a folder", "a link out", "a link to itself", "a pipe"))  # fmt: skip
     if other.exists():
         other.unlink()

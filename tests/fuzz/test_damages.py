@@ -1,6 +1,7 @@
 """Damages never fail themselves, change something, and are the same for the same seed."""
 
 import json
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -40,6 +41,14 @@ def test_a_case_is_the_same_for_the_same_seed(bases: Path, tmp_path: Path) -> No
         assert (first.kind.name, first.what, first.neutral) == (second.kind.name, second.what, second.neutral)  # fmt: skip
         files = [{p.relative_to(work): p.read_bytes() for p in work.rglob("*") if p.is_file() and not p.is_symlink() and p.stat().st_size < 1 << 24} for work in works]  # fmt: skip
         assert files[0] == files[1]
+
+
+def test_damages_of_places_never_fail(bases: Path, tmp_path: Path) -> None:
+    for number in range(400):
+        work = tmp_path / str(number)
+        work.mkdir()
+        assert make_case(9, number, bases, work).what
+        shutil.rmtree(work)
 
 
 def test_raw_values_are_written_without_quotes() -> None:
