@@ -65,12 +65,15 @@ def main() -> int:
                 _tell(findings, start)
             watched.close()
 
-        threads = [threading.Thread(target=work, args=(f"worker-{n}",)) for n in range(asked.processes)]  # fmt: skip
+        names = [f"worker-{number}" for number in range(asked.processes)]
+        threads = [threading.Thread(target=work, args=[name], daemon=True) for name in names]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
-        _report(findings, asked.out, time.monotonic() - start)
+        try:
+            for thread in threads:
+                thread.join()
+        finally:  # after Ctrl-C, too
+            _report(findings, asked.out, time.monotonic() - start)
     return 1 if findings.count else 0
 
 
