@@ -55,12 +55,13 @@ def _damage(rng: Random, kind: Kind, copy: Path, work: Path) -> Damaged:
         damaged = Damaged(b"", change(rng, path, elsewhere))
     else:
         damaged = _damaged(rng, kind, path.read_bytes())
+        damaged = damaged._replace(neutral=damaged.neutral or kind.unread)
         path.unlink()
         path.write_bytes(damaged.content)
     if not (copy / MANIFEST).is_file() or kind.file == MANIFEST:
         return damaged
     sealed = seal(rng, copy, kind.file)
-    neutral = (damaged.neutral or kind.unread) and sealed != "unsealed"
+    neutral = damaged.neutral and sealed != "unsealed"
     return damaged._replace(what=f"{damaged.what}; {sealed}", neutral=neutral)
 
 

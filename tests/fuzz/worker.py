@@ -79,10 +79,11 @@ class Worker:
             before = set(self._work.iterdir())
             ended = self.run(command.words)
             fault = ended if isinstance(ended, Fault) else self._judge(case, command, ended)
-            said["refused"] += isinstance(ended, Ended) and ended.code != 0
-            if isinstance(ended, Ended) and ended.code and (left := set(self._work.iterdir()) - before):  # fmt: skip
-                names = sorted(path.name for path in left)
-                fault = fault or Fault("left behind", command.words[0], str(names))
+            if isinstance(ended, Ended) and ended.code:
+                said["refused"] += 1
+                left = sorted(path.name for path in set(self._work.iterdir()) - before)
+                if any(not name.endswith(".part") for name in left):  # which a batch goes on from
+                    fault = fault or Fault("left behind", command.words[0], str(left))
             if fault:
                 return {**said, "fault": fault, "peak": _peak()}
         return {**said, "fault": None, "peak": _peak()}
