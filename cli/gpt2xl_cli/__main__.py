@@ -1,17 +1,13 @@
-"""Entry point: one line instead of a traceback for a missing extra or an early Ctrl-C."""
+"""Entry point: handles signals as early as can be; one line instead of a traceback for a missing extra."""
 
 import sys
+
+from gpt2xl_cli import signals
 
 
 def main() -> None:
     """Run the command line."""
-    try:
-        _main()
-    except KeyboardInterrupt:  # while importing; later ones are typer's
-        sys.exit("error: interrupted.")
-
-
-def _main() -> None:
+    signals.install()
     try:
         import platformdirs  # noqa: F401
         import typer  # noqa: F401

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,11 +14,12 @@ from gpt2xl_cli.export import export
 from gpt2xl_cli.generate import generate
 from gpt2xl_cli.info import info
 from gpt2xl_cli.options import show_warning
+from gpt2xl_cli.signals import Stopped
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.tokens import detokenize, tokenize
 from gpt2xl_cli.verify import verify
 
-INTERRUPTED = 130  # what typer turns Ctrl-C into, without a word
+INTERRUPTED = 130  # what typer turns a KeyboardInterrupt into, without a word
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,7 +49,7 @@ def root(
 
 
 def run() -> None:
-    """Turn our own errors and an interrupt into one line and exit code 1; typer sees to closed pipes."""
+    """Turn our own errors and signals into one line and an exit code; typer sees to closed pipes."""
     warnings.showwarning = show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -56,8 +57,10 @@ def run() -> None:
         app(prog_name="gpt2xl")
     except SystemExit as exit_:
         if exit_.code == INTERRUPTED:
-            _fail("interrupted.")
+            _fail("interrupted.", INTERRUPTED)
         raise
+    except Stopped as stop:
+        _fail(str(stop), stop.exit_status)
     except Exception as error:
         from gpt2xl import Gpt2xlError
 
@@ -67,6 +70,6 @@ def run() -> None:
         _fail(str(error) or "not enough memory.")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = 1) -> NoReturn:
     echo_line(f"error: {message}", err=True)
-    raise SystemExit(1) from None
+    raise SystemExit(status) from None

@@ -1,10 +1,11 @@
 """gpt2xl batch."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,14 @@ from gpt2xl_cli.options import (
     model_folder,
     read_stdin,
 )
+from gpt2xl_cli.signals import telling, tidying
+
+if TYPE_CHECKING:
+    from gpt2xl import Generation
+    from gpt2xl_cli.jsonl import Part
+    from gpt2xl_cli.lines import Line
+
+    Texts = Iterator[tuple[int, Generation]]
 
 
 def batch(
@@ -37,7 +46,8 @@ def batch(
     out: Annotated[
         Path,
         typer.Argument(
-            help="The same lines with the texts; OUT.part holds what is done until all is.",
+            help="The same lines with the texts; OUT.part holds what is done until all is."
+            " - writes them to stdout.",
             show_default=False,
         ),
     ],
@@ -59,47 +69,81 @@ def batch(
     """Continue many texts; a run that was cut short goes on when started again."""
     import gpt2xl
     from gpt2xl_cli import jsonl
+    from gpt2xl_cli.lines import check_prompts, parse
 
-    jsonl.refuse_existing(out, force)
-    name = "stdin" if source == "-" else f"'{source}'"
-    content = read_stdin() if source == "-" else decoded(Path(source).read_bytes(), name)
-    lines = jsonl.parse(content, name)
-    folder = model_folder(model)
-    loaded = gpt2xl.load(folder, provider=provider, threads=threads)
-    jsonl.check_prompts(lines, name, loaded.prompt_ids)
-    deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
-    deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
-    about = jsonl.about(content, folder, deciding, seed)
-    part = jsonl.Part(out, about, force=force)
-    if part.done:
-        typer.echo(f"{len(part.done)} of {len(lines)} rows were done already.", err=True)
-    before = len(part.done)
-    texts = loaded.generate_batch(
-        (line.prompt for line in lines),
-        rows=rows,
-        max_new_tokens=max_new_tokens,
-        greedy=greedy,
-        top_k=top_k,
-        temperature=temperature,
-        seed=part.seed,
-        skip=frozenset(part.done),
-    )
-    with part, _progress(before, len(lines)) as show:
-        for number, text in texts:
-            part.add(number, text)
-            show(len(text.new_ids))
-    part.finish(lines, force=force)
+    printing = str(out) == "-"
+    if printing and as_json:
+        raise typer.BadParameter("stdout is for the texts already.", param_hint="--json")
+    with tidying(), nullcontext() if printing else jsonl.claimed(out, force=force):
+        name = "stdin" if source == "-" else f"'{source}'"
+        content = read_stdin() if source == "-" else decoded(Path(source).read_bytes(), name)
+        lines = parse(content, name)
+        folder = model_folder(model)
+        loaded = gpt2xl.load(folder, provider=provider, threads=threads)
+        check_prompts(lines, name, loaded.prompt_ids)
+
+        def texts(first: int | None, done: Container[int] = ()) -> "Texts":
+            return loaded.generate_batch(
+                (line.prompt for line in lines),
+                rows=rows,
+                max_new_tokens=max_new_tokens,
+                greedy=greedy,
+                top_k=top_k,
+                temperature=temperature,
+                seed=first,
+                skip=done,
+            )
+
+        if printing:
+            _print(lines, texts(seed))
+            return
+        deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
+        deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
+        about = jsonl.about(content, folder, deciding, seed)
+        part = jsonl.Part(out, about, force=force)
+        facts = {"out": str(out), "rows": len(lines), "done_before": len(part.done)}
+        _write(lines, part, texts(part.seed, frozenset(part.done)), force=force)
     new_tokens = sum(row["new_tokens"] for row in part.done.values())
-    facts = {"out": str(out), "rows": len(lines), "done_before": before, "new_tokens": new_tokens}
     typer.echo(
-        json.dumps(facts)
+        json.dumps(facts | {"new_tokens": new_tokens})
         if as_json
         else f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens."
     )
 
 
+def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
+    from gpt2xl_cli.jsonl import Printed
+
+    printed = Printed(lines)
+    shown = not sys.stdout.isatty()  # there, the lines are the progress
+    with (
+        telling(lambda: f"{printed.count} of {len(lines)} texts are written."),
+        _progress(0, len(lines), shown=shown) as show,
+    ):
+        for number, text in texts:
+            printed.add(number, text)
+            show(len(text.new_ids))
+
+
+def _write(lines: "Sequence[Line]", part: "Part", texts: "Texts", *, force: bool) -> None:
+    before = len(part.done)
+    if before:
+        typer.echo(f"{before} of {len(lines)} rows were done already.", err=True)
+    with telling(
+        lambda: (
+            f"{part.count()} of {len(lines)} texts are done in '{part.path}';"
+            " run the same command again to go on."
+        )
+    ):
+        with part, _progress(before, len(lines)) as show:
+            for number, text in texts:
+                part.add(number, text)
+                show(len(text.new_ids))
+        part.finish(lines, force=force)
+
+
 @contextmanager
-def _progress(done: int, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(done: int, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
     """A bar on stderr, if that is a terminal; call it with the tokens of each finished text."""
     import time
 
@@ -109,7 +153,9 @@ def _progress(done: int, total: int) -> Iterator[Callable[[int], None]]:
     console, start, tokens = Console(stderr=True), time.perf_counter(), 0
     speed = TextColumn("{task.description}")
     columns = (BarColumn(), MofNCompleteColumn(), speed, TimeElapsedColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(
+        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+    )
     with bar:
         task = bar.add_task("", total=total, completed=done)
 

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpt2xl_cli.options import Json, Provider, SessionCache, Threads, model_folder, show_warning
+from gpt2xl_cli.signals import tidying
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -75,9 +77,13 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "gpt2xl_cli.bench", str(folder), *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     figures = []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with (
+        tidying(),
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as process,
+        _killed_with(process),
+    ):
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
@@ -96,6 +102,16 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
         for line in told.splitlines():
             echo_line(line, err=True)
     return figures
+
+
+@contextmanager
+def _killed_with(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """End ``process``, too, when the block is ended."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _recommended(results: Mapping[str, list[dict[str, Any]]]) -> str:

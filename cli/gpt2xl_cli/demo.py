@@ -1,6 +1,7 @@
 """Models that need no export by hand: the built-in demo, and those on the hub, in the user's cache."""
 
 import os
+import time
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -9,12 +10,13 @@ import platformdirs
 import typer
 
 import gpt2xl
-from gpt2xl import ExportError
+from gpt2xl import BusyError, ExportError
 
 NOTE = (
     "Using the built-in demo, a tiny model of fairy tales."
     " For the real GPT-2 XL: gpt2xl generate -m gpt2-xl"
 )
+POLL_SECONDS = 0.2
 HUB_PRECISION = "int8"  # nearly exact, a quarter of the size
 
 
@@ -53,9 +55,16 @@ def _cached(folder: str, source: str, precision: str) -> Path:
         from gpt2xl_export.graphs import ExportOptions
     if Path(source).is_dir():  # a download says what it does once it knows
         typer.echo(f"First use: exporting {source} as {precision} to {bundle}", err=True)
-    try:
-        run_export(source, bundle, ExportOptions(precision))
-    except ExportError:
-        if not (bundle / "gpt2xl.json").is_file():  # else another process was faster
-            raise
+    told = False
+    while not (bundle / "gpt2xl.json").is_file():
+        try:
+            run_export(source, bundle, ExportOptions(precision))
+        except BusyError:
+            if not told:
+                typer.echo(f"Waiting for another gpt2xl, which is making {bundle}", err=True)
+            told = True
+            time.sleep(POLL_SECONDS)
+        except ExportError:
+            if not (bundle / "gpt2xl.json").is_file():  # else another process was faster
+                raise
     return bundle

@@ -1,7 +1,7 @@
 """gpt2xl export."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gpt2xl_cli.options import Force, Json, show_note
+from gpt2xl_cli.signals import tidying
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -119,31 +120,33 @@ def run_export(
     """Download if need be, and export with a progress bar on stderr, if that is a terminal."""
     with missing_extra_explained():
         from gpt2xl_export.export import export as export_bundle
-        from gpt2xl_export.sources import resolve
-        from gpt2xl_export.staging import refuse_existing
+        from gpt2xl_export.sources import Source, resolve
     import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    options.check()
-    refuse_existing(out, force)  # before a long download, too
     download = partial(resolve, announce=_announce, show_progress=console.is_terminal)
-    merged = None if adapter is None else download(adapter, adapter=True)  # the small one first
-    found = download(source, revision)
+    merged = None if adapter is None else partial(download, adapter, adapter=True)
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())  # fmt: skip
     bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
+
     # What overflows shows up in the parity check; numpy's warnings would spoil the one line.
-    with bars, np.errstate(all="ignore"):
+    with tidying(), ExitStack() as shown, np.errstate(all="ignore"):
         tasks: dict[str, Any] = {}
+
+        def fetch() -> Source:  # a download shows bars of its own before
+            found = download(source, revision)
+            shown.enter_context(bars)
+            return found
 
         def show(progress: "Progress") -> None:
             if progress.stage not in tasks:
                 tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total)
             bars.update(tasks[progress.stage], completed=progress.done)
 
-        return export_bundle(found, out, options, adapter=merged, force=force, progress=show)
+        return export_bundle(fetch, out, options, adapter=merged, force=force, progress=show)
 
 
 def _announce(plan: "Plan") -> None:

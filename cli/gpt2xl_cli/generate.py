@@ -22,6 +22,7 @@ from gpt2xl_cli.options import (
     model_folder,
     text_or_stdin,
 )
+from gpt2xl_cli.signals import tidying
 from gpt2xl_cli.terminal import echo_line, echo_text
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def generate(
 
     text = text_or_stdin(prompt)
     if prompt is None or prompt == "-":
-        text = text.removesuffix("\n")
+        text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     folder = model_folder(model)
     cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
     loaded = gpt2xl.load(
@@ -108,12 +109,13 @@ def generate(
         draft=smaller,
         prompt_lookup=prompt_lookup,
     )
-    if as_json:
-        typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
-    else:
-        _print_stream(text if echo else "", stream)
-    if prompt_cache:
-        loaded.save_prompt(text, prompt_cache)
+    with tidying():
+        if as_json:
+            typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
+        else:
+            _print_stream(text if echo else "", stream)
+        if prompt_cache:
+            loaded.save_prompt(text, prompt_cache)
     device = loaded.device
     del loaded, stream  # the process that fills the cache may need the memory
     if session_cache and device == "cpu":

@@ -1,4 +1,4 @@
-"""Files of gpt2xl batch: prompts in, texts out, and what is done so far in a .part file.
+"""The output of gpt2xl batch: stdout, or a file and what is done of it so far in a .part file.
 
 The .part file begins with a line about the run: a hash of the input, the model, and the options that
 decide the texts. A line for each finished text follows, in the order in which they end. Only that file
@@ -8,71 +8,23 @@ is written before all is done, and only at its end, so a run killed at any time 
 import json
 import os
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import typer
+
 from gpt2xl import Generation, RequestError
+from gpt2xl.aside import locked, written_aside
 from gpt2xl.bundle import open_bundle
 from gpt2xl.prompt_cache import bundle_id
+from gpt2xl_cli.lines import ADDED, Line
 
 FORMAT = 1
-ADDED = ("text", "finish_reason", "new_tokens", "seed")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One of the input."""
-
-    text: str
-    """A JSON object."""
-    prompt: str
-
-    def with_result(self, result: dict[str, Any]) -> str:
-        """The line as it was, with what ``result`` holds after its own keys."""
-        added = json.dumps({key: result[key] for key in ADDED})
-        return f"{self.text[:-1].rstrip()}, {added[1:]}"
-
-
-def parse(content: str, name: str) -> list[Line]:
-    """The lines of ``content``; ``name`` is for errors.
-
-    Raises:
-        RequestError: a line that is no JSON object, has no prompt, or has a key that the output adds.
-    """
-    texts = content.split("\n")
-    if not texts[-1]:
-        texts.pop()
-    return [_line(text.strip(), f"{name}, line {number}") for number, text in enumerate(texts, 1)]
-
-
-def _line(text: str, where: str) -> Line:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as reason:
-        raise RequestError(f"{where} is not JSON: {reason}.") from None
-    if not isinstance(values, dict):
-        raise RequestError(f"{where} is not a JSON object.")
-    if "prompt" not in values:
-        raise RequestError(f'{where} has no "prompt".')
-    if not isinstance(values["prompt"], str):
-        raise RequestError(f'{where}: "prompt" has to be a string.')
-    taken = [key for key in ADDED if key in values]
-    if taken:
-        raise RequestError(f'{where} has a "{taken[0]}" already, which the output adds: rename it.')
-    return Line(text, values["prompt"])
-
-
-def check_prompts(lines: Sequence[Line], name: str, check: Callable[[str], object]) -> None:
-    """Let ``check`` see every prompt; a RequestError it raises gets the number of its line."""
-    for number, line in enumerate(lines, 1):
-        try:
-            check(line.prompt)
-        except RequestError as reason:
-            raise RequestError(f"{name}, line {number}: {reason}") from None
 
 
 def about(content: str, folder: Path, options: dict[str, Any], seed: int | None) -> dict[str, Any]:
@@ -108,6 +60,73 @@ def refuse_existing(out: Path, force: bool) -> None:
         raise RequestError(f"'{out}' exists and is no file: --force does not replace it.")
 
 
+@contextmanager
+def claimed(out: Path, *, force: bool) -> Iterator[None]:
+    """Be the only process that writes ``out``; what a killed one left of it is removed.
+
+    Raises:
+        BusyError: another process is writing it.
+        RequestError: it cannot be written, or is there and may not be replaced.
+    """
+    refuse_existing(out, force=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(out))
+        except OSError as reason:
+            raise RequestError(f"'{out}' cannot be written: {reason.strerror}.") from None
+        if not force:  # which can use it
+            _remove_finished(out)
+        refuse_existing(out, force)
+        yield
+
+
+def _remove_finished(out: Path) -> None:
+    """Remove the .part file if all its texts are in ``out``: a run was killed between its last steps."""
+    part = _part_of(out)
+    if not (out.is_file() and part.is_file()):
+        return
+    header, *rows = part.read_bytes().split(b"\n")[:-1] or [b""]
+    if (_json(header) or {}).get("gpt2xl batch") == FORMAT:
+        texts = [_json(line) or {} for line in out.read_bytes().split(b"\n")[:-1]]
+        wanted = [
+            {"row": n, **{key: text.get(key) for key in ADDED}} for n, text in enumerate(texts)
+        ]
+        found = [row for line in rows if (row := _row(line))]
+        if sorted(found, key=itemgetter("row")) == wanted:
+            part.unlink()
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """The finished text in a line of a .part file, if there is one."""
+    row = _json(line) or {}
+    whole = row.keys() == {"row", *ADDED}
+    return (
+        row if whole and all(isinstance(row[key], int) for key in ("row", "new_tokens")) else None
+    )
+
+
+def _part_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part")
+
+
+class Printed:
+    """Lines on stdout, in the order of the input, each as soon as those before it are done."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+        self._waiting: dict[int, Generation] = {}
+        self.count = 0
+        """Lines that are out."""
+
+    def add(self, number: int, text: Generation) -> None:
+        """Print line ``number`` with its text, and those that waited for it."""
+        self._waiting[number] = text
+        while self.count in self._waiting:
+            result = _values(self._waiting.pop(self.count))
+            typer.echo(self._lines[self.count].with_result(result))
+            self.count += 1
+
+
 class Part:
     """What is done of ``out``, in a file beside it; as a context manager, open for more.
 
@@ -122,7 +141,7 @@ class Part:
 
     def __init__(self, out: Path, about: dict[str, Any], *, force: bool) -> None:
         self._out = out
-        self._path = out.with_name(f"{out.name}.part")
+        self.path = _part_of(out)
         self._about = about
         self._size = 0
         self._file: IO[bytes] | None = None
@@ -139,14 +158,14 @@ class Part:
         return seed
 
     def _read(self, force: bool) -> None:
-        content = self._path.read_bytes() if self._path.exists() else b""
+        content = self.path.read_bytes() if self.path.exists() else b""
         if not content:
             return
         header, *rows = content.split(b"\n")[:-1] or [content]
         found = _json(header) or {}
-        if found.get("gpt2xl batch") != FORMAT:
+        if found.get("gpt2xl batch") != FORMAT or not isinstance(found.get("seed"), int | None):
             raise RequestError(
-                f"'{self._path}' is not of this gpt2xl batch: delete it or move it away."
+                f"'{self.path}' is not of this gpt2xl batch: delete it or move it away."
             )
         wanted = dict(self._about)
         if wanted["seed"] is None and not wanted["greedy"]:
@@ -154,7 +173,7 @@ class Part:
         other = [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]
         if other and not force:
             raise RequestError(
-                f"'{self._path}' is of a run with another {' and '.join(other)}:"
+                f"'{self.path}' is of a run with another {' and '.join(other)}:"
                 " delete it, or replace it with --force."
             )
         if not other:
@@ -165,14 +184,13 @@ class Part:
         """Up to the first line that is torn."""
         self._size = len(header) + 1
         for line in rows:
-            row = _json(line)
-            if not row or not {"row", *ADDED} <= row.keys():
+            if not (row := _row(line)):
                 return
             self.done[row.pop("row")] = row
             self._size += len(line) + 1
 
     def __enter__(self) -> "Part":
-        self._file = self._path.open("r+b" if self._size else "wb")
+        self._file = self.path.open("r+b" if self._size else "wb")
         self._file.truncate(self._size)
         self._file.seek(self._size)
         if not self._size:
@@ -190,35 +208,42 @@ class Part:
 
     def add(self, number: int, text: Generation) -> None:
         """Keep the text of line ``number``; it is in the file when this returns."""
-        new_tokens = len(text.new_ids)
-        values = (text.text, text.finish_reason, new_tokens, text.seed)
-        self.done[number] = dict(zip(ADDED, values, strict=True))
-        self._write({"row": number, **self.done[number]})
+        values = _values(text)
+        self._write({"row": number, **values})
+        self.done[number] = values
 
     def _write(self, values: dict[str, Any]) -> None:
         assert self._file is not None
         self._file.write(json.dumps(values).encode() + b"\n")
         self._file.flush()
 
+    def count(self) -> int:
+        """Finished texts in the file: after a signal, it knows better than ``done``."""
+        with suppress(FileNotFoundError):
+            return self.path.read_bytes().count(b"\n") - 1
+        return len(self.done)
+
     def finish(self, lines: Sequence[Line], *, force: bool) -> None:
         """Write ``out``, aside and renamed, and remove the file of parts."""
         refuse_existing(self._out, force)  # it may have come to exist meanwhile
-        target = Path(os.path.realpath(self._out))  # a link stays one
-        aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            with aside.open("x", encoding="utf-8", newline="\n") as file:
-                for number, line in enumerate(lines):
-                    file.write(line.with_result(self.done[number]) + "\n")
-            os.replace(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)
-        self._path.unlink()
+        with (
+            written_aside(self._out) as aside,
+            aside.open("x", encoding="utf-8", newline="\n") as file,
+        ):
+            for number, line in enumerate(lines):
+                file.write(line.with_result(self.done[number]) + "\n")
+        self.path.unlink()
+
+
+def _values(text: Generation) -> dict[str, Any]:
+    values = (text.text, text.finish_reason, len(text.new_ids), text.seed)
+    return dict(zip(ADDED, values, strict=True))
 
 
 def _json(line: bytes) -> dict[str, Any] | None:
     """The object in ``line``, if there is one."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

@@ -56,11 +56,11 @@ def read_stdin() -> str:
 
 
 def decoded(content: bytes, name: str) -> str:
-    """The text that ``content`` is the UTF-8 of; ``name`` is for the error."""
+    """The text that ``content`` is the UTF-8 of, less a byte order mark; ``name`` is for the error."""
     from gpt2xl import RequestError
 
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as reason:
         raise RequestError(
             f"{name} is not UTF-8: byte 0x{content[reason.start]:02x} at offset {reason.start}."

@@ -29,7 +29,7 @@ from gpt2xl_export.optimum_backend import write_optimum_graph
 from gpt2xl_export.parity import check_parity, compare, prompts
 from gpt2xl_export.pieces import run_whole
 from gpt2xl_export.sources import Source
-from gpt2xl_export.staging import staged_folder
+from gpt2xl_export.staging import claimed, staged_folder
 
 TOOLS = {
     "gpt2xl": gpt2xl.__version__,
@@ -43,6 +43,7 @@ TOOLS = {
 }
 
 DEFAULTS = ExportOptions()
+AnySource = Source | Path | Callable[[], Source]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Progress:
 
 
 def export(
-    source: Source | Path,
+    source: AnySource,
     out: Path,
     options: ExportOptions = DEFAULTS,
     *,
-    adapter: Source | Path | None = None,
+    adapter: AnySource | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def export(
     BLAS for all of it.
 
     Args:
-        source: Hugging Face folder with config.json, safetensors and tokenizer.
+        source: Hugging Face folder with config.json, safetensors and tokenizer; or a function that
+            fetches it, called once no other process can write ``out``.
         out: folder to create, written aside and renamed.
         options: precision and the like.
         adapter: folder of a PEFT LoRA adapter, merged into the weights as they are read.
@@ -82,6 +84,7 @@ def export(
         The manifest, as written to gpt2xl.json.
 
     Raises:
+        BusyError: another process is exporting to ``out``.
         CheckpointError: the source is no GPT-2 this can export, or the adapter does not fit it.
         ExportError: ``out`` exists or cannot be written, or optimum is to merge an adapter.
         ParityError: the graphs do not compute what the checkpoint does; nothing is left behind.
@@ -91,13 +94,25 @@ def export(
         Gpt2xlWarning: something of the source is left out; it is named.
     """
     options.check()
-    source, adapter = _named(source), None if adapter is None else _named(adapter)
     if adapter and options.backend == "optimum":
         raise ExportError("optimum cannot merge an adapter: export with `--backend gpt2xl`.")
+    with claimed(out, force=force):
+        merged = None if adapter is None else _fetched(adapter)  # the small one first
+        return _export(_fetched(source), merged, out, options, force, progress)
+
+
+def _export(
+    source: Source,
+    adapter: Source | None,
+    out: Path,
+    options: ExportOptions,
+    force: bool,
+    progress: Callable[[Progress], None],
+) -> dict[str, Any]:
     checkpoint = open_checkpoint(source.folder, adapter.folder if adapter else None)
     _check_supported(checkpoint)
     for note in (*checkpoint.notes(), *_other_base(checkpoint, source)):
-        warnings.warn(note, Gpt2xlWarning, stacklevel=2)
+        warnings.warn(note, Gpt2xlWarning, stacklevel=3)
     options = options.resolved(checkpoint)
     with staged_folder(out, force=force) as staging:
         write_companions(checkpoint, staging, options.recipe.suffix, options.recipe.dtype)
@@ -120,7 +135,9 @@ def export(
     return manifest
 
 
-def _named(source: Source | Path) -> Source:
+def _fetched(source: AnySource) -> Source:
+    if callable(source):
+        return source()
     return source if isinstance(source, Source) else Source(source, source.resolve().name)
 
 

@@ -1,42 +1,61 @@
-"""Write a folder aside and rename it into place: all of it or nothing."""
+"""Where a bundle is made: aside, by one process at a time, and never over anything else."""
 
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from gpt2xl.aside import locked, written_aside
 from gpt2xl.errors import ExportError
 from gpt2xl.manifest import MANIFEST
 
 
 @contextmanager
-def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A fresh folder beside ``out`` that takes its name when the block ends well, and goes if not.
+def claimed(out: Path, *, force: bool) -> Iterator[None]:
+    """Be the only process that makes ``out``; what a killed one left of it is removed.
 
     Args:
         out: the folder to make.
         force: whether a bundle that is there may be replaced.
 
     Raises:
-        ExportError: ``out`` exists and may not be replaced, or the disk is full or read-only.
+        BusyError: another process is making it.
+        ExportError: it exists and may not be replaced, or cannot be made.
     """
-    refuse_existing(out, force)
-    target = Path(os.path.realpath(out))  # a link to a bundle stays one
-    # Named before it is made: an interrupt in between finds it below.
-    staging = target.parent / f".{target.name}.partial-{secrets.token_hex(4)}"
+    if not (out / MANIFEST).is_file():
+        refuse_existing(out, force)
+    with ExitStack() as stack:
+        try:
+            stack.callback(_remove_empty, _make_parents(out))
+            stack.enter_context(locked(out))
+        except OSError as reason:
+            refuse_existing(out, force)
+            raise _explained(out, reason) from None
+        refuse_existing(out, force)  # now that nothing can change any more
+        yield
+
+
+@contextmanager
+def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A fresh folder beside ``out`` that takes its name when the block ends well, and goes if not.
+
+    Hold `claimed` meanwhile.
+
+    Args:
+        out: the folder to make.
+        force: whether a bundle that is there may be replaced.
+
+    Raises:
+        ExportError: ``out`` has come to exist, or the disk is full or read-only.
+    """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir(mode=0o700)
-        yield staging
-        staging.chmod(0o777 & ~_umask())
-        _put_in_place(staging, target, force)
+        with written_aside(out) as staging:
+            staging.mkdir()
+            yield staging
+            refuse_existing(out, force)
     except OSError as reason:
         raise _explained(out, reason) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def refuse_existing(out: Path, force: bool) -> None:
@@ -57,28 +76,21 @@ def refuse_existing(out: Path, force: bool) -> None:
         raise ExportError(f"'{out}' holds safetensors, too: --force does not replace them.")
 
 
-def _put_in_place(staging: Path, out: Path, force: bool) -> None:
-    old = staging.with_name(staging.name.replace(".partial-", ".old-"))
-    if force and out.exists():
-        out.rename(old)
-    elif os.path.lexists(out):
-        raise ExportError(f"'{out}' has come to exist meanwhile: nothing was written.")
-    try:
-        staging.rename(out)
-    except BaseException:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+def _make_parents(out: Path) -> list[Path]:
+    """Make the folders that ``out`` is to be in; those that are new, the innermost first."""
+    parents = Path(os.path.realpath(out)).parents
+    missing = [folder for folder in parents if not folder.exists()]
+    parents[0].mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _explained(out: Path, reason: OSError) -> ExportError:
     if reason.errno == errno.ENOSPC:
         return ExportError(f"the disk is full: '{out}' was not written, free some space first.")
     return ExportError(f"'{out}' cannot be written: {reason.strerror or reason}.")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

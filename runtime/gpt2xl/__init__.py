@@ -3,6 +3,7 @@
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import (
     BundleError,
+    BusyError,
     CheckpointError,
     ExportError,
     Gpt2xlError,
@@ -23,6 +24,7 @@ from gpt2xl.version import __version__
 __all__ = [
     "Acceptance",
     "BundleError",
+    "BusyError",
     "CheckpointError",
     "ExportError",
     "GPT2Config",

@@ -2,6 +2,7 @@
 
 * Gpt2xlError
   * BundleError            a bundle folder is missing a file or disagrees with itself
+  * BusyError              another process is writing what was to be written
   * CheckpointError        a checkpoint is not a GPT-2 we can export
   * ExportError            a bundle cannot be written where it was asked for
   * ParityError            an exported graph does not compute what the checkpoint does
@@ -21,6 +22,10 @@ class Gpt2xlError(Exception):
 
 class BundleError(Gpt2xlError):
     """A bundle folder is missing a file or disagrees with itself."""
+
+
+class BusyError(Gpt2xlError):
+    """Another process is writing what was to be written."""
 
 
 class CheckpointError(Gpt2xlError):

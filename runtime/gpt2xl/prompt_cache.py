@@ -7,7 +7,6 @@ A zip of two arrays as numpy writes it: `about`, JSON in bytes, and `keys_and_va
 import json
 import os
 import re
-import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from gpt2xl.aside import locked, written_aside
 from gpt2xl.bundle import Bundle
 from gpt2xl.context import Context
 from gpt2xl.errors import RequestError, first_line
@@ -54,22 +54,19 @@ def bundle_id(bundle: Bundle) -> str:
 def save_context(context: Context, owner: str, path: Path) -> None:
     """Write what ``context`` holds, aside and renamed; ``owner`` is a `bundle_id`.
 
+    Waits for another process that writes the same file.
+
     Raises:
         OSError: the file cannot be written; an older one stays.
     """
     about = {"format": FORMAT, "bundle": owner, "ids": context.ids}
     values = np.concatenate(context.cache.keys_and_values)  # the context has a single row
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with aside.open("xb") as file:
-            np.savez(
-                file,
-                about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-                keys_and_values=values,
-            )
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with locked(path, wait=True), written_aside(path) as aside, aside.open("xb") as file:
+        np.savez(
+            file,
+            about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+            keys_and_values=values,
+        )
 
 
 def load_context(context: Context, owner: str, path: Path, vocab_size: int) -> None:

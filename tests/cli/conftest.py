@@ -62,28 +62,26 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.fixture
-def error_line() -> Callable[[CompletedProcess[str]], str]:
-    """The only line of a run that failed as it should: exit code 1, nothing on stdout."""
+def error_line() -> Callable[..., str]:
+    """The only line of a run that failed as it should: exit code 1 or another, nothing on stdout."""
 
-    def error_line(done: CompletedProcess[str]) -> str:
+    def error_line(done: CompletedProcess[str], status: int = 1) -> str:
         assert done.stderr.startswith("error: "), done
         assert done.stderr.count("\n") == 1, done
         assert done.stderr.endswith("\n"), done
-        assert (done.returncode, done.stdout) == (1, ""), done
+        assert (done.returncode, done.stdout) == (status, ""), done
         return done.stderr
 
     return error_line
 
 
 @pytest.fixture
-def refused(
-    run: Run, error_line: Callable[[CompletedProcess[str]], str], tmp_path: Path
-) -> Callable[..., str]:
+def refused(run: Run, error_line: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
     """Like `run`, for what has to end in one line of error and leave no file behind; the line."""
 
-    def refused(*arguments: object, stdin: bytes | None = b"") -> str:
+    def refused(*arguments: object, stdin: bytes | None = b"", status: int = 1) -> str:
         before = sorted(tmp_path.rglob("*"))
-        line = error_line(run(*arguments, stdin=stdin))
+        line = error_line(run(*arguments, stdin=stdin), status)
         assert sorted(tmp_path.rglob("*")) == before
         return line
 

@@ -62,8 +62,12 @@ def interrupted(
     with monkeypatch.context() as patch:
         patch.setattr(Part, "add", add)
         done = run("batch", *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("error: interrupted.\n")
+    assert (done.returncode, done.stdout) == (130, "")
+    count, message = PART.read_bytes().count(b"\n") - 1, done.stderr.splitlines()[-1]
+    assert message == (
+        f"error: interrupted: {count} of 7 texts are done in 'out.jsonl.part';"
+        " run the same command again to go on."
+    )
     assert not OUT.exists()
     return PART.read_text("utf-8").splitlines()
 
@@ -128,8 +132,14 @@ def test_without_a_seed_one_is_drawn_and_told(batch: Batch, bundle: Path) -> Non
 # --- going on
 
 
+FOREIGN = (
+    b'{"row": [], "text": "", "finish_reason": "length", "new_tokens": 5, "seed": null}\n'
+    + b"[" * 100_000
+)
+
+
 @pytest.mark.parametrize("after", [0, 1, 4, 6])
-@pytest.mark.parametrize("torn", [b"", b'{"row": 3, "te', b"\xff\n"])
+@pytest.mark.parametrize("torn", [b"", b'{"row": 3, "te', b"\xff\n", FOREIGN])
 def test_a_run_goes_on_where_it_was_cut_short(
     after: int, torn: bytes, run: Run, batch: Batch, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,7 +261,17 @@ def test_another_run_is_not_gone_on_with(
     assert not PART.exists()
 
 
-@pytest.mark.parametrize("content", ["precious", "precious\n", '{"a": 1}\n', "[1]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "precious",
+        "precious\n",
+        '{"a": 1}\n',
+        "[1]\n",
+        '{"gpt2xl batch": 1, "seed": "1"}\n',
+        "[" * 100_000,
+    ],
+)
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_a_file_of_something_else_is_left_alone(
     content: str, force: list[str], refused: Callable[..., str], bundle: Path
@@ -309,16 +329,25 @@ def test_a_place_that_cannot_be_written_is_named_before_anything_runs(
 
 
 BAD = {
-    "Once": "is not JSON: Expecting value",
-    "": "is not JSON: Expecting value",
+    "Once": 'is not a JSON object: each line has to be one with a "prompt", such as {"prompt": "Once"},'
+    " but this is 'Once'.",
+    "Once upon a time there lived a king and \x1b[31m": "this is 'Once upon a time there lived a king and ...'",
+    "\x1b[31mOnce": r"this is '\x1b[31mOnce'",
     '{"prompt": "a"} x': "is not JSON: Extra data",
-    "[" * 100_000: "is not JSON: ",
-    "1" * 5000: "is not JSON: ",
+    "[" * 100_000: "is not a JSON object: ",
+    '{"a":' * 100_000: "is not JSON: ",
+    '{"a": %s}' % ("1" * 5000): "is not JSON: ",
     '["prompt"]': "is not a JSON object",
     '{"Prompt": "a"}': 'has no "prompt"',
     '{"prompt": 1}': '"prompt" has to be a string',
     '{"prompt": null}': '"prompt" has to be a string',
-    '{"prompt": "a", "seed": 4}': 'has a "seed" already',
+    '{"prompt": "a", "text": "b"}': 'has a "text" already, which the output adds: rename it',
+    '{"prompt": "a", "seed": 4}': '"seed" is not taken from a line: give --seed for all of them',
+    '{"prompt": "a", "n": 4}': '"n" is not taken from a line: give -n for all',
+    '{"prompt": "a", "top-k": 4}': '"top-k" is not taken from a line: give --top-k for all',
+    '{"prompt": "a", "temperature": 1}': '"temperature" is not taken from a line',
+    '{"prompt": "a", "max_tokens": 1}': '"max_tokens" is not taken from a line: give -n',
+    '{"prompt": "a", "top_p": 1}': 'gpt2xl has no "top_p": remove it, or rename it',
     '{"prompt": "%s"}' % ("#" * 97): "the prompt has 97 tokens, but the model's context is 96",
     '{"prompt": "\\ud800"}': "lone surrogate",
 }

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,22 @@ from gpt2xl_cli import export as export_command
 
 Run = Callable[..., CompletedProcess[str]]
 DEMO = Path(__file__).parents[2] / "models" / "demo"
+
+
+EXPORTER = """
+import sys
+from pathlib import Path
+from gpt2xl_cli import demo
+from gpt2xl_export.sources import Source
+def resolve(source, *_, **__):
+    print("begun", flush=True)
+    sys.stdin.readline()
+    return Source(Path(source), "first", "first")
+import gpt2xl_export.sources
+gpt2xl_export.sources.resolve = resolve
+demo.demo_checkpoint = lambda: Path(sys.argv[1])
+demo.demo_bundle()
+"""
 
 
 @pytest.fixture
@@ -82,6 +101,35 @@ def test_a_process_that_was_faster_is_no_error(
     real = export_command.run_export
     monkeypatch.setattr(export_command, "run_export", overtaken)
     assert run("generate", "Once").returncode == 0
+
+
+def test_the_second_of_two_first_uses_waits_for_the_first(
+    stand_in: Path, run: Run, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", EXPORTER, str(stand_in)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"begun\n"
+        timer = threading.Timer(1, first.communicate, [b"go on\n"])
+        timer.start()
+        done = run("generate", "Once", "--seed", 1)
+        timer.join()
+    assert (done.returncode, first.returncode) == (0, 0)
+    (bundle,) = (tmp_path / "cache" / "gpt2xl").iterdir()
+    assert done.stderr.splitlines()[2:] == [f"Waiting for another gpt2xl, which is making {bundle}"]
+    assert json.loads((bundle / "gpt2xl.json").read_text())["source"]["revision"] == "first"
+
+
+def test_what_a_killed_first_use_left_is_removed(stand_in: Path, run: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", EXPORTER, str(stand_in)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        first.kill()
+    cache = tmp_path / "cache" / "gpt2xl"
+    assert [name[-5:] for name in os.listdir(cache)] == [".lock"]
+    assert run("generate", "Once").returncode == 0
+    assert [name[:4] for name in os.listdir(cache)] == ["demo"]
 
 
 def test_a_cache_that_cannot_be_written_is_named(

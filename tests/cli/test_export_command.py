@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gpt2xl_export import staging
+import gpt2xl_export.export
 
 Run = Callable[..., CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -239,11 +239,11 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def overtaken(*arguments: Any) -> None:
-        Path("out").mkdir()
-        real(*arguments)
+    def overtaken(*arguments: Any) -> Any:
+        Path("out").mkdir(exist_ok=True)
+        return real(*arguments)
 
-    real = staging._put_in_place
-    monkeypatch.setattr(staging, "_put_in_place", overtaken)
-    assert "out' has come to exist meanwhile" in error_line(run("export", checkpoint, "out"))
+    real = gpt2xl_export.export.Progress
+    monkeypatch.setattr("gpt2xl_export.export.Progress", overtaken)
+    assert "'out' exists already" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]

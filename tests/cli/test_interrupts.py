@@ -1,4 +1,4 @@
-"""Ctrl-C, a reader that goes away, and a killed process."""
+"""Signals, a reader that goes away, and a killed process."""
 
 import os
 import signal
@@ -48,9 +48,92 @@ def test_ctrl_c_ends_a_text_with_one_line(talker: Path, spawn: Spawn) -> None:
     start = first_bytes(process, 40)
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (1, b"error: interrupted.\n")
+    assert (process.returncode, errors) == (130, b"error: interrupted.\n")
     assert start.startswith(b"Once")
     assert rest.endswith(b"\n")
+
+
+ENDS = [
+    (signal.SIGINT, 130, b"error: interrupted.\n"),
+    (signal.SIGTERM, 143, b"error: terminated.\n"),
+    (signal.SIGHUP, 129, b"error: hung up.\n"),
+]
+
+
+@pytest.mark.parametrize(("number", "status", "line"), ENDS)
+def test_every_signal_to_end_does_it_tidily(
+    number: int, status: int, line: bytes, make_checkpoint: Callable[..., Path], tmp_path: Path,
+    spawn: Spawn,
+) -> None:  # fmt: skip
+    source = make_checkpoint(ENDLESS)
+    (tmp_path / "new").mkdir()
+    process = spawn("export", source, tmp_path / "new" / "out", "-p", "int4")
+    await_partial(process, tmp_path / "new")
+    time.sleep(0.3)  # into the rounding
+    process.send_signal(number)
+    process.send_signal(number)  # `timeout` sends it twice
+    assert process.communicate(timeout=60) == (b"", line)
+    assert process.returncode == status
+    assert os.listdir(tmp_path / "new") == []
+
+
+def await_handler(process: Popen[bytes], number: int) -> None:
+    """Until the process handles the signal, which it does before it imports anything large."""
+    caught = 0
+    while not caught >> (number - 1) & 1:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        assert process.poll() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+@pytest.mark.parametrize(("number", "status", "line"), ENDS[1:])  # Python itself handles Ctrl-C
+def test_a_signal_while_a_model_loads_is_one_line(
+    number: int, status: int, line: bytes, talker: Path, spawn: Spawn
+) -> None:
+    for delay in (0, 0.02, 0.05, 0.1, 0.2, 0.3):  # from the first imports to the session
+        process = spawn("generate", "Once", "-m", talker, "-n", 16000, "--seed", 1)
+        await_handler(process, number)
+        time.sleep(delay)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (status, line)
+
+
+def test_a_hangup_that_is_ignored_stays_so(bundle: Path) -> None:
+    command = ["nohup", sys.executable, "-m", "gpt2xl_cli", "tokenize", "-m", str(bundle)]
+    pipe = subprocess.PIPE
+    with Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"x" * 200_000)  # more than a pipe holds: returns when it is being read
+        process.stdin.flush()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGHUP)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+    assert len(output.split()) == 200_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_the_process_that_measures_ends_with_bench(talker: Path, spawn: Spawn) -> None:
+    process = spawn("bench", talker)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (child := children.read_text().strip()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.terminate()
+    assert process.communicate(timeout=60) == (b"", b"error: terminated.\n")
+    assert process.returncode == 143
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_the_library_handles_no_signal() -> None:
+    code = (
+        "import signal, gpt2xl, gpt2xl_export.export, gpt2xl_cli.app\n"
+        "print(signal.getsignal(15), signal.getsignal(1))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"0 0\n"
 
 
 def test_ctrl_c_ends_json_without_half_an_object(
@@ -65,7 +148,7 @@ def test_ctrl_c_ends_json_without_half_an_object(
     seen: list[int] = []
     real = StreamDecoder.add
     monkeypatch.setattr(StreamDecoder, "add", interrupting)
-    message = refused("generate", "-m", bundle, "Once", "--json", "--seed", 1)
+    message = refused("generate", "-m", bundle, "Once", "--json", "--seed", 1, status=130)
     assert message == "error: interrupted.\n"
 
 
@@ -76,22 +159,22 @@ def test_ctrl_c_ends_waiting_for_stdin(bundle: Path, spawn: Spawn) -> None:
     process.stdin.flush()
     time.sleep(0.3)  # until it has read all of that and waits for more
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=60) == 130
     assert process.communicate() == (b"", b"error: interrupted.\n")
 
 
 def test_ctrl_c_while_importing_is_one_line() -> None:
     code = (
-        "import sys\n"
+        "import os, signal, sys\n"
         "class Slow:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Slow())\n"
         "from gpt2xl_cli.__main__ import main\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: interrupted.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted.\n")
 
 
 def test_ctrl_c_ends_an_export_and_leaves_nothing(
@@ -104,8 +187,8 @@ def test_ctrl_c_ends_an_export_and_leaves_nothing(
     await_partial(process, tmp_path / "new")
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == (b"", b"error: interrupted.\n")
-    assert process.returncode == 1
-    assert os.listdir(tmp_path / "new") == []
+    assert process.returncode == 130
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(("stage", "done"), [("weights", 1), ("weights", 28), ("check", 1), ("check", 4)])  # fmt: skip
@@ -124,7 +207,7 @@ def test_ctrl_c_at_any_stage_leaves_nothing(
 
     real = gpt2xl_export.export.Progress
     monkeypatch.setattr("gpt2xl_export.export.Progress", interrupting)
-    assert refused("export", checkpoint, "out") == "error: interrupted.\n"
+    assert refused("export", checkpoint, "out", status=130) == "error: interrupted.\n"
 
 
 def test_a_killed_export_leaves_no_folder_under_the_name(
@@ -138,6 +221,7 @@ def test_a_killed_export_leaves_no_folder_under_the_name(
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     assert run("export", source, tmp_path / "out").returncode == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_reader_that_goes_away_ends_the_text_without_a_word(talker: Path, spawn: Spawn) -> None:

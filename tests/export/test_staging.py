@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gpt2xl import ExportError
-from gpt2xl_export.staging import staged_folder
+from gpt2xl import BusyError, ExportError
+from gpt2xl_export.staging import claimed, staged_folder
 
 
 def make(out: Path, content: str = "new", *, force: bool = False) -> None:
     """Write a folder that looks like a bundle."""
-    with staged_folder(out, force=force) as staging:
+    with claimed(out, force=force), staged_folder(out, force=force) as staging:
         (staging / "gpt2xl.json").write_text("{}")
         (staging / "onnx").mkdir()
         (staging / "onnx" / "file").write_text(content)
@@ -31,7 +31,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_folder_has_its_name_only_when_all_is_written(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with staged_folder(out, force=False) as staging:
+    with claimed(out, force=False), staged_folder(out, force=False) as staging:
         (staging / "file").touch()
         assert staging.parent == tmp_path
         assert staging.name.startswith(".out.partial-")
@@ -61,7 +61,11 @@ def test_an_interruption_leaves_nothing_behind(
 ) -> None:
     if force:
         make(tmp_path / "out", "old")
-    with pytest.raises(error), staged_folder(tmp_path / "out", force=force) as staging:
+    with (
+        pytest.raises(error),
+        claimed(tmp_path / "out", force=force),
+        staged_folder(tmp_path / "out", force=force) as staging,
+    ):
         (staging / "half").touch()
         raise error
     assert names(tmp_path) == ["out"] * force
@@ -123,7 +127,7 @@ def test_a_link_to_a_bundle_stays_one(tmp_path: Path) -> None:
 def test_a_folder_that_comes_to_exist_meanwhile_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (
-        pytest.raises(ExportError, match="has come to exist meanwhile"),
+        pytest.raises(ExportError, match="out' exists already"),
         staged_folder(out, force=False),
     ):
         out.mkdir()
@@ -169,17 +173,54 @@ def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gpt2xl_export.staging import staged_folder
+from gpt2xl_export.staging import claimed, staged_folder
 with staged_folder(Path(sys.argv[1]), force=True) as staging:
     (staging / "half").touch()
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_process_leaves_the_old_bundle_and_stands_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_the_old_bundle_and_nothing_for_good(tmp_path: Path) -> None:
     make(tmp_path / "out", "old")
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")], check=False)
     assert killed.returncode == -9
     assert content(tmp_path / "out") == "old"
     make(tmp_path / "out", force=True)
     assert content(tmp_path / "out") == "new"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_bundle_put_aside_by_a_killed_process_is_back_and_not_replaced(tmp_path: Path) -> None:
+    make(tmp_path / "out", "old")
+    (tmp_path / "out").rename(tmp_path / ".out.old-0123abcd")
+    (tmp_path / ".out.partial-0123abcd").mkdir()
+    with pytest.raises(ExportError, match="out' exists already"):
+        make(tmp_path / "out")
+    assert names(tmp_path) == ["out"]
+    assert content(tmp_path / "out") == "old"
+
+
+def test_two_processes_do_not_make_one_folder(tmp_path: Path) -> None:
+    with claimed(tmp_path / "out", force=False):
+        with pytest.raises(BusyError, match=r"another gpt2xl is writing '.*out'"):
+            make(tmp_path / "out")
+        make(tmp_path / "other")
+    make(tmp_path / "out")
+    assert names(tmp_path) == ["other", "out"]
+
+
+def test_parents_made_in_vain_are_removed(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), claimed(tmp_path / "a" / "b" / "out", force=False):
+        (tmp_path / "a" / "mine").touch()
+        raise RuntimeError
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["mine"]
+
+
+def test_a_run_that_is_refused_cleans_up_as_well(tmp_path: Path) -> None:
+    make(tmp_path / "out", "old")
+    (tmp_path / ".out.lock").touch()
+    (tmp_path / ".out.partial-0123abcd").mkdir()
+    with pytest.raises(ExportError, match="out' exists already"):
+        make(tmp_path / "out")
+    assert names(tmp_path) == ["out"]

@@ -266,3 +266,16 @@ def saved(bundle: Path, tmp_path: Path) -> tuple[Model, Path]:
 def contents(file: Path) -> tuple[dict[str, Any], Any]:
     with np.load(file) as arrays:
         return json.loads(arrays["about"].tobytes()), arrays["keys_and_values"]
+
+
+def test_a_place_that_cannot_be_written_is_named(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        load(bundle).save_prompt(PROMPT, tmp_path / "nowhere" / "cache")
+    assert error.value.filename == str(tmp_path / "nowhere" / "cache")
+
+
+def test_what_a_killed_process_left_beside_it_is_removed(bundle: Path, tmp_path: Path) -> None:
+    for name in (".cache.lock", ".cache.partial-0123abcd"):
+        (tmp_path / name).touch()
+    load(bundle).save_prompt(PROMPT, tmp_path / "cache")
+    assert os.listdir(tmp_path) == ["cache"]

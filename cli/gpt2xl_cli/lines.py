@@ -1,0 +1,94 @@
+"""The input of gpt2xl batch: a JSON object a line, each with a prompt."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt2xl import RequestError
+
+ADDED = ("text", "finish_reason", "new_tokens", "seed")
+OPTIONS = {
+    "seed": "--seed",
+    "n": "-n",
+    "max_new_tokens": "-n",
+    "max_tokens": "-n",
+    "max_length": "-n",
+    "temperature": "--temperature",
+    "top_k": "--top-k",
+    "greedy": "--greedy",
+    "do_sample": "--greedy",
+}
+"""What is asked for once a run, by its names here and elsewhere."""
+UNKNOWN = ("top_p", "stop", "num_beams", "repetition_penalty")
+"""What others take and gpt2xl does not."""
+SHOWN = 40  # characters of a line that is no JSON
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of the input."""
+
+    number: int
+    """In the file, from 1; blank lines count."""
+    text: str
+    """A JSON object."""
+    prompt: str
+
+    def with_result(self, result: dict[str, Any]) -> str:
+        """The line as it was, with what ``result`` holds after its own keys."""
+        added = json.dumps({key: result[key] for key in ADDED})
+        return f"{self.text[:-1].rstrip()}, {added[1:]}"
+
+
+def parse(content: str, name: str) -> list[Line]:
+    """The lines of ``content`` that are not blank; ``name`` is for errors.
+
+    Raises:
+        RequestError: a line that is no JSON object, has no prompt, has a key that the output adds, or
+            asks for what is only taken as an option.
+    """
+    texts = enumerate(map(str.strip, content.split("\n")), 1)
+    return [_line(number, text, f"{name}, line {number}") for number, text in texts if text]
+
+
+def _line(number: int, text: str, where: str) -> Line:
+    if not text.startswith("{"):
+        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+        raise RequestError(
+            f'{where} is not a JSON object: each line has to be one with a "prompt", such as'
+            f' {{"prompt": "Once"}}, but this is {shown!r}.'
+        )
+    try:
+        values: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as reason:
+        raise RequestError(f"{where} is not JSON: {reason}.") from None
+    if "prompt" not in values:
+        raise RequestError(f'{where} has no "prompt".')
+    if not isinstance(values["prompt"], str):
+        raise RequestError(f'{where}: "prompt" has to be a string.')
+    for key in values:
+        _check_key(key, where)
+    return Line(number, text, values["prompt"])
+
+
+def _check_key(key: str, where: str) -> None:
+    name = key.replace("-", "_")
+    if name in OPTIONS:
+        raise RequestError(
+            f'{where}: "{key}" is not taken from a line: give {OPTIONS[name]} for all of them,'
+            " or rename it if it means something else."
+        )
+    if name in UNKNOWN:
+        raise RequestError(f'{where}: gpt2xl has no "{key}": remove it, or rename it.')
+    if key in ADDED:
+        raise RequestError(f'{where} has a "{key}" already, which the output adds: rename it.')
+
+
+def check_prompts(lines: Sequence[Line], name: str, check: Callable[[str], object]) -> None:
+    """Let ``check`` see every prompt; a RequestError it raises gets the number of its line."""
+    for line in lines:
+        try:
+            check(line.prompt)
+        except RequestError as reason:
+            raise RequestError(f"{name}, line {line.number}: {reason}") from None
