@@ -379,7 +379,7 @@ def test_an_input_has_to_be_there_and_utf_8(refused: Callable[..., str], bundle:
     [
         (("--rows", "0"), "rows has to be >= 1, but is 0"),
         (("-n", "0"), "max_new_tokens has to be >= 1"),
-        (("--temperature", "nan"), "temperature has to be a number above 0"),
+        (("--temperature", "nan"), "temperature has to be a number >= 0"),
         (("--seed", "-1"), "seed has to be >= 0"),
     ],
 )
