@@ -151,6 +151,15 @@ def run_graph() -> Callable[..., npt.NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="session")
+def genuine_files(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GPT-2's own vocab.json and merges.txt in a folder."""
+    folder = tmp_path_factory.mktemp("genuine")
+    for name, published in (("vocab.json", "encoder.json"), ("merges.txt", "vocab.bpe")):
+        (folder / name).symlink_to(shared_data / "tokenizer" / published)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of golden data beside the checkout; tests that need it skip without it."""
     if not DATA.is_dir():

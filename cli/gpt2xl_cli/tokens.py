@@ -19,7 +19,7 @@ def tokenize(
     *,
     model: Model = None,
     special: Annotated[
-        bool, typer.Option(help="Whether <|endoftext|> in the text is the special token.")
+        bool, typer.Option(help="Whether the text may spell special tokens, such as <|endoftext|>.")
     ] = True,
     as_json: Json = False,
 ) -> None:

@@ -5,20 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
-
 from gpt2xl.config import GPT2Config, resolved
 from gpt2xl.errors import CheckpointError
-from gpt2xl.json_files import Value, read_json
-from gpt2xl.tokenizer import Tokenizer
+from gpt2xl.json_files import Value, read_json_if_there
 from gpt2xl_export.cards import carry_cards
 from gpt2xl_export.checkpoint import Checkpoint
+from gpt2xl_export.source_tokenizer import SourceTokenizer, check_ids, read_source_tokenizer
 
-END_OF_TEXT = "<|endoftext|>"
 
-
-def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str) -> None:
+def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str) -> SourceTokenizer:
     """Everything but graphs, weights and manifest.
 
     Args:
@@ -26,24 +21,23 @@ def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str)
         out: the bundle folder.
         suffix: of the graph files, as transformers.js spells precisions: "", "_int8", "_q4"...
         dtype: transformers.js's name of the same.
+
+    Returns:
+        The tokenizer, as the source's files mean it.
     """
     source, config = checkpoint.folder, checkpoint.config
-    _write_tokenizer(source, out)
+    tokenizer = _write_tokenizer(checkpoint, out)
     found = resolved(Value.read(source / "config.json", CheckpointError)).content
     js = {"dtype": dtype, "use_external_data_format": {f"model{suffix}.onnx": 1}}
     ids = _special_ids(config)
     # The source's may be tied, and untied by an adapter.
     untied = {} if config.tie_word_embeddings else {"tie_word_embeddings": False}
     _write_json(out / "config.json", found | ids | untied | {"transformers.js_config": js})
-    generation = source / "generation_config.json"
-    found = read_json(generation, CheckpointError) if generation.is_file() else {}
+    found = read_json_if_there(source / "generation_config.json", CheckpointError)
     _write_json(out / "generation_config.json", found | ids)
-    _copy_or_write(source, out, "tokenizer_config.json", _tokenizer_config(config))
     _write_json(out / "genai_config.json", genai_config(config, f"onnx/model{suffix}.onnx"))
-    for name in ("special_tokens_map.json", "added_tokens.json"):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
     carry_cards(source, out)
+    return tokenizer
 
 
 def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
@@ -84,59 +78,18 @@ def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
     return {"model": model, "search": search}
 
 
-def _write_tokenizer(source: Path, out: Path) -> None:
-    path = source / "tokenizer.json"
-    vocab, merges, added = (source / n for n in ("vocab.json", "merges.txt", "added_tokens.json"))
-    try:
-        if path.is_file():
-            json_text = path.read_text("utf-8")
-        elif vocab.is_file() and merges.is_file():
-            json_text = build_tokenizer(vocab, merges, added if added.is_file() else None)
-        else:
-            raise CheckpointError(
-                f"'{source}' holds neither tokenizer.json nor vocab.json and merges.txt."
-            )
-        Tokenizer(json_text)
-    except ValueError as reason:
-        raise CheckpointError(f"'{path}': {reason}") from None
-    (out / "tokenizer.json").write_text(json_text, "utf-8")
-
-
-def build_tokenizer(vocab: Path, merges: Path, added: Path | None = None) -> str:
-    """The tokenizer.json of GPT-2's own vocab.json and merges.txt, and of an added_tokens.json."""
-    try:
-        tokenizer = tokenizers.Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
-    except Exception as reason:  # tokenizers raises a bare Exception
-        raise CheckpointError(f"'{vocab}' and '{merges}' are no BPE: {reason}") from None
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    if tokenizer.token_to_id(END_OF_TEXT) is not None:
-        tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
-    if added is not None:
-        _add_tokens(tokenizer, added)
-    return str(tokenizer.to_str())
-
-
-def _add_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> None:
-    """Add what ``path`` maps to ids; an id that does not follow the vocabulary's is refused."""
-    ids = read_json(path, CheckpointError)
-    for content in sorted(ids, key=lambda content: str(ids[content]).zfill(10)):
-        tokenizer.add_tokens([AddedToken(content, normalized=False)])
-        if tokenizer.token_to_id(content) != ids[content]:
-            raise CheckpointError(
-                f"'{path}': {content!r} cannot have id {ids[content]!r}: ids have to go on from"
-                " the vocabulary's."
-            )
+def _write_tokenizer(checkpoint: Checkpoint, out: Path) -> SourceTokenizer:
+    """One tokenizer.json that says everything, and a tokenizer_config.json that changes no id."""
+    source, config = checkpoint.folder, checkpoint.config
+    tokenizer = read_source_tokenizer(source, config.n_positions)
+    check_ids(tokenizer, source, config.vocab_size)
+    (out / "tokenizer.json").write_text(tokenizer.json, "utf-8")
+    _write_json(out / "tokenizer_config.json", dict(tokenizer.settings))
+    return tokenizer
 
 
 def _special_ids(config: GPT2Config) -> dict[str, Any]:
     return {"bos_token_id": config.bos_token_id, "eos_token_id": config.eos_token_id}
-
-
-def _tokenizer_config(config: GPT2Config) -> dict[str, Any]:
-    tokens = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
-    return {"tokenizer_class": "GPT2Tokenizer", "model_max_length": config.n_positions, **tokens}
 
 
 def _copy_or_write(source: Path, out: Path, name: str, content: dict[str, Any]) -> None:

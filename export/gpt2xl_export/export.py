@@ -28,8 +28,10 @@ from gpt2xl_export.hub import ALIASES, is_hub_name
 from gpt2xl_export.optimum_backend import write_optimum_graph
 from gpt2xl_export.parity import check_parity, compare, prompts
 from gpt2xl_export.pieces import run_whole
+from gpt2xl_export.plain_bpe import PlainTokenizer
 from gpt2xl_export.sources import Source
 from gpt2xl_export.staging import claimed, staged_folder
+from gpt2xl_export.tokenization import check_tokenization
 
 TOOLS = {
     "gpt2xl": gpt2xl.__version__,
@@ -115,8 +117,11 @@ def _export(
         warnings.warn(note, Gpt2xlWarning, stacklevel=3)
     options = options.resolved(checkpoint)
     with staged_folder(out, force=force) as staging:
-        write_companions(checkpoint, staging, options.recipe.suffix, options.recipe.dtype)
-        encode = Tokenizer.from_file(staging / "tokenizer.json").encode
+        recipe = options.recipe
+        meant = write_companions(checkpoint, staging, recipe.suffix, recipe.dtype)
+        tokenizer = Tokenizer.from_file(staging / "tokenizer.json")
+        tokenization = check_tokenization(PlainTokenizer(meant.content), tokenizer)
+        encode = tokenizer.encode
         folder = staging / "onnx"
         folder.mkdir()
         rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
@@ -129,6 +134,7 @@ def _export(
             "tools": TOOLS,
             "passes": errors,
             "parity": report,
+            "tokenization": asdict(tokenization),
             "files": _files(staging, hashes),
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")

@@ -1,19 +1,24 @@
 """Check a bundle again, long after its export: its files, its graphs, its numbers."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from gpt2xl.config import GPT2Config
-from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError, first_line
+from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError, Gpt2xlWarning, first_line
 from gpt2xl.manifest import MANIFEST
+from gpt2xl.tokenizer import Tokenizer
 from gpt2xl_export.agreement import check_agreement
 from gpt2xl_export.contract import check_onnx, check_ports, check_sums, check_weights
 from gpt2xl_export.parity import compare
+from gpt2xl_export.plain_bpe import PlainTokenizer
 from gpt2xl_export.published import check_continuations, check_scores, check_tables
+from gpt2xl_export.source_tokenizer import read_source_tokenizer
 from gpt2xl_export.subject import Skip, Subject
+from gpt2xl_export.tokenization import check_tokenization
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def _checks(subject: Subject) -> dict[str, Callable[[], str]]:
 
     return {
         "sums": lambda: _check_sums(subject),
+        "tokenization": lambda: _check_tokenization(subject),
         "graphs": lambda: _check_graphs(subject),
         "parity": lambda: _check_graph_parity(subject),
         "source sums": lambda: _check_source_sums(subject),
@@ -92,6 +98,20 @@ def _check_sums(subject: Subject) -> str:
         raise Skip(f"there is no {MANIFEST}: somebody else's export")
     count, size = check_sums(subject.folder, subject.manifest)
     return f"{count} files, {size / 1e6:.1f} MB, as in the manifest"
+
+
+def _check_tokenization(subject: Subject) -> str:
+    folder = subject.source or subject.folder
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Gpt2xlWarning)  # the export has said it
+        meant = read_source_tokenizer(folder, subject.bundle.config.n_positions)
+    tokenizer = Tokenizer.from_file(subject.bundle.tokenizer)
+    report = check_tokenization(PlainTokenizer(meant.content), tokenizer)
+    known = subject.manifest and subject.manifest.tokenization
+    if known and known.strings_sha256 == report.strings_sha256 and known != report:
+        raise BundleError(f"'{MANIFEST}' was written with a tokenizer that gave other ids.")
+    files = "the source's files" if subject.source else "the bundle's own files"
+    return f"{report.strings} strings, {report.tokens} tokens: as {files} mean"
 
 
 def _check_graphs(subject: Subject) -> str:

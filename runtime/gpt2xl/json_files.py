@@ -30,6 +30,11 @@ def read_json(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) 
     return content
 
 
+def read_json_if_there(path: Path, error: type[Gpt2xlError]) -> dict[str, Any]:
+    """As `read_json`; an empty object where there is no file."""
+    return read_json(path, error) if path.is_symlink() or path.exists() else {}
+
+
 def parse_json(text: str | bytes) -> Any:
     """As ``json.loads``, for JSON only: ValueError for NaN, Infinity, 1e999 and nesting without end."""
     try:

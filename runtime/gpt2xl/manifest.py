@@ -57,6 +57,16 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Tokenization:
+    """How tokenizer.json was compared with a second reading of the source's files."""
+
+    strings: int
+    tokens: int
+    strings_sha256: str
+    ids_sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A manifest, every value of the type it should have."""
 
@@ -71,6 +81,7 @@ class Manifest:
     """By weight."""
     parity: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
     """By graph, "portable" and "engine", and by how it was fed, "whole" and "stepwise"."""
+    tokenization: Tokenization | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     """By name; all but the manifest itself."""
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -100,6 +111,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         source=_origin(top.get("source")),
         passes={name: _pass(entry) for name, entry in top.get("passes").entries().items()},
         parity={kind: _modes(top.get("parity").get(kind)) for kind in ("portable", "engine")},
+        tokenization=_tokenization(top.get("tokenization")),
         files={name: _file(name, entry) for name, entry in top.get("files").entries().items()},
         content=top.content,
     )
@@ -127,6 +139,17 @@ def _origin(value: Value) -> Origin | None:
         if sums.content is None
         else {name: digest.text() for name, digest in sums.entries().items()},
         adapter=_origin(value.get("adapter")),
+    )
+
+
+def _tokenization(value: Value) -> Tokenization | None:
+    if value.content is None:
+        return None
+    return Tokenization(
+        value.get("strings").integer(),
+        value.get("tokens").integer(),
+        value.get("strings_sha256").text(),
+        value.get("ids_sha256").text(),
     )
 
 

@@ -1,18 +1,26 @@
 """GPT-2's byte-level BPE: text to ids, ids to text, whole or as a stream."""
 
 import codecs
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import tokenizers
 
 from gpt2xl.errors import BundleError, RequestError
 from gpt2xl.files import read_text
 
+T = TypeVar("T")
+PROBE = "".join(piece * 40 for piece in ("a", " a", "1", " ", "!", "\n", "é", "_"))
+"""Runs of every kind: where a regular expression's backtracking explodes, it does so here."""
+
 
 class Tokenizer:
-    """A tokenizer.json.
+    """A tokenizer.json: `encode` gives the ids that transformers' `tokenizer(text)` gives.
+
+    One object may be used from several threads.
 
     >>> tokenizer.encode("hello world")  # doctest: +SKIP
     [31373, 995]
@@ -22,14 +30,15 @@ class Tokenizer:
 
     def __init__(self, json: str) -> None:
         """Parse the text of a tokenizer.json; raises ValueError when it is not one."""
-        try:
-            self._parsing = tokenizers.Tokenizer.from_str(json)
-        except Exception as reason:  # tokenizers raises a bare Exception
-            raise ValueError(f"not a tokenizer.json: {reason}") from None
-        if not isinstance(self._parsing.decoder, tokenizers.decoders.ByteLevel):
+        self._parsing = parse(json)
+        if not _decodes_bytes(self._parsing.decoder):
             kind = type(self._parsing.decoder).__name__
             raise ValueError(f"not a byte-level BPE as GPT-2 has it: its decoder is {kind}")
         self._json = json
+        try:
+            self.encode(PROBE)
+        except RequestError as reason:
+            raise ValueError(str(reason)) from None
 
     @classmethod
     def from_file(cls, path: Path) -> "Tokenizer":
@@ -41,7 +50,9 @@ class Tokenizer:
 
     def __eq__(self, other: object) -> bool:
         """Whether both give any text the same ids, as far as their files tell."""
-        return isinstance(other, Tokenizer) and self._parsing.to_str() == other._parsing.to_str()
+        return isinstance(other, Tokenizer) and (
+            self._json == other._json or self._meaning == other._meaning
+        )
 
     __hash__ = None  # type: ignore[assignment]  # as equality, it would cost a serialization
 
@@ -50,28 +61,52 @@ class Tokenizer:
         """Number of ids, added tokens included."""
         return int(self._parsing.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def added_tokens(self) -> list[str]:
+        """The spelling of every added token, in the order of ids."""
+        return [token.content for _, token in sorted(self._added.items())]
+
     def __contains__(self, token_id: int) -> bool:
         """Whether the vocabulary has ``token_id``."""
         return 0 <= token_id < 2**32 and self._parsing.id_to_token(token_id) is not None
 
-    def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
+    def encode(
+        self, text: str, *, parse_special: bool = True, add_special_tokens: bool = True
+    ) -> list[int]:
         """The ids of ``text``.
 
         Args:
             text: any text without lone surrogates.
             parse_special: whether ``<|endoftext|>`` in the text is the special token or 13
-                ordinary characters.
+                ordinary characters. With False no text becomes a special token, unless that token
+                is a single byte of the vocabulary; added tokens that are not special stay whole,
+                as in llama.cpp.
+            add_special_tokens: whether to add what the tokenizer puts around a text, such as a
+                first ``<s>``; most GPT-2 tokenizers add nothing.
 
         Raises:
-            RequestError: the text holds a lone surrogate, which no UTF-8 text has.
+            RequestError: the text holds a lone surrogate, which no UTF-8 text has, or the
+                tokenizer fails on it.
         """
         tokenizer = self._parsing if parse_special else self._ordinary
         try:
-            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+            encoding = _without_panic(
+                lambda: tokenizer.encode(text, add_special_tokens=add_special_tokens)
+            )
         except (UnicodeEncodeError, TypeError):
             raise RequestError(
                 "the text is not valid Unicode: it holds a lone surrogate."
             ) from None
+        except Exception as reason:
+            raise RequestError(
+                f"the tokenizer fails on {text[:20]!r}...: {str(reason)[:200]}. tokenizer.json is damaged, or"
+                " has a regular expression that takes for ever."
+            ) from None
+        ids = list(encoding.ids)
+        if parse_special or self._special.isdisjoint(ids):
+            return ids
+        mask = encoding.special_tokens_mask  # 1: put around the text, no part of it
+        return [i for j, m in zip(ids, mask, strict=True) for i in ([j] if m else self._plain(j))]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, special tokens written out; bytes that are not UTF-8 become U+FFFD.
@@ -84,24 +119,82 @@ class Tokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of one token; an id may be part of a character only."""
         if token_id in self._added:
-            return self._added[token_id].encode()
-        token = self._parsing.id_to_token(token_id) if 0 <= token_id < 2**32 else None
+            return str(self._added[token_id].content).encode()
+        token: str | None = None
+        if 0 <= token_id < 2**32:
+            token = self._parsing.id_to_token(token_id)
         if token is None:
             raise RequestError(
                 f"id {token_id} is not in the vocabulary of {self.vocab_size} tokens."
             )
-        return bytes(map(byte_alphabet().__getitem__, token))
+        alphabet = byte_alphabet()
+        if any(character not in alphabet for character in token):
+            return token.encode()  # as the library's byte-level decoder does
+        return bytes(alphabet[character] for character in token)
+
+    def _plain(self, token_id: int) -> list[int]:
+        """The single bytes of a special token that merges of ordinary text end in."""
+        if token_id not in self._special:
+            return [token_id]
+        characters = {byte: character for character, byte in byte_alphabet().items()}
+        ids = [self._parsing.token_to_id(characters[b]) for b in self.token_bytes(token_id)]
+        return [token_id] if None in ids else ids
 
     @cached_property
     def _ordinary(self) -> tokenizers.Tokenizer:
-        tokenizer = tokenizers.Tokenizer.from_str(self._json)
+        tokenizer = parse(self._json)
         tokenizer.encode_special_tokens = True
         return tokenizer
 
     @cached_property
-    def _added(self) -> dict[int, str]:
-        added = self._parsing.get_added_tokens_decoder()
-        return {token_id: token.content for token_id, token in added.items()}
+    def _added(self) -> dict[int, tokenizers.AddedToken]:
+        return dict(self._parsing.get_added_tokens_decoder())
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        return frozenset(token_id for token_id, token in self._added.items() if token.special)
+
+    @cached_property
+    def _meaning(self) -> dict[str, Any]:
+        """The file's content; padding and truncation are not used."""
+        content: dict[str, Any] = json.loads(self._json)
+        model = dict(content["model"])
+        pairs = (m.split(" ") if isinstance(m, str) else m for m in model.get("merges", ()))
+        model["merges"] = list(pairs)
+        return content | {"model": model} | dict.fromkeys(("version", "padding", "truncation"))
+
+
+def parse(json: str) -> tokenizers.Tokenizer:
+    """A tokenizer.json, without the padding and truncation that belong to a call.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        tokenizer = _without_panic(lambda: tokenizers.Tokenizer.from_str(json))
+    except Exception as reason:  # tokenizers raises a bare Exception
+        raise ValueError(f"not a tokenizer.json: {str(reason)[:200]}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _without_panic(call: Callable[[], T]) -> T:
+    """Run ``call``; a panic of tokenizers, which is no Exception, becomes a ValueError."""
+    try:
+        return call()
+    except BaseException as reason:
+        if type(reason).__name__ != "PanicException":
+            raise
+        raise ValueError(str(reason).partition("\n")[0][:200]) from None
+
+
+def _decodes_bytes(decoder: object) -> bool:
+    """Whether ``decoder`` is ByteLevel, alone or as the only step of a sequence."""
+    if isinstance(decoder, tokenizers.decoders.Sequence):
+        state: dict[str, Any] = json.loads(decoder.__getstate__())
+        return [step["type"] for step in state["decoders"]] == ["ByteLevel"]
+    return isinstance(decoder, tokenizers.decoders.ByteLevel)
 
 
 class StreamDecoder:

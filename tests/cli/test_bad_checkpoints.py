@@ -113,10 +113,13 @@ FILES: dict[str, tuple[Damage, str]] = {
     "an index of files elsewhere": (sharded({"wte.weight": "../x"}), "'../x', which is not in"),
     "a shard missing": (sharded({"wte.weight": "one.safetensors"}), "'one.safetensors', which is"),
     "no tokenizer": (remove("tokenizer.json"), "holds neither tokenizer.json nor vocab.json"),
-    "a tokenizer cut short": (cut("tokenizer.json", 500), "tokenizer.json': not a tokenizer.json"),
+    "a tokenizer cut short": (cut("tokenizer.json", 500), "tokenizer.json' cannot be read"),
     "a tokenizer not UTF-8": (write("tokenizer.json", b"\xff{}"), "tokenizer.json'"),
     "a tokenizer of word pieces": (word_pieces, "not a byte-level BPE"),
-    "a tokenizer of more ids than the model": (fewer_ids, "the model's vocabulary is 200"),
+    "a tokenizer of more ids than the model": (
+        fewer_ids,
+        "has id 200, but config.json has vocab_size 200",
+    ),
 }
 
 TENSORS: dict[str, tuple[Damage, str]] = {

@@ -28,6 +28,7 @@ def test_a_line_for_each_check(run: Run, bundle: Path, checkpoint: Path) -> None
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.partition(":")[0].split(maxsplit=1) for line in done.stdout.splitlines()] == [
         ["ok", "sums"],
+        ["ok", "tokenization"],
         ["ok", "graphs"],
         ["ok", "parity"],
         ["ok", "source sums"],
@@ -55,7 +56,7 @@ def test_what_passed_before_a_failure_stays_on_stdout(
     (copy / "gpt2xl.json").write_text(json.dumps(manifest), "utf-8")
     done = run("verify", copy)
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        *("ok", "ok", "ok"), *("skipped", "skipped"), "failed"
+        *("ok", "ok", "ok", "ok"), *("skipped", "skipped"), "failed"
     ]  # fmt: skip
     assert done.stderr == (
         "error: published: 'gpt2xl.json' names 'openai-community/gpt2-xl',"
@@ -68,7 +69,7 @@ def test_json_of_a_bundle_that_passes(run: Run, bundle: Path) -> None:
     content = json.loads(done.stdout)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
     assert (content["bundle"], content["ok"]) == (str(bundle), True)
-    assert [check["name"] for check in content["checks"]][:3] == ["sums", "graphs", "parity"]
+    assert [check["name"] for check in content["checks"]][:3] == ["sums", "tokenization", "graphs"]
     assert set(content["checks"][0]) == {"name", "status", "detail"}
 
 

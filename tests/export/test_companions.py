@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tokenizers
-from tokenizers import models
 
-from gpt2xl import CheckpointError, GPT2Config, Tokenizer
+from gpt2xl import GPT2Config
 from gpt2xl_export.checkpoint import open_checkpoint
-from gpt2xl_export.companions import build_tokenizer, genai_config, write_companions
+from gpt2xl_export.companions import genai_config, write_companions
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -28,17 +26,6 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
-def as_vocab_and_merges(folder: Path) -> Path:
-    """Replace tokenizer.json by the two files GPT-2 was published with."""
-    model = read(folder / "tokenizer.json")["model"]
-    vocab = model["vocab"] | {"<|endoftext|>": 286}
-    (folder / "vocab.json").write_text(json.dumps(vocab))
-    merges = [" ".join(pair) for pair in model["merges"]]
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")
-    (folder / "tokenizer.json").unlink()
-    return folder
-
-
 def test_a_checkpoint_of_three_files_gets_all_the_others(checkpoint: Path, tmp_path: Path) -> None:
     out = write(checkpoint, tmp_path / "out")
     assert sorted(path.name for path in out.iterdir()) == [
@@ -51,8 +38,9 @@ def test_a_checkpoint_of_three_files_gets_all_the_others(checkpoint: Path, tmp_p
     ]
     assert read(out / "generation_config.json") == {"bos_token_id": 286, "eos_token_id": 286}
     assert read(out / "tokenizer_config.json") == {
-        "tokenizer_class": "GPT2Tokenizer",
+        "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": 96,
+        "clean_up_tokenization_spaces": False,
         "bos_token": "<|endoftext|>",
         "eos_token": "<|endoftext|>",
         "unk_token": "<|endoftext|>",
@@ -82,11 +70,12 @@ def test_cards_licences_and_tokenizer_configs_are_carried_along_untouched(
         "LICENSE.txt": b"more",
         "LICENCE.md": b"licence",
         "NOTICE": b"notice",
-        "tokenizer_config.json": b'{"model_max_length": 96}',
+    }
+    left = {"pytorch_model.bin": b"pickle", "training_args.bin": b"pickle", "run.py": b"print()"}
+    left |= {
         "special_tokens_map.json": b'{"eos_token": "<|endoftext|>"}',
         "added_tokens.json": b"{}",
     }
-    left = {"pytorch_model.bin": b"pickle", "training_args.bin": b"pickle", "run.py": b"print()"}
     for name, content in (carried | left).items():
         (source / name).write_bytes(content)
     out = write(source, tmp_path / "out")
@@ -132,87 +121,6 @@ def test_a_generation_config_of_several_ends_reaches_genai(
     (source / "generation_config.json").write_text('{"eos_token_id": [286, 3]}')
     out = write(source, tmp_path / "out")
     assert read(out / "genai_config.json")["model"]["eos_token_id"] == [3, 286]
-
-
-def test_tokenizer_json_is_carried_along(checkpoint: Path, tmp_path: Path) -> None:
-    out = write(checkpoint, tmp_path / "out")
-    assert read(out / "tokenizer.json") == read(checkpoint / "tokenizer.json")
-
-
-def test_vocab_and_merges_make_the_same_tokenizer(
-    checkpoint: Path, make_checkpoint: MakeCheckpoint, tmp_path: Path
-) -> None:
-    out = write(as_vocab_and_merges(make_checkpoint()), tmp_path / "out")
-    built = Tokenizer.from_file(out / "tokenizer.json")
-    wanted = Tokenizer.from_file(checkpoint / "tokenizer.json")
-    assert built.vocab_size == wanted.vocab_size
-    for text in ("Once upon a time", "€ <|endoftext|>  x\n\n'll 12", "", "\u3000é"):
-        for parse_special in (True, False):
-            ids = wanted.encode(text, parse_special=parse_special)
-            assert built.encode(text, parse_special=parse_special) == ids
-        assert built.decode(built.encode(text)) == text
-
-
-def test_added_tokens_go_with_vocab_and_merges(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path
-) -> None:
-    source = as_vocab_and_merges(make_checkpoint())
-    (source / "added_tokens.json").write_text('{"<|reply|>": 288, "<|pad|>": 287}')
-    built = Tokenizer.from_file(write(source, tmp_path / "out") / "tokenizer.json")
-    assert built.encode("<|pad|>x<|reply|>") == [287, *built.encode("x"), 288]
-    assert built.decode([287, 288]) == "<|pad|><|reply|>"
-
-
-@pytest.mark.parametrize("content", ['{"<|pad|>": 290}', '{"<|pad|>": "287"}', "[]", "{"])
-def test_added_tokens_that_do_not_follow_the_vocabulary_are_refused(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, content: str
-) -> None:
-    source = as_vocab_and_merges(make_checkpoint())
-    (source / "added_tokens.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"added_tokens\.json"):
-        write(source, tmp_path / "out")
-
-
-def test_the_genuine_vocabulary_builds(shared_data: Path) -> None:
-    folder = shared_data / "tokenizer"
-    built = Tokenizer(build_tokenizer(folder / "encoder.json", folder / "vocab.bpe"))
-    assert built.encode("<|endoftext|>") == [50256]
-
-
-def test_vocab_and_merges_that_do_not_fit_are_refused(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path
-) -> None:
-    source = as_vocab_and_merges(make_checkpoint())
-    (source / "merges.txt").write_text("#version: 0.2\nthis that\n")
-    with pytest.raises(CheckpointError, match=r"merges\.txt' are no BPE"):
-        write(source, tmp_path / "out")
-
-
-@pytest.mark.parametrize("content", [b"{}", b"", b"\xff", b"[]"])
-def test_a_broken_tokenizer_json_is_named(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, content: bytes
-) -> None:
-    source = make_checkpoint()
-    (source / "tokenizer.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
-        write(source, tmp_path / "out")
-
-
-def test_a_tokenizer_that_is_not_byte_level_is_refused(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path
-) -> None:
-    source = make_checkpoint()
-    other = tokenizers.Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
-    other.save(str(source / "tokenizer.json"))
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json'.*byte-level"):
-        write(source, tmp_path / "out")
-
-
-def test_no_tokenizer_at_all_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    source = make_checkpoint()
-    (source / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match=r"neither tokenizer\.json nor vocab\.json and mer"):
-        write(source, tmp_path / "out")
 
 
 def test_the_generation_config_is_carried_along_with_the_ids_that_count(
