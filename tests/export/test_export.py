@@ -139,6 +139,7 @@ def test_a_sabotaged_graph_fails_the_export_and_leaves_nothing_behind(
     force: bool,
 ) -> None:
     source, out = make_checkpoint(), tmp_path / "outs" / "out"
+    out.parent.mkdir()
     if force:
         export(source, out)
     before = names(tmp_path)

@@ -214,9 +214,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=10, help="of each kind with each signal")
     parser.add_argument("--kind", action="append", help="only this one; may be given again")
+    parser.add_argument("--signal", action="append", help="only this one; may be given again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="rounds at a time")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background,
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one after nohup
     chance = random.Random(options.seed)
     for name, meaning in COLUMNS.items():
         print(f"{name:8}{meaning}")
@@ -227,7 +230,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.jobs) as pool:
         place = Path(temporary)
         chosen = {n: k for n, k in kinds(place).items() if n in (options.kind or [n])}
-        for (name, kind), signal_name in product(chosen.items(), SIGNALS):
+        for (name, kind), signal_name in product(chosen.items(), options.signal or SIGNALS):
             number = signal.Signals[signal_name]
             target = place / f"wanted {name} {signal_name}"
             put(kind, target)
