@@ -2,7 +2,11 @@
 
 import sys
 
-from gpt2xl_cli import signals
+try:
+    from gpt2xl_cli import signals
+except KeyboardInterrupt:  # while nobody handles it yet
+    sys.stderr.write("error: interrupted.\n")
+    sys.exit(130)
 
 
 def main() -> None:
