@@ -86,14 +86,14 @@ def map_weights(graph: Path) -> MappedWeights | None:
     """The weights of ``graph``; None where the system cannot hand pages back, or there is no room to map them."""
     if sys.platform != "linux":  # MADV_DONTNEED is absent there, or only a hint
         return None
-    tensors = list(stored_tensors(graph.read_bytes()))
-    files = {graph.parent / tensor.location for tensor in tensors}
     try:
+        tensors = list(stored_tensors(graph.read_bytes()))
+        files = {graph.parent / tensor.location for tensor in tensors}
         size, space = sum(path.stat().st_size for path in files), address_space_left()
         # The mappings stay while onnxruntime packs a copy of nearly all they hold.
         scarce = space is not None and space < 2.5 * size
         return None if scarce else MappedWeights(graph.parent, tensors)
-    except (OSError, ValueError):  # mmap raises ValueError for an empty file
+    except (IndexError, OSError, ValueError):  # an unusual graph or file: onnxruntime sees to it
         return None
 
 

@@ -309,7 +309,7 @@ REFUSED: dict[str, tuple[Tensors, dict[str, object], str]] = {
     "no rank": (lora(C_ATTN), {"r": 0}, "r has to be a positive integer, but is 0"),
     "a rank of true": (lora(C_ATTN), {"r": True}, "r has to be a positive integer, but is True"),
     "alpha as text": (lora(C_ATTN), {"lora_alpha": "16"}, "lora_alpha has to be a number"),
-    "alpha not a number": (lora(C_ATTN), {"lora_alpha": float("nan")}, "lora_alpha has to be a"),
+    "alpha not a number": (lora(C_ATTN), {"lora_alpha": "x"}, "lora_alpha has to be a"),
     "a flag as text": (lora(C_ATTN), {"use_rslora": "no"}, "use_rslora has to be true or false"),
     "patterns in a list": (lora(C_ATTN), {"rank_pattern": [1]}, "rank_pattern has to be an object"),
     "a pattern that never ends": (

@@ -317,7 +317,7 @@ def test_the_settings_of_a_bundle_change_no_id(tokenizer_json: Make) -> None:
     assert read(folder).settings["chat_template"] == "{{ y }}"
 
 
-@pytest.mark.parametrize("longest", [10**30, 0, -1, True, None, "64", float("inf"), float("nan")])
+@pytest.mark.parametrize("longest", [10**30, 0, -1, True, None, "64"])
 def test_a_bundle_announces_no_longer_texts_than_its_model_takes(
     tokenizer_json: Make, longest: object
 ) -> None:

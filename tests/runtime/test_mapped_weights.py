@@ -2,6 +2,7 @@
 
 import gc
 import mmap
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,9 +39,9 @@ def mapped(path: Path) -> bool:
 
 
 @pytest.fixture
-def long(make_bundle: Callable[..., Path]) -> Path:
-    """A bundle whose prompts may be fed in several chunks."""
-    return make_bundle({"n_positions": 600})
+def long(make_bundle: Callable[..., Path], tmp_path: Path) -> Path:
+    """A bundle whose prompts may be fed in several chunks, which no other test has loaded."""
+    return shutil.copytree(make_bundle({"n_positions": 600}), tmp_path / "long")
 
 
 def data_file(folder: Path) -> Path:
@@ -87,7 +88,8 @@ def test_a_tensor_at_an_odd_place_is_left_to_onnxruntime(bundle: Path, tmp_path:
     assert session.get_inputs()
 
 
-def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path) -> None:
+def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(bundle, tmp_path / "own")  # which no other test has loaded
     session, weights = open_session(next(bundle.glob("**/engine*.onnx")), "cpu")
     assert session.get_inputs()
     assert weights is not None
