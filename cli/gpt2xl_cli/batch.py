@@ -22,6 +22,7 @@ from gpt2xl_cli.options import (
     TopK,
     decoded,
     model_folder,
+    read_limited,
     read_stdin,
 )
 from gpt2xl_cli.signals import telling, tidying
@@ -76,7 +77,7 @@ def batch(
         raise typer.BadParameter("stdout is for the texts already.", param_hint="--json")
     with tidying(), nullcontext() if printing else jsonl.claimed(out, force=force):
         name = "stdin" if source == "-" else f"'{source}'"
-        content = read_stdin() if source == "-" else decoded(Path(source).read_bytes(), name)
+        content = read_stdin() if source == "-" else _read(Path(source), name)
         lines = parse(content, name)
         folder = model_folder(model)
         loaded = gpt2xl.load(folder, provider=provider, threads=threads)
@@ -109,6 +110,11 @@ def batch(
         if as_json
         else f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens."
     )
+
+
+def _read(path: Path, name: str) -> str:
+    with path.open("rb") as file:
+        return decoded(read_limited(file, name), name)
 
 
 def _print(lines: "Sequence[Line]", texts: "Texts") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gpt2xl_cli.options import Force, Json, show_note
+from gpt2xl_cli.options import Force, Json, warnings_collected
 from gpt2xl_cli.signals import tidying
 from gpt2xl_cli.terminal import echo_line
 
@@ -70,19 +70,20 @@ def export(
 ) -> None:
     """Turn a checkpoint into an ONNX bundle, and check it against the checkpoint."""
     import json
-    import warnings
 
-    if not as_json:
-        warnings.showwarning = show_note  # what was left out is part of the summary
     with missing_extra_explained():
         from gpt2xl_export.graphs import ExportOptions
 
     options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend, rounding)
-    manifest = run_export(source, out, options, adapter=adapter, revision=revision, force=force)
+    run = partial(run_export, source, out, options, adapter=adapter, revision=revision, force=force)
     if as_json:
-        typer.echo(json.dumps(manifest))
-    else:
-        echo_line(_summary(out, manifest))
+        typer.echo(json.dumps(run()))
+        return
+    with warnings_collected() as warned:  # what was left out is part of the summary
+        manifest = run()
+    echo_line(_summary(out, manifest))
+    for message in warned:
+        echo_line(f"warning: {message}")
 
 
 def _summary(out: Path, manifest: dict[str, Any]) -> str:

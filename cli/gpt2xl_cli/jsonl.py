@@ -14,13 +14,15 @@ from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import typer
 
 from gpt2xl import Generation, RequestError
 from gpt2xl.aside import locked, written_aside
 from gpt2xl.bundle import open_bundle
+from gpt2xl.files import check_regular
+from gpt2xl.generate import FinishReason
 from gpt2xl.prompt_cache import bundle_id
 from gpt2xl_cli.lines import ADDED, Line
 
@@ -99,10 +101,12 @@ def _remove_finished(out: Path) -> None:
 def _row(line: bytes) -> dict[str, Any] | None:
     """The finished text in a line of a .part file, if there is one."""
     row = _json(line) or {}
-    whole = row.keys() == {"row", *ADDED}
-    return (
-        row if whole and all(isinstance(row[key], int) for key in ("row", "new_tokens")) else None
+    types = (int, str, str, int, int | None)
+    whole = row.keys() == {"row", *ADDED} and all(
+        isinstance(row[key], kind) and not isinstance(row[key], bool)
+        for key, kind in zip(("row", *ADDED), types, strict=True)
     )
+    return row if whole and row["finish_reason"] in get_args(FinishReason) else None
 
 
 def _part_of(out: Path) -> Path:
@@ -158,7 +162,10 @@ class Part:
         return seed
 
     def _read(self, force: bool) -> None:
-        content = self.path.read_bytes() if self.path.exists() else b""
+        content = b""
+        if self.path.exists():
+            check_regular(self.path, RequestError)
+            content = self.path.read_bytes()
         if not content:
             return
         header, *rows = content.split(b"\n")[:-1] or [content]

@@ -1,12 +1,17 @@
 """Options that commands share, and the input they share: a prompt or ids from arguments or stdin."""
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 import typer
 
 from gpt2xl_cli.terminal import echo_line
+
+MAX_INPUT_BYTES = 512 << 20
 
 Model = Annotated[
     str | None,
@@ -52,7 +57,19 @@ def read_stdin() -> str:
         raise RequestError("there is no stdin to read from.")
     if sys.stdin.isatty():
         typer.echo("Reading from the terminal; end with Ctrl-D.", err=True)
-    return decoded(sys.stdin.buffer.read(), "stdin")
+    return decoded(read_limited(sys.stdin.buffer, "stdin"), "stdin")
+
+
+def read_limited(file: IO[bytes], name: str) -> bytes:
+    """All that ``file`` gives; ``name`` is for the error. A device gives without end."""
+    from gpt2xl import RequestError
+
+    content = file.read(MAX_INPUT_BYTES + 1)
+    if len(content) > MAX_INPUT_BYTES:
+        raise RequestError(
+            f"{name} is larger than {MAX_INPUT_BYTES >> 20} MB: take it in several parts."
+        )
+    return content
 
 
 def decoded(content: bytes, name: str) -> str:
@@ -87,6 +104,16 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     echo_line(f"warning: {message}", err=True)
 
 
-def show_note(message: Warning | str, *_: object, **__: object) -> None:
-    """The same on stdout, for a command whose output is for people."""
-    echo_line(f"warning: {message}")
+@contextmanager
+def warnings_collected() -> Iterator[list[str]]:
+    """Warnings of the block, for a summary at its end; if it fails they are shown before the error."""
+    collected, usual = list[str](), warnings.showwarning
+    warnings.showwarning = lambda message, *_, **__: collected.append(str(message))
+    try:
+        yield collected
+    except BaseException:
+        for message in collected:
+            show_warning(message)
+        raise
+    finally:
+        warnings.showwarning = usual

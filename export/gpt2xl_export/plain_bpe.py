@@ -13,7 +13,8 @@ from itertools import pairwise
 from math import inf
 from typing import Any
 
-from gpt2xl.tokenizer import byte_alphabet, parse
+from gpt2xl.tokenizer import byte_alphabet
+from gpt2xl.tokenizer_file import parse
 
 # Unicode's White_Space; Python's \s has U+001C to U+001F besides.
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from gpt2xl.errors import CheckpointError
+from gpt2xl.errors import CheckpointError, first_line
 from gpt2xl.folders import is_lfs_pointer, lfs_hint
 from gpt2xl.json_files import read_json
 from gpt2xl_export.tensors import Shape
@@ -136,12 +137,16 @@ def _open_torch(path: Path) -> TensorFile:
     # weights_only: no code of the file runs; mmap: no tensor is read before it is asked for, which
     # the format of torch before 1.6, no zip, cannot give.
     try:
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about the pickle inside
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     except Exception as reason:  # pickle, zip and torch errors alike
-        first_line = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-        raise CheckpointError(f"'{path}' cannot be read as PyTorch weights: {first_line}") from None
+        said = first_line(reason)
+        if "weights_only" in said:  # whose advice is to run what the file says
+            said = "it is damaged, or holds more than tensors; nothing else of it is loaded."
+        raise CheckpointError(f"'{path}' cannot be read as PyTorch weights: {said}") from None
     tensors = _state_dict(content, path, torch.Tensor)
     names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
     plain = {name for name, tensor in tensors.items() if tensor.layout == torch.strided}

@@ -11,7 +11,8 @@ import tokenizers
 from gpt2xl.errors import CheckpointError, Gpt2xlWarning
 from gpt2xl.files import MAX_BYTES, read_text
 from gpt2xl.json_files import read_json
-from gpt2xl.tokenizer import Tokenizer, parse
+from gpt2xl.tokenizer import Tokenizer
+from gpt2xl.tokenizer_file import parse
 
 KEYS = (
     "version",

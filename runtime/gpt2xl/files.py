@@ -62,6 +62,7 @@ def belongs_to(path: Path, folder: Path) -> bool:
     That cache holds a model in ``snapshots/COMMIT``, whose files are links to ``blobs`` beside it. Links to
     other places may come from an archive that somebody else has packed.
     """
-    folder, path = folder.resolve(), path.resolve()
+    # os.path.realpath, since Path.resolve raises for a link to itself.
+    folder, path = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
     snapshots = [parent for parent in folder.parents if parent.name == "snapshots"]
     return any(map(path.is_relative_to, [folder, *(s.parent / "blobs" for s in snapshots)]))

@@ -96,7 +96,7 @@ class Entry:
             return {*sizes} == {GRAPH, DATA} and all(
                 (self.path / name).stat().st_size == size for name, size in sizes.items()
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def load(self, options: Options) -> ort.InferenceSession | None:

@@ -2,17 +2,17 @@
 
 import codecs
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import tokenizers
 
 from gpt2xl.errors import BundleError, RequestError
 from gpt2xl.files import read_text
+from gpt2xl.tokenizer_file import parse, without_panic
 
-T = TypeVar("T")
 PROBE = "".join(piece * 40 for piece in ("a", " a", "1", " ", "!", "\n", "é", "_"))
 """Runs of every kind: where a regular expression's backtracking explodes, it does so here."""
 
@@ -31,9 +31,6 @@ class Tokenizer:
     def __init__(self, json: str) -> None:
         """Parse the text of a tokenizer.json; raises ValueError when it is not one."""
         self._parsing = parse(json)
-        if not _decodes_bytes(self._parsing.decoder):
-            kind = type(self._parsing.decoder).__name__
-            raise ValueError(f"not a byte-level BPE as GPT-2 has it: its decoder is {kind}")
         self._json = json
         try:
             self.encode(PROBE)
@@ -90,7 +87,7 @@ class Tokenizer:
         """
         tokenizer = self._parsing if parse_special else self._ordinary
         try:
-            encoding = _without_panic(
+            encoding = without_panic(
                 lambda: tokenizer.encode(text, add_special_tokens=add_special_tokens)
             )
         except (UnicodeEncodeError, TypeError):
@@ -162,39 +159,6 @@ class Tokenizer:
         pairs = (m.split(" ") if isinstance(m, str) else m for m in model.get("merges", ()))
         model["merges"] = list(pairs)
         return content | {"model": model} | dict.fromkeys(("version", "padding", "truncation"))
-
-
-def parse(json: str) -> tokenizers.Tokenizer:
-    """A tokenizer.json, without the padding and truncation that belong to a call.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    try:
-        tokenizer = _without_panic(lambda: tokenizers.Tokenizer.from_str(json))
-    except Exception as reason:  # tokenizers raises a bare Exception
-        raise ValueError(f"not a tokenizer.json: {str(reason)[:200]}") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def _without_panic(call: Callable[[], T]) -> T:
-    """Run ``call``; a panic of tokenizers, which is no Exception, becomes a ValueError."""
-    try:
-        return call()
-    except BaseException as reason:
-        if type(reason).__name__ != "PanicException":
-            raise
-        raise ValueError(str(reason).partition("\n")[0][:200]) from None
-
-
-def _decodes_bytes(decoder: object) -> bool:
-    """Whether ``decoder`` is ByteLevel, alone or as the only step of a sequence."""
-    if isinstance(decoder, tokenizers.decoders.Sequence):
-        state: dict[str, Any] = json.loads(decoder.__getstate__())
-        return [step["type"] for step in state["decoders"]] == ["ByteLevel"]
-    return isinstance(decoder, tokenizers.decoders.ByteLevel)
 
 
 class StreamDecoder:

@@ -91,7 +91,18 @@ LEFT_OUT = "warning: left out v_head.weight: of another head than the language m
 def test_what_is_left_out_is_part_of_the_summary(run: Run, two_heads: Path) -> None:
     done = run("export", two_heads, "out")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{LEFT_OUT}Wrote out: fp32, ")
+    assert done.stdout.startswith("Wrote out: fp32, ")
+    assert done.stdout.endswith(f"\n{LEFT_OUT}")
+
+
+@pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")
+def test_what_is_left_out_is_said_before_an_error(run: Run, two_heads: Path) -> None:
+    (two_heads / "tokenizer.json").write_text("{}")
+    done = run("export", two_heads, "out")
+    assert (done.returncode, done.stdout) == (1, "")
+    first, last = done.stderr.splitlines(keepends=True)
+    assert first == LEFT_OUT
+    assert last.startswith("error: ")
 
 
 @pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")

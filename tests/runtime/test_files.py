@@ -108,3 +108,9 @@ def test_blobs_elsewhere_are_no_hub_cache(tmp_path: Path) -> None:
     for name in ("model", "blobs"):
         (tmp_path / name).mkdir()
     assert not belongs_to(tmp_path / "blobs" / "a", tmp_path / "model")
+
+
+def test_a_link_to_itself_belongs_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    assert not belongs_to(tmp_path / "loop", tmp_path / "folder")

@@ -1,0 +1,74 @@
+"""Parse a tokenizer.json of anybody's making: what the library would panic on is refused before."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import tokenizers
+
+T = TypeVar("T")
+# Parts that no byte-level BPE has, and that make the library panic, which prints on stderr, while it parses.
+FOREIGN = re.compile(
+    r'"type"\s*:\s*"(Precompiled)"|"(continuing_subword_prefix|end_of_word_suffix)"\s*:\s*"[^"]'
+)
+MAX_STEPS = 32  # of normalizing and of splitting
+
+
+def parse(text: str) -> tokenizers.Tokenizer:
+    """A tokenizer.json, without the padding and truncation that belong to a call.
+
+    Raises:
+        ValueError: it is not one, or not of a byte-level BPE.
+    """
+    if found := FOREIGN.search(text):
+        raise ValueError(f"not a byte-level BPE as GPT-2 has it: it has {found[1] or found[2]}")
+    try:
+        tokenizer = without_panic(lambda: tokenizers.Tokenizer.from_str(text))
+    except Exception as reason:  # tokenizers raises a bare Exception
+        raise ValueError(f"not a tokenizer.json: {str(reason)[:200]}") from None
+    _check_steps(tokenizer)
+    if not _decodes_bytes(tokenizer.decoder):
+        kind = type(tokenizer.decoder).__name__
+        raise ValueError(f"not a byte-level BPE as GPT-2 has it: its decoder is {kind}")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def without_panic(call: Callable[[], T]) -> T:
+    """Run ``call``; a panic of tokenizers, which is no Exception, becomes a ValueError."""
+    try:
+        return call()
+    except BaseException as reason:
+        if type(reason).__name__ != "PanicException":
+            raise
+        raise ValueError(str(reason).partition("\n")[0][:200]) from None
+
+
+def _check_steps(tokenizer: tokenizers.Tokenizer) -> None:
+    """Refuse steps that fail on every text, or that make it longer and longer."""
+    normalizing = list(_steps(tokenizer.normalizer, "normalizers"))
+    splitting = list(_steps(tokenizer.pre_tokenizer, "pretokenizers"))
+    for step in (*normalizing, *splitting):
+        if (step["type"], step.get("prepend")) == ("Prepend", "") or step.get("length") == 0:
+            raise ValueError(f"its {step['type']} is empty")
+    repeated = [step["type"] for step in (*normalizing, *splitting)].count("ByteLevel") > 1
+    if repeated or max(len(normalizing), len(splitting)) > MAX_STEPS:
+        raise ValueError("not a byte-level BPE as GPT-2 has it: it splits bytes more than once")
+
+
+def _steps(part: Any, key: str) -> Iterator[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, those of sequences one by one."""
+    waiting = [] if part is None else [json.loads(part.__getstate__())]
+    while waiting:
+        step = waiting.pop()
+        if step["type"] == "Sequence":
+            waiting += step[key]
+        else:
+            yield step
+
+
+def _decodes_bytes(decoder: Any) -> bool:
+    """Whether ``decoder`` is ByteLevel, alone or as the only step of a sequence."""
+    return [step["type"] for step in _steps(decoder, "decoders")] == ["ByteLevel"]
