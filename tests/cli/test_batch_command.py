@@ -1,6 +1,7 @@
 """gpt2xl batch: every line gets its text, whatever happens on the way."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import gpt2xl
 
 Run = Callable[..., CompletedProcess[str]]
+Refused = Callable[..., str]
 PROMPTS = ["Once", "the king who", "", "a fair daughter " * 4, "go", "€", "said to her: go."]
 OUT, PART = Path("out.jsonl"), Path("out.jsonl.part")
 
@@ -136,6 +138,39 @@ FOREIGN = (
     b'{"row": [], "text": "", "finish_reason": "length", "new_tokens": 5, "seed": null}\n'
     + b"[" * 100_000
 )
+
+
+ROW = {"row": 6, "text": "", "finish_reason": "length", "new_tokens": 5, "seed": 9}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("row", True), ("text", None), ("finish_reason", "0"), ("new_tokens", 1.5), ("seed", "9")],
+)
+def test_a_row_of_foreign_types_is_done_again(
+    key: str, value: object, run: Run, batch: Batch, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = batch(write(PROMPTS), OUT, "--seed", 3, "-n", 20)
+    OUT.unlink()
+    interrupted(run, monkeypatch, 1, "in.jsonl", OUT, "-m", bundle, "--seed", 3, "-n", 20)
+    with PART.open("a") as file:
+        file.write(json.dumps(ROW | {key: value}) + "\n")
+    said = "1 of 7 rows were done already.\n"
+    assert batch("in.jsonl", OUT, "--seed", 3, "-n", 20, stderr=said) == wanted
+
+
+def test_a_part_that_is_a_pipe_is_not_waited_for(refused: Refused, bundle: Path) -> None:
+    os.mkfifo(PART)
+    assert "out.jsonl.part' is not a regular file" in refused(
+        "batch", "-m", bundle, write(PROMPTS), OUT
+    )
+
+
+def test_an_input_without_end_is_refused(
+    refused: Refused, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt2xl_cli.options.MAX_INPUT_BYTES", 1 << 20)
+    assert "'/dev/zero' is larger than 1 MB" in refused("batch", "-m", bundle, "/dev/zero", OUT)
 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 6])
