@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from gpt2xl_cli.options import (
     Model,
     Provider,
     Seed,
+    Special,
     Temperature,
     Threads,
     TopK,
@@ -59,6 +61,7 @@ def batch(
     temperature: Temperature = 0.8,
     greedy: Greedy = False,
     seed: Seed = None,
+    special: Special = True,
     rows: Annotated[
         int, typer.Option(help="Texts that share each step; on the CPU changes no text.")
     ] = 16,
@@ -72,7 +75,7 @@ def batch(
     from gpt2xl_cli import jsonl
     from gpt2xl_cli.lines import check_prompts, parse
 
-    printing = str(out) == "-"
+    printing, greedy = str(out) == "-", greedy or temperature == 0
     if printing and as_json:
         raise typer.BadParameter("stdout is for the texts already.", param_hint="--json")
     with tidying(), nullcontext() if printing else jsonl.claimed(out, force=force):
@@ -81,7 +84,7 @@ def batch(
         lines = parse(content, name)
         folder = model_folder(model)
         loaded = gpt2xl.load(folder, provider=provider, threads=threads)
-        check_prompts(lines, name, loaded.prompt_ids)
+        check_prompts(lines, name, partial(loaded.prompt_ids, parse_special=special))
 
         def texts(first: int | None, done: Container[int] = ()) -> "Texts":
             return loaded.generate_batch(
@@ -92,6 +95,7 @@ def batch(
                 top_k=top_k,
                 temperature=temperature,
                 seed=first,
+                parse_special=special,
                 skip=done,
             )
 
@@ -100,6 +104,7 @@ def batch(
             return
         deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
         deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
+        deciding |= {} if special else {"special": False}
         about = jsonl.about(content, folder, deciding, seed)
         part = jsonl.Part(out, about, force=force)
         facts = {"out": str(out), "rows": len(lines), "done_before": len(part.done)}

@@ -1,5 +1,6 @@
 """gpt2xl export."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -122,7 +123,6 @@ def run_export(
     with missing_extra_explained():
         from gpt2xl_export.export import export as export_bundle
         from gpt2xl_export.sources import Source, resolve
-    import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
@@ -134,7 +134,8 @@ def run_export(
     bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     # What overflows shows up in the parity check; numpy's warnings would spoil the one line.
-    with tidying(), ExitStack() as shown, np.errstate(all="ignore"):
+    with tidying(), ExitStack() as shown, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
         tasks: dict[str, Any] = {}
 
         def fetch() -> Source:  # a download shows bars of its own before

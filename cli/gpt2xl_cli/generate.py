@@ -16,6 +16,7 @@ from gpt2xl_cli.options import (
     Provider,
     Seed,
     SessionCache,
+    Special,
     Temperature,
     Threads,
     TopK,
@@ -45,6 +46,7 @@ def generate(
     temperature: Temperature = 0.8,
     greedy: Greedy = False,
     seed: Seed = None,
+    special: Special = True,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the new text.")] = True,
     draft: Annotated[
         str | None,
@@ -106,6 +108,7 @@ def generate(
         top_k=top_k,
         temperature=temperature,
         seed=seed,
+        parse_special=special,
         draft=smaller,
         prompt_lookup=prompt_lookup,
     )
@@ -115,7 +118,7 @@ def generate(
         else:
             _print_stream(text if echo else "", stream)
         if prompt_cache:
-            loaded.save_prompt(text, prompt_cache)
+            loaded.save_prompt(text, prompt_cache, parse_special=special)
     device = loaded.device
     del loaded, stream  # the process that fills the cache may need the memory
     if session_cache and device == "cpu":

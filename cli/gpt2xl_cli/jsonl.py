@@ -27,6 +27,7 @@ from gpt2xl.prompt_cache import bundle_id
 from gpt2xl_cli.lines import ADDED, Line
 
 FORMAT = 1
+MAX_LINE_BYTES = 64 << 20
 
 
 def about(content: str, folder: Path, options: dict[str, Any], seed: int | None) -> dict[str, Any]:
@@ -87,15 +88,23 @@ def _remove_finished(out: Path) -> None:
     part = _part_of(out)
     if not (out.is_file() and part.is_file()):
         return
-    header, *rows = part.read_bytes().split(b"\n")[:-1] or [b""]
-    if (_json(header) or {}).get("gpt2xl batch") == FORMAT:
-        texts = [_json(line) or {} for line in out.read_bytes().split(b"\n")[:-1]]
+    rows = _whole_lines(part)
+    if (_json(next(rows, b"")) or {}).get("gpt2xl batch") == FORMAT:
+        texts = [_json(line) or {} for line in _whole_lines(out)]
         wanted = [
             {"row": n, **{key: text.get(key) for key in ADDED}} for n, text in enumerate(texts)
         ]
         found = [row for line in rows if (row := _row(line))]
         if sorted(found, key=itemgetter("row")) == wanted:
             part.unlink()
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file up to one that is torn: without an end, or longer than any text."""
+    check_regular(path, RequestError)
+    with path.open("rb") as file:
+        while (line := file.readline(MAX_LINE_BYTES)).endswith(b"\n"):
+            yield line[:-1]
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
@@ -162,13 +171,12 @@ class Part:
         return seed
 
     def _read(self, force: bool) -> None:
-        content = b""
-        if self.path.exists():
-            check_regular(self.path, RequestError)
-            content = self.path.read_bytes()
-        if not content:
+        if not os.path.lexists(self.path):
             return
-        header, *rows = content.split(b"\n")[:-1] or [content]
+        rows = _whole_lines(self.path)
+        header = next(rows, b"")
+        if not self.path.stat().st_size:
+            return
         found = _json(header) or {}
         if found.get("gpt2xl batch") != FORMAT or not isinstance(found.get("seed"), int | None):
             raise RequestError(
@@ -184,10 +192,10 @@ class Part:
                 " delete it, or replace it with --force."
             )
         if not other:
-            self._about["seed"] = found["seed"]
+            self._about["seed"] = found.get("seed")
             self._take(header, rows)
 
-    def _take(self, header: bytes, rows: list[bytes]) -> None:
+    def _take(self, header: bytes, rows: Iterator[bytes]) -> None:
         """Up to the first line that is torn."""
         self._size = len(header) + 1
         for line in rows:

@@ -29,6 +29,13 @@ TopK = Annotated[int, typer.Option(help="Sample from the k most probable tokens;
 Temperature = Annotated[float, typer.Option(help="0 is --greedy; higher is wilder.")]
 Greedy = Annotated[bool, typer.Option("--greedy", help="Always take the most probable token.")]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same text.", show_default="random")]
+Special = Annotated[
+    bool,
+    typer.Option(
+        "--special/--no-special",
+        help="Whether the text may spell special tokens, such as <|endoftext|>; not that of strangers.",
+    ),
+]
 Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")]
 CudaGraph = Annotated[
     bool,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt2xl_cli.options import Json, Model, model_folder, read_stdin, text_or_stdin
+from gpt2xl_cli.options import Json, Model, Special, model_folder, read_stdin, text_or_stdin
 from gpt2xl_cli.terminal import echo_text
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ def tokenize(
     ] = None,
     *,
     model: Model = None,
-    special: Annotated[
-        bool, typer.Option(help="Whether the text may spell special tokens, such as <|endoftext|>.")
-    ] = True,
+    special: Special = True,
     as_json: Json = False,
 ) -> None:
     """Turn text into token ids."""

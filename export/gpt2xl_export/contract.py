@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import BundleError, first_line
-from gpt2xl.files import belongs_to, is_inside
+from gpt2xl.external_data import MAX_BYTES
+from gpt2xl.files import belongs_to, check_regular, is_inside
 from gpt2xl.manifest import Manifest
 from gpt2xl_export.checkpoint import file_sha256
 from gpt2xl_export.passes.kv_int8 import LONG
@@ -104,6 +105,7 @@ def _check_all(what: str, wanted: Mapping[str, Port], values: Iterable[ir.Value]
 
 def read_graph(path: Path) -> ir.Model:
     """The graph without its weights."""
+    check_regular(path, BundleError, MAX_BYTES)
     try:
         return ir.load(path)
     except Exception as reason:  # protobuf's and onnx_ir's own

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ class Difference:
         for name, limit in asdict(tolerance).items():
             value = getattr(self, name)
             if limit is not None and not value <= limit:  # NaN fails, too
-                raise ParityError(f"{what}: {name} is {value:.3g}, the tolerance is {limit:.3g}.")
+                why = "" if isfinite(value) else "; the weights overflow or are no numbers"
+                raise ParityError(
+                    f"{what}: {name} is {value:.3g}, the tolerance is {limit:.3g}{why}."
+                )
 
 
 def prompts(

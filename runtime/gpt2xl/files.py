@@ -15,23 +15,24 @@ def read_bytes(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES)
         error: nothing there, no regular file, larger than ``max_bytes``, or
             unreadable.
     """
-    check_regular(path, error)
+    check_regular(path, error, max_bytes)
     try:
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size > max_bytes:
-                raise error(
-                    f"'{path}' is larger than the {max_bytes >> 20} MB that are read of it."
-                )
             return file.read()
     except OSError as reason:
         raise error(f"'{path}' cannot be read: {reason.strerror}.") from None
 
 
-def check_regular(path: Path, error: type[Gpt2xlError]) -> None:
-    """Raise ``error`` unless ``path`` is a file, or a link to one: opening a FIFO would wait for ever."""
+def check_regular(path: Path, error: type[Gpt2xlError], max_bytes: int | None = None) -> None:
+    """Raise ``error`` unless ``path`` is a file of at most ``max_bytes``, or a link to one.
+
+    Opening a FIFO would wait for ever, and a device or a file with a gap would fill the memory.
+    """
     if not os.path.isfile(path):
         what = "is not a regular file" if os.path.exists(path) else "does not exist"
         raise error(f"'{path}' {what}.")
+    if max_bytes is not None and os.path.getsize(path) > max_bytes:
+        raise error(f"'{path}' is larger than the {max_bytes >> 20} MB that are read of it.")
 
 
 def read_text(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) -> str:

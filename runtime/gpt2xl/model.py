@@ -61,6 +61,7 @@ class Model:
         top_k: int = 40,
         temperature: float = 0.8,
         seed: int | None = None,
+        parse_special: bool = True,
         draft: "Model | None" = None,
         prompt_lookup: bool = True,
     ) -> Stream:
@@ -75,6 +76,7 @@ class Model:
             top_k: sample from the k most probable tokens; 0, or more than there are, is the whole vocabulary.
             temperature: 0 is greedy; higher is wilder.
             seed: same seed, same text; None draws one, which the result names.
+            parse_special: whether ``prompt`` may spell special tokens; False for text of strangers.
             draft: a smaller model with the same tokenizer that guesses tokens, loaded with
                 ``spinning=False``; never changes the text.
             prompt_lookup: without a draft, guess that what was said will be said again; never changes
@@ -87,7 +89,9 @@ class Model:
         greedy = greedy or temperature == 0
         if seed is None and not greedy:
             seed = secrets.randbits(32)
-        request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, seed)
+        sampler = self._sampler(max_new_tokens, greedy, top_k, temperature, seed)
+        ids = self.prompt_ids(prompt, parse_special=parse_special)
+        request = self._request(ids, sampler, max_new_tokens, 1 if greedy else top_k)
         drafter = self._drafter(draft, prompt_lookup)
         costs = self._costs.setdefault(draft or self, Costs())
         tolerance = FLOAT_ROUNDING if self._is_float else 0.0
@@ -168,6 +172,7 @@ class Model:
         top_k: int = 40,
         temperature: float = 0.8,
         seed: int | None = None,
+        parse_special: bool = True,
         draft: "Model | None" = None,
         prompt_lookup: bool = True,
     ) -> Generation:
@@ -179,25 +184,33 @@ class Model:
             top_k=top_k,
             temperature=temperature,
             seed=seed,
+            parse_special=parse_special,
             draft=draft,
             prompt_lookup=prompt_lookup,
         ).result()
 
-    def save_prompt(self, prompt: str, path: Path) -> None:
+    def save_prompt(self, prompt: str, path: Path, *, parse_special: bool = True) -> None:
         """Write what the model makes of ``prompt``, so that `load_prompt` spares computing it.
+
+        Args:
+            prompt: as of ``stream``.
+            path: the file to write.
+            parse_special: as of ``stream``.
 
         Raises:
             RequestError: a prompt the model cannot take, or a bundle without a manifest.
             OSError: the file cannot be written; an older one stays.
         """
-        owner, ids = self._owner(), self.prompt_ids(prompt)
+        owner, ids = self._owner(), self.prompt_ids(prompt, parse_special=parse_special)
         context = self._take_idle()
         context.begin(ids)
         if context.ids[: len(ids)] != ids:
             context.advance(ids)
         context.truncate(len(ids))
-        self._idle = context
-        save_context(context, owner, path)
+        try:
+            save_context(context, owner, path)
+        finally:
+            self._idle = context
 
     def load_prompt(self, path: Path) -> None:
         """Begin the next text with what `save_prompt` wrote, as far as its prompt begins alike.
@@ -224,6 +237,7 @@ class Model:
         top_k: int = 40,
         temperature: float = 0.8,
         seed: int | None = None,
+        parse_special: bool = True,
         skip: Container[int] = (),
     ) -> Iterator[tuple[int, Generation]]:
         """Generate many texts, up to ``rows`` at a time; other arguments and errors as of ``stream``.
@@ -238,6 +252,7 @@ class Model:
             temperature: of each text.
             seed: of the first text; each further one has the next number, so that ``generate`` gives
                 any of them again.
+            parse_special: of each prompt.
             skip: numbers of prompts that need no text, from 0; the others keep theirs, and their seeds.
 
         Returns:
@@ -256,7 +271,9 @@ class Model:
                 if number in skip:
                     continue
                 own = first + number
-                request = self._request(prompt, max_new_tokens, greedy, top_k, temperature, own)
+                sampler = self._sampler(max_new_tokens, greedy, top_k, temperature, own)
+                ids = self.prompt_ids(prompt, parse_special=parse_special)
+                request = self._request(ids, sampler, max_new_tokens, 1 if greedy else top_k)
                 begun[number] = Transcript(
                     self.tokenizer, list(request.ids), None if greedy else own, Acceptance()
                 )
@@ -277,20 +294,12 @@ class Model:
                 yield number, begun.pop(number).result()
 
     def _request(
-        self,
-        prompt: str,
-        max_new_tokens: int,
-        greedy: bool,
-        top_k: int,
-        temperature: float,
-        seed: int | None,
+        self, ids: list[int], sampler: Sampler, max_new_tokens: int, top_k: int
     ) -> Request:
-        """Arguments checked and made ids."""
-        sampler = self._sampler(max_new_tokens, greedy, top_k, temperature, seed)
-        ids = self.prompt_ids(prompt)
+        """What fits into the context and the vocabulary."""
         room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
-        wanted = 1 if greedy else min(top_k, self.config.vocab_size)
-        return Request(ids, sampler, min(max_new_tokens, room), wanted)
+        top_k = min(top_k, self.config.vocab_size)
+        return Request(ids, sampler, min(max_new_tokens, room), top_k)
 
     def _sampler(
         self, max_new_tokens: int, greedy: bool, top_k: int, temperature: float, seed: int | None
@@ -299,6 +308,6 @@ class Model:
             raise RequestError(f"max_new_tokens has to be >= 1, but is {max_new_tokens}.")
         return greedy_sampler if greedy else make_sampler(top_k, temperature, seed or 0)
 
-    def prompt_ids(self, prompt: str) -> list[int]:
+    def prompt_ids(self, prompt: str, *, parse_special: bool = True) -> list[int]:
         """The ids to go on from; raises RequestError when the model cannot take them."""
-        return prompt_ids(prompt, self.tokenizer, self.config)
+        return prompt_ids(prompt, self.tokenizer, self.config, parse_special=parse_special)

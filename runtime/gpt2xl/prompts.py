@@ -1,5 +1,8 @@
 """A text to go on from: the ids that a model can take, or one line on why it cannot."""
 
+from collections.abc import Callable
+from functools import partial
+
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import RequestError
 from gpt2xl.tokenizer import Tokenizer
@@ -10,17 +13,26 @@ CHARACTERS_PER_POSITION = (
 GROWTH = 4
 
 
-def prompt_ids(prompt: str, tokenizer: Tokenizer, config: GPT2Config) -> list[int]:
+def prompt_ids(
+    prompt: str, tokenizer: Tokenizer, config: GPT2Config, *, parse_special: bool = True
+) -> list[int]:
     """The ids to go on from; those of an empty prompt are beginning-of-text, or end-of-text.
 
     A text far beyond the context is refused by its beginning: the rest is not tokenized.
+
+    Args:
+        prompt: any text.
+        tokenizer: of the model.
+        config: of the model.
+        parse_special: as of `Tokenizer.encode`.
 
     Raises:
         RequestError: more tokens than the context has positions, an id outside the model's vocabulary, or
             an empty prompt where the model has neither beginning- nor end-of-text.
     """
-    _refuse_huge(prompt, tokenizer, config.n_positions)
-    ids = tokenizer.encode(prompt) or [_start_id(config)]
+    encode = partial(tokenizer.encode, parse_special=parse_special)
+    _refuse_huge(prompt, encode, config.n_positions)
+    ids = encode(prompt) or [_start_id(config)]
     if len(ids) > config.n_positions:
         raise RequestError(
             f"the prompt has {len(ids)} tokens, but the model's context is {config.n_positions}: shorten it."
@@ -34,7 +46,7 @@ def prompt_ids(prompt: str, tokenizer: Tokenizer, config: GPT2Config) -> list[in
     return ids
 
 
-def _refuse_huge(prompt: str, tokenizer: Tokenizer, n_positions: int) -> None:
+def _refuse_huge(prompt: str, encode: Callable[[str], list[int]], n_positions: int) -> None:
     """Raise RequestError when a part of ``prompt`` alone has twice the tokens that fit.
 
     Twice, because the last word of a part may be tokenized in another way than in the whole.
@@ -42,7 +54,7 @@ def _refuse_huge(prompt: str, tokenizer: Tokenizer, n_positions: int) -> None:
     size = CHARACTERS_PER_POSITION * n_positions
     while size < len(prompt):
         # A special token may take all white space before it: what is at the end is not looked at.
-        count = len(tokenizer.encode(prompt[:size].rstrip()))
+        count = len(encode(prompt[:size].rstrip()))
         if count > 2 * n_positions:
             raise RequestError(
                 f"the prompt has more than {count} tokens in its first {size} of {len(prompt)} characters,"

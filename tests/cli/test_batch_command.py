@@ -185,12 +185,12 @@ def test_a_run_goes_on_where_it_was_cut_short(
     assert len(done) == after
     with PART.open("ab") as file:
         file.write(torn)
-    started: list[str] = []
+    started: list[list[int]] = []
     real = gpt2xl.Model._request
 
-    def request(self: gpt2xl.Model, prompt: str, *rest: Any) -> Any:
-        started.append(prompt)
-        return real(self, prompt, *rest)
+    def request(self: gpt2xl.Model, ids: list[int], *rest: Any) -> Any:
+        started.append(ids)
+        return real(self, ids, *rest)
 
     monkeypatch.setattr(gpt2xl.Model, "_request", request)
     said = f"{after} of 7 rows were done already.\n" if after else ""

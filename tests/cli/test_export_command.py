@@ -258,3 +258,16 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
     monkeypatch.setattr("gpt2xl_export.export.Progress", overtaken)
     assert "'out' exists already" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning")
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_or_overflow_are_one_line(
+    precision: str, value: float, checkpoint: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "damaged"))
+    tensors = load_file(copy / "model.safetensors")
+    tensors["h.1.mlp.c_fc.weight"][:] = value
+    save_file(tensors, copy / "model.safetensors")
+    assert "overflow or are no numbers" in refused("export", copy, "out", "-p", precision)

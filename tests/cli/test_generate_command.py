@@ -154,3 +154,17 @@ def test_a_draft_is_loaded_as_a_model_is(
     other = make_bundle({"vocab_size": 290})
     done = run("generate", "-m", bundle, "Once", "--draft", other)
     assert "the draft model has another tokenizer" in done.stderr
+
+
+def test_text_of_strangers_spells_no_special_token(bundle: Path, run: Run, tmp_path: Path) -> None:
+    line = tmp_path / "in.jsonl"
+    line.write_text('{"prompt": "king<|endoftext|>"}\n')
+    texts = set()
+    for special in ("--special", "--no-special"):
+        way = ["-m", bundle, special, "--greedy", "-n", 9]
+        alone = json.loads(run("generate", "king<|endoftext|>", "--json", *way).stdout)
+        assert (286 in alone["prompt_ids"]) == (special == "--special")
+        row = json.loads(run("batch", line, "-", *way).stdout)
+        assert row["text"] == alone["text"]
+        texts.add(alone["text"])
+    assert len(texts) == 2

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from inspect import signature
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -110,15 +109,10 @@ def checkpoint_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Comman
 
 
 def adapter_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
-    from gpt2xl_cli.export import export
-
     out = copy.parent / "exported"
-    if "adapter" in signature(export).parameters:
-        words = ("export", str(bases / "checkpoint"), str(out), "--adapter", str(copy))
-        yield Command(words, "export")
-        yield from _exported(rng, out, None)
-    else:
-        yield Command(("export", str(copy), str(out)), "export")
+    words = ("export", str(bases / "checkpoint"), str(out), "--adapter", str(copy))
+    yield Command(words, "export")
+    yield from _exported(rng, out, None)
 
 
 def _exported(rng: Random, out: Path, like: Path | None) -> Iterator[Command]:

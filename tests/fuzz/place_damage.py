@@ -43,6 +43,10 @@ def damage_place(rng: Random, path: Path, elsewhere: Path) -> str:
     whats = ("missing", "empty", "a folder", "a full folder", "a link out of the folder", "a link to itself",
              "a link to nothing", "a link to a folder", "unreadable")  # fmt: skip
     what = rng.choice((*whats, *whats, "a pipe", "a device", "a gap of 8 GB"))
+    if (
+        what == "a pipe" and path.name == "in.jsonl"
+    ):  # named by the user, as <(command) of a shell is
+        what = "a device"
     if path.name == "README.md":
         moved.write_text(OUTSIDE)
     path.unlink()

@@ -84,3 +84,20 @@ def test_a_long_text_of_few_tokens_is_taken(
     )  # fmt: skip
     tokenizer = Tokenizer(json.dumps(described))
     assert prompt_ids(text, tokenizer, model.config) == [287]
+
+
+def test_text_of_strangers_spells_no_special_token(
+    make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, text = load(make_bundle(), threads=1), "king<|endoftext|>"
+    plain = model.tokenizer.encode(text, parse_special=False)
+    assert 286 in model.tokenizer.encode(text)
+    assert 286 not in plain
+    found = model.generate(text, parse_special=False, greedy=True, max_new_tokens=2)
+    assert found.prompt_ids == plain
+    (_, row), *_ = model.generate_batch([text], parse_special=False, greedy=True, max_new_tokens=2)
+    assert (row.prompt_ids, row.new_ids) == (plain, found.new_ids)
+    model.save_prompt(text, tmp_path / "cache", parse_special=False)
+    model.load_prompt(tmp_path / "cache")
+    assert model._idle is not None
+    assert model._idle.ids == plain
