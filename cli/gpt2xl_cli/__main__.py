@@ -4,6 +4,7 @@ import sys
 
 try:
     from gpt2xl_cli import signals
+    from gpt2xl_cli.native_output import keep_off_stderr
 except KeyboardInterrupt:  # while nobody handles it yet
     sys.stderr.write("error: interrupted.\n")
     sys.exit(130)
@@ -17,6 +18,7 @@ def main() -> None:
         import typer  # noqa: F401
     except ImportError:
         sys.exit("error: the command line needs `pip install 'gpt2xl[cli]'`.")
+    keep_off_stderr()
     from gpt2xl_cli.app import run
 
     run()

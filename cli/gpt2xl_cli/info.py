@@ -74,7 +74,9 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
     """Where the bundle comes from, and how exact it is."""
     lines = {}
     if source := manifest.source:
-        lines["Source"] = source.name + (f" at {source.revision}" if source.revision else "")
+        lines["Source"] = (source.name or "unnamed") + (
+            f" at {source.revision}" if source.revision else ""
+        )
         if source.adapter:
             lines["Source"] += f", with the adapter {source.adapter.name}"
     for kind in ("engine", "portable"):

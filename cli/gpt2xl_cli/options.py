@@ -33,7 +33,7 @@ Special = Annotated[
     bool,
     typer.Option(
         "--special/--no-special",
-        help="Whether the text may spell special tokens, such as <|endoftext|>; not that of strangers.",
+        help="Whether the text may spell special tokens such as <|endoftext|>; --no-special for untrusted text.",
     ),
 ]
 Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")]

@@ -6,6 +6,7 @@ its way. What has something to tidy up runs within `tidying`, where a signal rai
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,8 +41,8 @@ def install() -> None:
 
 def _end_at_once(number: int, _: FrameType | None) -> None:
     stop = Stopped(number)
-    with suppress(OSError):  # a closed stderr
-        os.write(2, f"error: {stop}\n".encode())
+    with suppress(AttributeError, OSError, ValueError):  # no stderr, or a closed one
+        os.write(sys.stderr.fileno(), f"error: {stop}\n".encode())
     os._exit(stop.exit_status)
 
 

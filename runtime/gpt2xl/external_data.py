@@ -5,15 +5,22 @@ the onnx package. Field numbers: onnx/onnx.proto.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gpt2xl.errors import BundleError
 from gpt2xl.files import belongs_to, is_inside, read_bytes
 from gpt2xl.protobuf import WireReader, packed_varints
 
+# TensorProto.DataType -> numpy.
+DTYPES: Mapping[int, type[np.generic]] = {
+    1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16,
+}  # fmt: skip
 MAX_BYTES = 2**31 - 1  # of a protobuf
 MAX_DEPTH = 100  # as protobuf itself has it
 Fields = dict[int, Any]  # field number -> the message inside, or LEAF
@@ -40,13 +47,23 @@ class StoredTensor:
     length: int
     """Bytes; 0 where the graph does not tell."""
 
+    @property
+    def dtype(self) -> type[np.generic] | None:
+        """Its numpy type; None for types that no GPT-2 of ours has."""
+        return DTYPES.get(self.data_type)
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes that its shape asks for, where its type is known."""
+        return prod(self.dims) * np.dtype(self.dtype).itemsize if self.dtype else None
+
 
 def check_external_data(path: Path) -> None:
     """Look at the external-data locations of ``path``.
 
     Raises:
-        BundleError: the file is not whole, or a location leaves its folder; a link in it may lead to the blobs
-            of the hub's cache.
+        BundleError: the file is not whole, a location leaves its folder (a link in it may lead to the blobs of the
+            hub's cache), or a tensor's size is not that of its data.
     """
     content = read_bytes(path, BundleError, MAX_BYTES)
     try:
@@ -61,6 +78,12 @@ def check_external_data(path: Path) -> None:
             )
         if not os.path.isfile(file):
             raise BundleError(f"'{file}' is missing: '{path.name}' has its weights there.")
+    for tensor in stored_tensors(content):
+        if tensor.length and tensor.nbytes not in (None, tensor.length):
+            raise BundleError(
+                f"'{path}': the tensor '{tensor.name}' of {list(tensor.dims)} has {tensor.length} bytes of data:"
+                " the file is damaged, export it again."
+            )
 
 
 def external_locations(model: bytes) -> Iterator[str]:

@@ -9,7 +9,7 @@ its own, which live as long as it does, so nothing else is ever touched.
 
 import mmap
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -21,10 +21,6 @@ import onnxruntime as ort
 from gpt2xl.external_data import StoredTensor, stored_tensors
 from gpt2xl.memory import address_space_left
 
-# ONNX's TensorProto.DataType -> numpy; tensors of other types are left to onnxruntime.
-DTYPES: Mapping[int, type[np.generic]] = {
-    1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16,
-}  # fmt: skip
 ALIGNMENT_BYTES = 64  # what vector instructions may ask of the start of a tensor
 RELEASE_SECONDS = 0.02  # while loading: GPT-2 XL in int8 reads some 30 MB in that time
 
@@ -119,13 +115,9 @@ def _keep_apart(mapping: mmap.mmap, tensors: Sequence[StoredTensor]) -> None:
 
 def _value(tensor: StoredTensor, mapping: mmap.mmap) -> ort.OrtValue | None:
     """``tensor`` where it is mapped; None where onnxruntime has to see to it, or to refuse it."""
-    dtype = DTYPES.get(tensor.data_type)
-    if dtype is None or tensor.offset % ALIGNMENT_BYTES or not tensor.length:
+    aligned = tensor.offset % ALIGNMENT_BYTES == 0
+    inside = 0 < tensor.length <= len(mapping) - tensor.offset
+    if tensor.dtype is None or not aligned or not inside or tensor.nbytes != tensor.length:
         return None
-    count, end = prod(tensor.dims), tensor.offset + tensor.length
-    if min(tensor.dims, default=0) < 1 or end > len(mapping):
-        return None
-    if count * np.dtype(dtype).itemsize != tensor.length:
-        return None
-    flat = np.frombuffer(mapping, dtype, count, tensor.offset)
+    flat = np.frombuffer(mapping, tensor.dtype, prod(tensor.dims), tensor.offset)
     return ort.OrtValue.ortvalue_from_numpy(flat.reshape(tensor.dims))

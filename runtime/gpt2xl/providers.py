@@ -129,7 +129,9 @@ def _open_on_cuda(
         session = opened(False)
         warn(f"'{path.name}' runs without a CUDA graph: {reason}", Gpt2xlWarning, 2)
     if "CUDAExecutionProvider" not in session.get_providers():
-        raise ProviderError("onnxruntime could not start CUDA: what it printed says why.")
+        raise ProviderError(
+            "onnxruntime could not start CUDA: what it printed says why (GPT2XL_DEBUG=1 shows it)."
+        )
     return session
 
 

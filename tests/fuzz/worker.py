@@ -31,6 +31,8 @@ from tests.fuzz.outcome import (
     result,
 )
 
+from gpt2xl_cli.native_output import keep_off_stderr
+
 STACKS, OUT, ERR, DOING = "stacks.txt", "stdout.txt", "stderr.txt", "doing.json"
 ADDRESS_SPACE = 24 << 30  # of the process, where the watch is too slow
 
@@ -47,6 +49,7 @@ class Worker:
             os.dup2(file, target)
         sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=True)
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", write_through=True)  # fmt: skip
+        keep_off_stderr()
 
     def run(self, words: tuple[str, ...]) -> Ended | Fault:
         """Do as `gpt2xl` does; what comes out as an exception is a fault."""
