@@ -27,7 +27,8 @@ from gpt2xl_cli.options import (
     read_limited,
     read_stdin,
 )
-from gpt2xl_cli.signals import telling, tidying
+from gpt2xl_cli.signals import cleaning_up, with_detail
+from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from gpt2xl import Generation
@@ -77,8 +78,10 @@ def batch(
 
     printing, greedy = str(out) == "-", greedy or temperature == 0
     if printing and as_json:
-        raise typer.BadParameter("stdout is for the texts already.", param_hint="--json")
-    with tidying(), nullcontext() if printing else jsonl.claimed(out, force=force):
+        raise typer.BadParameter(
+            "cannot be combined with OUT '-': stdout carries the texts.", param_hint="--json"
+        )
+    with cleaning_up(), nullcontext() if printing else jsonl.claimed(out, force=force):
         name = "stdin" if source == "-" else f"'{source}'"
         content = read_stdin() if source == "-" else _read(Path(source), name)
         lines = parse(content, name)
@@ -105,21 +108,25 @@ def batch(
         deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
         deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
         deciding |= {} if special else {"special": False}
-        about = jsonl.about(content, folder, deciding, seed)
+        about = jsonl.run_header(content, folder, deciding, seed)
         part = jsonl.Part(out, about, force=force)
         facts = {"out": str(out), "rows": len(lines), "done_before": len(part.done)}
         _write(lines, part, texts(part.seed, frozenset(part.done)), force=force)
     new_tokens = sum(row["new_tokens"] for row in part.done.values())
-    typer.echo(
-        json.dumps(facts | {"new_tokens": new_tokens})
-        if as_json
-        else f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens."
-    )
+    if as_json:
+        typer.echo(json.dumps(facts | {"new_tokens": new_tokens}))
+    else:
+        echo_line(f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens.")
 
 
 def _read(path: Path, name: str) -> str:
-    with path.open("rb") as file:
-        return decoded(read_limited(file, name), name)
+    from gpt2xl import RequestError
+
+    try:
+        with path.open("rb") as file:
+            return decoded(read_limited(file, name), name)
+    except OSError as reason:
+        raise RequestError(f"{name} cannot be read: {reason.strerror}.") from None
 
 
 def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
@@ -128,7 +135,7 @@ def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
     printed = Printed(lines)
     shown = not sys.stdout.isatty()  # there, the lines are the progress
     with (
-        telling(lambda: f"{printed.count} of {len(lines)} texts are written."),
+        with_detail(lambda: f"{printed.count} of {len(lines)} texts are written."),
         _progress(0, len(lines), shown=shown) as show,
     ):
         for number, text in texts:
@@ -139,8 +146,8 @@ def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
 def _write(lines: "Sequence[Line]", part: "Part", texts: "Texts", *, force: bool) -> None:
     before = len(part.done)
     if before:
-        typer.echo(f"{before} of {len(lines)} rows were done already.", err=True)
-    with telling(
+        typer.echo(f"{before} of {len(lines)} texts were done already; going on.", err=True)
+    with with_detail(
         lambda: (
             f"{part.count()} of {len(lines)} texts are done in '{part.path}';"
             " run the same command again to go on."

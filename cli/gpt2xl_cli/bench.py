@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpt2xl_cli.options import Json, Provider, SessionCache, Threads, model_folder, show_warning
-from gpt2xl_cli.signals import tidying
+from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _measure(folder: Path, options: list[str]) -> list[dict[str, Any]]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     figures = []
     with (
-        tidying(),
+        cleaning_up(),
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         ) as process,

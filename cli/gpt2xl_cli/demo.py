@@ -11,6 +11,7 @@ import typer
 
 import gpt2xl
 from gpt2xl import BusyError, ExportError
+from gpt2xl_cli.terminal import echo_line
 
 NOTE = (
     "Using the built-in demo, a tiny model of fairy tales."
@@ -42,7 +43,8 @@ def demo_bundle() -> Path:
 
 def hub_bundle(name: str) -> Path:
     """The bundle of a model on the hub, downloaded and exported at its first use."""
-    return _cached(f"{name.replace('/', '--')}-{HUB_PRECISION}", name, HUB_PRECISION)
+    folder = f"{name.replace('/', '--')}-{HUB_PRECISION}-{gpt2xl.__version__}"
+    return _cached(folder, name, HUB_PRECISION)
 
 
 def _cached(folder: str, source: str, precision: str) -> Path:
@@ -54,14 +56,14 @@ def _cached(folder: str, source: str, precision: str) -> Path:
     with missing_extra_explained():
         from gpt2xl_export.graphs import ExportOptions
     if Path(source).is_dir():  # a download says what it does once it knows
-        typer.echo(f"First use: exporting {source} as {precision} to {bundle}", err=True)
+        echo_line(f"First use: exporting {source} as {precision} to {bundle}", err=True)
     told = False
     while not (bundle / "gpt2xl.json").is_file():
         try:
             run_export(source, bundle, ExportOptions(precision))
         except BusyError:
             if not told:
-                typer.echo(f"Waiting for another gpt2xl, which is making {bundle}", err=True)
+                echo_line(f"Waiting for another gpt2xl, which is making {bundle}", err=True)
             told = True
             time.sleep(POLL_SECONDS)
         except ExportError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gpt2xl_cli.options import Force, Json, warnings_collected
-from gpt2xl_cli.signals import tidying
+from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def run_export(
     bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     # What overflows shows up in the parity check; numpy's warnings would spoil the one line.
-    with tidying(), ExitStack() as shown, warnings.catch_warnings():
+    with cleaning_up(), ExitStack() as shown, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         tasks: dict[str, Any] = {}
 

@@ -23,7 +23,7 @@ from gpt2xl_cli.options import (
     model_folder,
     text_or_stdin,
 )
-from gpt2xl_cli.signals import tidying
+from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line, echo_text
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def generate(
         draft=smaller,
         prompt_lookup=prompt_lookup,
     )
-    with tidying():
+    with cleaning_up():
         if as_json:
             typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
         else:

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, get_args
 
-import typer
-
 from gpt2xl import Generation, RequestError
 from gpt2xl.aside import locked, written_aside
 from gpt2xl.bundle import open_bundle
@@ -25,12 +23,15 @@ from gpt2xl.files import check_regular
 from gpt2xl.generate import FinishReason
 from gpt2xl.prompt_cache import bundle_id
 from gpt2xl_cli.lines import ADDED, Line
+from gpt2xl_cli.terminal import echo_text
 
 FORMAT = 1
 MAX_LINE_BYTES = 64 << 20
 
 
-def about(content: str, folder: Path, options: dict[str, Any], seed: int | None) -> dict[str, Any]:
+def run_header(
+    content: str, folder: Path, options: dict[str, Any], seed: int | None
+) -> dict[str, Any]:
     """The first line of a .part file.
 
     Args:
@@ -129,14 +130,14 @@ class Printed:
         self._lines = lines
         self._waiting: dict[int, Generation] = {}
         self.count = 0
-        """Lines that are out."""
+        """Lines written."""
 
     def add(self, number: int, text: Generation) -> None:
         """Print line ``number`` with its text, and those that waited for it."""
         self._waiting[number] = text
         while self.count in self._waiting:
             result = _values(self._waiting.pop(self.count))
-            typer.echo(self._lines[self.count].with_result(result))
+            echo_text(self._lines[self.count].with_result(result))
             self.count += 1
 
 

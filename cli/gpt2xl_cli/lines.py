@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from gpt2xl import RequestError
 
 ADDED = ("text", "finish_reason", "new_tokens", "seed")
-OPTIONS = {
+OPTION_KEYS = {
     "seed": "--seed",
     "n": "-n",
     "max_new_tokens": "-n",
@@ -19,10 +19,10 @@ OPTIONS = {
     "greedy": "--greedy",
     "do_sample": "--greedy",
 }
-"""What is asked for once a run, by its names here and elsewhere."""
-UNKNOWN = ("top_p", "stop", "num_beams", "repetition_penalty")
-"""What others take and gpt2xl does not."""
-SHOWN = 40  # characters of a line that is no JSON
+"""Keys that mean an option, and the option: it holds for the whole run."""
+UNSUPPORTED = ("top_p", "stop", "num_beams", "repetition_penalty")
+"""Options of other libraries that gpt2xl does not have."""
+MAX_SHOWN = 40  # characters of a line that is no JSON
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def parse(content: str, name: str) -> list[Line]:
 
 def _line(number: int, text: str, where: str) -> Line:
     if not text.startswith("{"):
-        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+        shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
         raise RequestError(
             f'{where} is not a JSON object: each line has to be one with a "prompt", such as'
             f' {{"prompt": "Once"}}, but this is {shown!r}.'
         )
     try:
-        values: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as reason:
         raise RequestError(f"{where} is not JSON: {reason}.") from None
     if "prompt" not in values:
@@ -72,14 +72,19 @@ def _line(number: int, text: str, where: str) -> Line:
     return Line(number, text, values["prompt"])
 
 
+def _no_constant(name: str) -> NoReturn:
+    """For NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(f"{name} is not a number")
+
+
 def _check_key(key: str, where: str) -> None:
     name = key.replace("-", "_")
-    if name in OPTIONS:
+    if name in OPTION_KEYS:
         raise RequestError(
-            f'{where}: "{key}" is not taken from a line: give {OPTIONS[name]} for all of them,'
+            f'{where}: "{key}" is not taken from a line: give {OPTION_KEYS[name]} for all of them,'
             " or rename it if it means something else."
         )
-    if name in UNKNOWN:
+    if name in UNSUPPORTED:
         raise RequestError(f'{where}: gpt2xl has no "{key}": remove it, or rename it.')
     if key in ADDED:
         raise RequestError(f'{where} has a "{key}" already, which the output adds: rename it.')

@@ -2,7 +2,7 @@
 
 ``.NAME.partial-*`` stands aside until ``NAME`` is whole. A folder cannot replace another in one step, so
 the old one is ``.NAME.old-*`` for a moment. ``.NAME.lock`` is locked by the process that writes ``NAME``.
-The system frees the lock of a killed process: who holds it may remove what others have left.
+The system frees the lock of a killed process: whoever acquires it may remove what the dead process left.
 """
 
 import errno
@@ -19,7 +19,7 @@ from typing import IO
 
 from gpt2xl.errors import BusyError
 
-POLL_SECONDS = 0.05
+POLL_SECONDS, WAIT_SECONDS = 0.05, 60
 
 
 @contextmanager
@@ -33,17 +33,20 @@ def locked(target: Path, *, wait: bool = False) -> Iterator[None]:
         wait: whether to wait for another process or thread that writes it.
 
     Raises:
-        BusyError: another one writes it, and ``wait`` is False.
+        BusyError: another one writes it, and ``wait`` is False or a minute has passed.
         OSError: nothing can be written beside it, or its name is too long.
     """
     real = _real(target)
-    path = _beside(real, "lock")
+    if not real.name:
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    path, end = _beside(real, "lock"), time.monotonic() + wait * WAIT_SECONDS
     while True:
         with _opened(path, target) as file:
             held = _lock(file.fileno())
-            if held is False and not wait:
+            if held is False and time.monotonic() >= end:
                 raise BusyError(
-                    f"another gpt2xl is writing '{target}': wait for its end, or choose another name."
+                    f"another gpt2xl is writing '{target}': wait until it has finished, or choose another"
+                    " name."
                 )
             if held is False:
                 time.sleep(POLL_SECONDS)
@@ -53,10 +56,10 @@ def locked(target: Path, *, wait: bool = False) -> Iterator[None]:
                         _remove_leftovers(real)
                     yield
                 finally:
+                    if sys.platform == "win32":  # where no open file can be removed
+                        file.close()
                     _remove(path)  # while it is locked: later it might be another's
                 break
-    if sys.platform == "win32":  # where no open file can be removed
-        _remove(path)
 
 
 @contextmanager
@@ -136,7 +139,9 @@ def _opened(path: Path, target: Path) -> IO[bytes]:
     try:
         with suppress(FileNotFoundError):
             path.with_suffix(".partial-00000000").lstat()  # the longest name that will be needed
-        return path.open("ab")
+        # Neither through a link that somebody has put there, nor waiting for the reader of a pipe.
+        safely = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | safely, 0o666), "r+b", 0)
     except OSError as reason:
         raise OSError(reason.errno, reason.strerror, str(target)) from None
 

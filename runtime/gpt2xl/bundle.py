@@ -105,6 +105,6 @@ def _only(folder: Path, pattern: str) -> Path | None:
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise BundleError(
-            f"'{folder}' holds several graphs ({names}): keep one precision a folder."
+            f"'{folder}' holds several graphs ({names}): keep one precision per folder."
         )
     return found[0] if found else None

@@ -57,12 +57,20 @@ def load_cuda() -> None:
 class _OwnThreadOnly(TextIOBase):
     """Keeps what one thread writes, and passes on what the others do."""
 
-    def __init__(self, others: TextIO) -> None:
+    def __init__(self, others: TextIO | None) -> None:
         self.own = StringIO()
         self._thread, self._others = get_ident(), others
 
     def write(self, text: str) -> int:
-        return (self.own if get_ident() == self._thread else self._others).write(text)
+        stream = self.own if get_ident() == self._thread else self._others
+        return len(text) if stream is None else stream.write(text)
+
+    def flush(self) -> None:
+        if self._others is not None:
+            self._others.flush()
+
+    def isatty(self) -> bool:
+        return self._others is not None and self._others.isatty()
 
 
 _one_at_a_time = Lock()  # there is one stdout

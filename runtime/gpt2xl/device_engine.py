@@ -105,7 +105,7 @@ class DeviceCache:
         """The one that is captured, of all rows; forgotten with this cache."""
         step, session = Step(self._session, self), self._session.session
         if hasattr(session, "release_captured_graph"):  # onnxruntime 1.31
-            release = finalize(self, session.release_captured_graph, int(step.graph_id))
+            release = finalize(self, _release_graph, self._session, int(step.graph_id))
             release.atexit = False
         return step
 
@@ -119,6 +119,11 @@ class DeviceCache:
             binding.bind_input(past, session.device, 0, row.dtype, shape, start)
             binding.bind_output(present, session.device, 0, row.dtype, shape, start)
         return binding
+
+
+def _release_graph(session: "DeviceEngineSession", graph_id: int) -> None:
+    with session.lock:
+        session.session.release_captured_graph(graph_id)
 
 
 class Step:

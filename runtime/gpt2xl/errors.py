@@ -25,7 +25,7 @@ class BundleError(Gpt2xlError):
 
 
 class BusyError(Gpt2xlError):
-    """Another process is writing what was to be written."""
+    """Another process is writing the same file or folder."""
 
 
 class CheckpointError(Gpt2xlError):

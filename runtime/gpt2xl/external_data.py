@@ -1,4 +1,4 @@
-"""Where an ONNX file says its weights are: refused when that is outside its own folder.
+"""What an ONNX file says about its external data; locations outside its folder are refused.
 
 onnxruntime before 1.24 follows any path. Reads protobuf's wire format, so that the runtime does without
 the onnx package. Field numbers: onnx/onnx.proto.
@@ -15,6 +15,7 @@ import numpy as np
 
 from gpt2xl.errors import BundleError
 from gpt2xl.files import belongs_to, is_inside, read_bytes
+from gpt2xl.folders import is_lfs_pointer, lfs_hint
 from gpt2xl.protobuf import WireReader, packed_varints
 
 # TensorProto.DataType -> numpy.
@@ -22,6 +23,7 @@ DTYPES: Mapping[int, type[np.generic]] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16,
 }  # fmt: skip
 MAX_BYTES = 2**31 - 1  # of a protobuf
+MAX_DIMS = 64
 MAX_DEPTH = 100  # as protobuf itself has it
 Fields = dict[int, Any]  # field number -> the message inside, or LEAF
 LEAF: Fields = {}
@@ -68,7 +70,10 @@ def check_external_data(path: Path) -> None:
     content = read_bytes(path, BundleError, MAX_BYTES)
     try:
         locations = set(external_locations(content))
+        tensors = list(stored_tensors(content))
     except (IndexError, ValueError):
+        if is_lfs_pointer(path):
+            raise BundleError(lfs_hint(path)) from None
         raise BundleError(f"'{path}' is not a whole ONNX file: export it again.") from None
     for location in locations:
         file = path.parent / location
@@ -78,7 +83,9 @@ def check_external_data(path: Path) -> None:
             )
         if not os.path.isfile(file):
             raise BundleError(f"'{file}' is missing: '{path.name}' has its weights there.")
-    for tensor in stored_tensors(content):
+        if is_lfs_pointer(file):
+            raise BundleError(lfs_hint(file))
+    for tensor in tensors:
         if tensor.length and tensor.nbytes not in (None, tensor.length):
             raise BundleError(
                 f"'{path}': the tensor '{tensor.name}' of {list(tensor.dims)} has {tensor.length} bytes of data:"
@@ -131,10 +138,12 @@ def _stored_tensor(reader: WireReader, message: memoryview) -> StoredTensor | No
     name, data_type, dims, entries = "", 0, list[int](), dict[str, str]()
     for number, value in reader.fields(message):
         match number, value:
-            case 1, int():
+            case 1, int() if len(dims) < MAX_DIMS:
                 dims.append(value)
-            case 1, memoryview():
+            case 1, memoryview() if len(value) < MAX_DIMS:
                 dims += packed_varints(value)
+            case 1, _:
+                raise ValueError("too many dimensions")
             case 2, int():
                 data_type = value
             case 8, memoryview():

@@ -18,9 +18,12 @@ def read_bytes(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES)
     check_regular(path, error, max_bytes)
     try:
         with open(path, "rb") as file:
-            return file.read()
+            content = file.read(max_bytes + 1)
     except OSError as reason:
         raise error(f"'{path}' cannot be read: {reason.strerror}.") from None
+    if len(content) > max_bytes:  # it grows
+        raise _too_large(path, error, max_bytes)
+    return content
 
 
 def check_regular(path: Path, error: type[Gpt2xlError], max_bytes: int | None = None) -> None:
@@ -32,7 +35,11 @@ def check_regular(path: Path, error: type[Gpt2xlError], max_bytes: int | None = 
         what = "is not a regular file" if os.path.exists(path) else "does not exist"
         raise error(f"'{path}' {what}.")
     if max_bytes is not None and os.path.getsize(path) > max_bytes:
-        raise error(f"'{path}' is larger than the {max_bytes >> 20} MB that are read of it.")
+        raise _too_large(path, error, max_bytes)
+
+
+def _too_large(path: Path, error: type[Gpt2xlError], max_bytes: int) -> Gpt2xlError:
+    return error(f"'{path}' is larger than the {max_bytes >> 20} MB that are read of it.")
 
 
 def read_text(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) -> str:

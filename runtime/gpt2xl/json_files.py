@@ -50,7 +50,7 @@ def _finite(text: str) -> float:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Value:
     """A value of a JSON file, not looked at yet."""
 
@@ -84,10 +84,12 @@ class Value:
         key = f"{self.key}.{name}" if self.key else name
         return Value(content, self.file, self.error, key)
 
-    def items(self) -> list["Value"]:
-        """Of a list; an absent one (None) has none."""
+    def items(self, maximum: int = 1024) -> list["Value"]:
+        """Of a list of at most ``maximum``; an absent one (None) has none."""
         if self.content is not None and not isinstance(self.content, list):
             self.refuse("a list")
+        if len(self.content or ()) > maximum:
+            self.refuse(f"a list of at most {maximum}")
         return [
             Value(item, self.file, self.error, f"{self.key}[{at}]")
             for at, item in enumerate(self.content or ())
@@ -101,13 +103,15 @@ class Value:
         """True or false."""
         return self.content if isinstance(self.content, bool) else self.refuse("true or false")
 
-    def integer(self, least: int = 0, most: int = LARGEST) -> int:
-        """A whole number from ``least`` to ``most``."""
-        if type(self.content) is int and least <= self.content <= most:
+    def integer(self, minimum: int = 0, maximum: int = LARGEST) -> int:
+        """A whole number from ``minimum`` to ``maximum``."""
+        if type(self.content) is int and minimum <= self.content <= maximum:
             return self.content
-        what = {0: "an integer >= 0", 1: "a positive integer"}.get(least, f"an integer >= {least}")
-        is_larger = type(self.content) is int and self.content > most
-        self.refuse(f"at most {most}" if is_larger else what)
+        what = {0: "an integer >= 0", 1: "a positive integer"}.get(
+            minimum, f"an integer >= {minimum}"
+        )
+        is_larger = type(self.content) is int and self.content > maximum
+        self.refuse(f"at most {maximum}" if is_larger else what)
 
     def number(self) -> float:
         """A number, which may be written as an integer."""

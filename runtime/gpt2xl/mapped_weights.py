@@ -1,4 +1,4 @@
-"""Weights in a mapping of our own, lent to onnxruntime, so that pages it has copied can be handed back.
+"""External weights in memory mappings that we own: onnxruntime reads them, we drop the pages it has copied.
 
 onnxruntime copies most weights into its kernels' layout while it loads. What it has read would stay resident:
 with GPT-2 XL in int4 the scales and the embedding count twice, 180 MB, and each row of the embedding that a
@@ -10,7 +10,7 @@ its own, which live as long as it does, so nothing else is ever touched.
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from threading import Event, Thread
@@ -57,10 +57,11 @@ class MappedWeights:
     def release(self) -> None:
         """Hand back all pages in memory; any thread may be reading them."""
         for mapping in self._maps.values():
-            mapping.madvise(mmap.MADV_DONTNEED)
+            with suppress(OSError):  # some sandboxes forbid it
+                mapping.madvise(mmap.MADV_DONTNEED)
 
     @contextmanager
-    def released_meanwhile(self) -> Iterator[None]:
+    def releasing(self) -> Iterator[None]:
         """Release again and again during the block, which loads a session, and at its end."""
         done = Event()
 

@@ -76,7 +76,7 @@ class Model:
             top_k: sample from the k most probable tokens; 0, or more than there are, is the whole vocabulary.
             temperature: 0 is greedy; higher is wilder.
             seed: same seed, same text; None draws one, which the result names.
-            parse_special: whether ``prompt`` may spell special tokens; False for text of strangers.
+            parse_special: whether ``prompt`` may spell special tokens; False for untrusted text.
             draft: a smaller model with the same tokenizer that guesses tokens, loaded with
                 ``spinning=False``; never changes the text.
             prompt_lookup: without a draft, guess that what was said will be said again; never changes

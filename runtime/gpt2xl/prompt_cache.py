@@ -90,10 +90,15 @@ def load_context(context: Context, owner: str, path: Path, vocab_size: int) -> N
             about = Value(_about(file, context.session.n_positions), path, RequestError)
             _check_owner(about, owner)
             values = _keys_and_values(file, context)
-        ids = [item.integer(0, vocab_size - 1) for item in about.get("ids").items()]
+        ids = [
+            item.integer(0, vocab_size - 1)
+            for item in about.get("ids").items(context.session.n_positions)
+        ]
         context.restore(ids, list(values[:, None]))
-    except RequestError:
+    except (MemoryError, RequestError):
         raise
+    except OSError as reason:
+        raise RequestError(f"'{path}' cannot be read: {reason.strerror or reason}.") from None
     except Exception as reason:  # zipfile and numpy raise some dozen kinds
         raise RequestError(f"'{path}' is not a prompt cache: {first_line(reason)}") from None
 
@@ -105,7 +110,7 @@ def _check_directory(path: Path) -> None:
         file.seek(max(0, size - ZIP_END - ZIP64_LOCATOR))
         tail = file.read()
     directory_size = int.from_bytes(tail[-10:-6], "little")
-    is_zip64 = tail.startswith(b"PK\x06\x07") and size < 2**32
+    is_zip64 = tail.startswith(b"PK\x06\x07") and size < 2**31
     if tail[-ZIP_END:-18] != b"PK\x05\x06" or is_zip64 or directory_size > MAX_HEADER_BYTES:
         raise ValueError("not a zip of two arrays")
 

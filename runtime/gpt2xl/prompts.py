@@ -7,9 +7,8 @@ from gpt2xl.config import GPT2Config
 from gpt2xl.errors import RequestError
 from gpt2xl.tokenizer import Tokenizer
 
-CHARACTERS_PER_POSITION = (
-    64  # of a text's beginning that is looked at first; English has 4.5 a token
-)
+# Characters of the first part that is looked at, for each position of the context; English has 4.5 a token.
+FIRST_PART_CHARACTERS = 64
 GROWTH = 4
 
 
@@ -31,7 +30,7 @@ def prompt_ids(
             an empty prompt where the model has neither beginning- nor end-of-text.
     """
     encode = partial(tokenizer.encode, parse_special=parse_special)
-    _refuse_huge(prompt, encode, config.n_positions)
+    _refuse_huge(prompt, encode, config.n_positions, strips_spaces=tokenizer.strips_spaces)
     ids = encode(prompt) or [_start_id(config)]
     if len(ids) > config.n_positions:
         raise RequestError(
@@ -46,19 +45,22 @@ def prompt_ids(
     return ids
 
 
-def _refuse_huge(prompt: str, encode: Callable[[str], list[int]], n_positions: int) -> None:
+def _refuse_huge(
+    prompt: str, encode: Callable[[str], list[int]], n_positions: int, *, strips_spaces: bool
+) -> None:
     """Raise RequestError when a part of ``prompt`` alone has twice the tokens that fit.
 
     Twice, because the last word of a part may be tokenized in another way than in the whole.
     """
-    size = CHARACTERS_PER_POSITION * n_positions
+    size = FIRST_PART_CHARACTERS * n_positions
     while size < len(prompt):
-        # A special token may take all white space before it: what is at the end is not looked at.
-        count = len(encode(prompt[:size].rstrip()))
-        if count > 2 * n_positions:
+        part = prompt[:size]
+        if strips_spaces:  # a token that follows may take all white space at the end
+            part = part.rstrip()
+        if len(encode(part)) > 2 * n_positions:
             raise RequestError(
-                f"the prompt has more than {count} tokens in its first {size} of {len(prompt)} characters,"
-                f" but the model's context is {n_positions}: shorten it."
+                f"the prompt has over {2 * n_positions} tokens ({len(prompt)} characters), but the model's"
+                f" context is {n_positions}: shorten it."
             )
         size *= GROWTH
 

@@ -107,8 +107,10 @@ def _open_on_cpu(path: Path, options: ort.SessionOptions) -> OpenSession:
     if weights is None:
         return _open_plain(path, options, [CPU]), None
     weights.lend(options)
-    with weights.released_meanwhile():
-        return _open_plain(path, options, [CPU]), weights
+    with weights.releasing():
+        session = _open_plain(path, options, [CPU])
+    session.weights = weights  # which it reads: they live as long
+    return session, weights
 
 
 def _open_on_cuda(

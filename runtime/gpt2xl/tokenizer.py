@@ -63,6 +63,11 @@ class Tokenizer:
         """The spelling of every added token, in the order of ids."""
         return [token.content for _, token in sorted(self._added.items())]
 
+    @property
+    def strips_spaces(self) -> bool:
+        """Whether an added token takes the white space before it along."""
+        return any(token.lstrip for token in self._added.values())
+
     def __contains__(self, token_id: int) -> bool:
         """Whether the vocabulary has ``token_id``."""
         return 0 <= token_id < 2**32 and self._parsing.id_to_token(token_id) is not None
@@ -76,7 +81,7 @@ class Tokenizer:
             text: any text without lone surrogates.
             parse_special: whether ``<|endoftext|>`` in the text is the special token or 13
                 ordinary characters. With False no text becomes a special token, unless that token
-                is a single byte of the vocabulary; added tokens that are not special stay whole,
+                is a single byte of the vocabulary, or the vocabulary lacks one of its bytes; added tokens that are not special stay whole,
                 as in llama.cpp.
             add_special_tokens: whether to add what the tokenizer puts around a text, such as a
                 first ``<s>``; most GPT-2 tokenizers add nothing.
@@ -97,7 +102,7 @@ class Tokenizer:
         except Exception as reason:
             raise RequestError(
                 f"the tokenizer fails on {text[:20]!r}...: {str(reason)[:200]}. tokenizer.json is damaged, or"
-                " has a regular expression that takes for ever."
+                " its regular expression backtracks without end."
             ) from None
         ids = list(encoding.ids)
         if parse_special or self._special.isdisjoint(ids):

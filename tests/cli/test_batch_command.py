@@ -100,6 +100,12 @@ def test_a_line_is_carried_along_to_the_letter(batch: Batch) -> None:
     assert text.count("\n") == 1
 
 
+def test_nan_is_no_json(refused: Refused, bundle: Path) -> None:
+    Path("in.jsonl").write_text('{"prompt": "Once", "x": NaN}\n')
+    message = refused("batch", "-m", bundle, "in.jsonl", OUT)
+    assert "line 1 is not JSON: NaN is not a number" in message
+
+
 def test_a_summary_is_printed_and_json_changes_nothing_else(
     run: Run, bundle: Path, batch: Batch
 ) -> None:
@@ -155,7 +161,7 @@ def test_a_row_of_foreign_types_is_done_again(
     interrupted(run, monkeypatch, 1, "in.jsonl", OUT, "-m", bundle, "--seed", 3, "-n", 20)
     with PART.open("a") as file:
         file.write(json.dumps(ROW | {key: value}) + "\n")
-    said = "1 of 7 rows were done already.\n"
+    said = "1 of 7 texts were done already; going on.\n"
     assert batch("in.jsonl", OUT, "--seed", 3, "-n", 20, stderr=said) == wanted
 
 
@@ -193,7 +199,7 @@ def test_a_run_goes_on_where_it_was_cut_short(
         return real(self, ids, *rest)
 
     monkeypatch.setattr(gpt2xl.Model, "_request", request)
-    said = f"{after} of 7 rows were done already.\n" if after else ""
+    said = f"{after} of 7 texts were done already; going on.\n" if after else ""
     assert batch("in.jsonl", OUT, "--seed", 3, "-n", 20, "--rows", 5, stderr=said) == wanted
     assert len(started) == 7 - after
     assert json.loads(header)["seed"] == 3
@@ -205,7 +211,7 @@ def test_a_drawn_seed_is_that_of_the_run_that_goes_on(
     options = ["in.jsonl", OUT, "-n", 9]
     header, *_ = interrupted(run, monkeypatch, 3, write(PROMPTS), OUT, "-n", 9, "-m", bundle)
     seed = json.loads(header)["seed"]
-    found = batch(*options, stderr="3 of 7 rows were done already.\n")
+    found = batch(*options, stderr="3 of 7 texts were done already; going on.\n")
     assert [row["seed"] for row in found] == list(range(seed, seed + 7))
     OUT.unlink()
     assert batch(*options, "--seed", seed) == found
@@ -223,7 +229,10 @@ def test_a_run_with_every_row_done_only_has_to_sort(
         patch.setattr(Part, "finish", fail)
         done = run("batch", "-m", bundle, write(PROMPTS), OUT, "-n", 5)
     assert done.stderr == "error: no space\n"
-    assert len(batch("in.jsonl", OUT, "-n", 5, stderr="7 of 7 rows were done already.\n")) == 7
+    assert (
+        len(batch("in.jsonl", OUT, "-n", 5, stderr="7 of 7 texts were done already; going on.\n"))
+        == 7
+    )
 
 
 def test_a_killed_run_loses_no_finished_row(
@@ -244,7 +253,10 @@ def test_a_killed_run_loses_no_finished_row(
     kept = content[: content.rfind(b"\n")].split(b"\n")[1:]
     assert 3 <= len(kept) < 12
     done = run(*options)
-    assert (done.returncode, done.stderr) == (0, f"{len(kept)} of 12 rows were done already.\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"{len(kept)} of 12 texts were done already; going on.\n",
+    )
     resumed = rows()
     assert [row["id"] for row in resumed] == list(range(12))
     for line in map(json.loads, kept):

@@ -52,7 +52,10 @@ def test_the_second_of_two_batches_is_told_at_once(
     before = PART.read_bytes()
     for again in ([], ["--force"]):
         message = error_line(run(*command, *again))
-        assert "another gpt2xl is writing 'out.jsonl': wait for its end, or choose" in message
+        assert (
+            "another gpt2xl is writing 'out.jsonl': wait until it has finished, or choose"
+            in message
+        )
     assert PART.read_bytes().startswith(before)
     assert run("batch", "-m", command[2], lines, "other", "-n", 1).returncode == 0
     assert first.poll() is None
@@ -117,7 +120,7 @@ def test_a_kill_at_the_last_step_leaves_nothing_for_good(
     if where == "after" and not force:
         assert "exists already" in done.stderr
     else:
-        assert done.stderr == "5 of 5 rows were done already.\n"
+        assert done.stderr == "5 of 5 texts were done already; going on.\n"
     assert OUT.read_text("utf-8") == wanted
     assert not PART.exists()
     assert hidden(tmp_path) == []
@@ -173,7 +176,7 @@ def test_lines_come_as_soon_as_those_before_them_are_done(
 def test_json_and_stdout_exclude_each_other(bundle: Path, lines: str, run: Run) -> None:
     done = run("batch", "-m", bundle, lines, "-", "--json")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "stdout is for the texts already" in done.stderr
+    assert "stdout carries the texts" in done.stderr
 
 
 def test_a_signal_to_a_run_on_stdout_says_how_many_lines_are_out(

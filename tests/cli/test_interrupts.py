@@ -244,3 +244,22 @@ def test_a_reader_that_never_was_is_no_traceback(
     process.stdout = None
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (1, b"")
+
+
+def test_a_signal_ends_a_native_call_that_does_not_end() -> None:
+    program = """
+import hashlib
+from gpt2xl_cli import signals
+signals.STUCK_SECONDS = 0.3
+signals.install()
+with signals.cleaning_up():
+    print("waiting", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    command = [sys.executable, "-c", program]
+    process = Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert first_bytes(process, 8) == b"waiting\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (143, b"error: terminated.\n")

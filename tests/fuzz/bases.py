@@ -110,7 +110,7 @@ def _batch(bundle: Path, folder: Path) -> None:
     ]
     content = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "in.jsonl").write_text(content, "utf-8")
-    about = jsonl.about(content, bundle, {"max_new_tokens": 3, "greedy": True}, None)
+    about = jsonl.run_header(content, bundle, {"max_new_tokens": 3, "greedy": True}, None)
     part = jsonl.Part(folder / "out.jsonl", about, force=False)
     model = gpt2xl.load(bundle, threads=1)
     with part:

@@ -18,7 +18,7 @@ INFO = b"Folder     x\nPrecision  fp32\n"
         ("json", Ended(1, b"", b"error: 'config.json' does not exist.\n")),
         ("text", Ended(1, b"Once\n", b"error: the weights are damaged.\n")),
         ("info", Ended(0, INFO, b"")),
-        ("batch", Ended(0, b"Wrote out.jsonl.\n", b"2 of 3 rows were done already.\n")),
+        ("batch", Ended(0, b"Wrote out.jsonl.\n", b"2 of 3 texts were done already; going on.\n")),
     ],
 )
 def test_what_users_may_see(reads: str, ended: Ended) -> None:

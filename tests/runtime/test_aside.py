@@ -104,7 +104,9 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
 def test_what_a_live_process_writes_is_not_touched(holder: Holder, tmp_path: Path) -> None:
     holder(tmp_path / "out")
     before = names(tmp_path)
-    with pytest.raises(BusyError, match=r"another gpt2xl is writing '.*out': wait for its end"):
+    with pytest.raises(
+        BusyError, match=r"another gpt2xl is writing '.*out': wait until it has finished"
+    ):
         write(tmp_path / "out")
     write(tmp_path / "ou")
     write(tmp_path / "out.partial-00000000")

@@ -130,3 +130,41 @@ def test_a_file_cut_short_is_no_onnx_file(engine: Path) -> None:
     engine.write_bytes(engine.read_bytes()[:-20])
     with pytest.raises(BundleError, match="not a whole ONNX file"):
         load(engine.parents[1])
+
+
+@pytest.mark.parametrize("key", ["offset", "length"])
+def test_an_offset_that_is_no_number_is_no_onnx_file(engine: Path, key: str) -> None:
+    model = onnx.load(engine, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == key:
+                entry.value = "abc"
+    onnx.save(model, engine)
+    with pytest.raises(BundleError, match="not a whole ONNX file"):
+        load(engine.parents[1])
+
+
+def test_a_size_that_is_not_that_of_the_data_is_named(engine: Path) -> None:
+    model = onnx.load(engine, load_external_data=False)
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.external_data)
+    tensor.dims[0] = 2**61
+    onnx.save(model, engine)
+    with pytest.raises(BundleError, match=f"tensor '{tensor.name}' of .* bytes of data"):
+        load(engine.parents[1])
+
+
+def test_dimensions_without_end_are_no_onnx_file(engine: Path) -> None:
+    model = onnx.load(engine, load_external_data=False)
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.external_data)
+    tensor.dims.extend([1] * 1000)
+    onnx.save(model, engine)
+    with pytest.raises(BundleError, match="not a whole ONNX file"):
+        load(engine.parents[1])
+
+
+@pytest.mark.parametrize("name", ["engine.onnx", "model.onnx_data"])
+def test_a_git_lfs_pointer_is_named(engine: Path, name: str) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\n"
+    (engine.parent / name).write_bytes(pointer)
+    with pytest.raises(BundleError, match=rf"{name}' is a Git LFS pointer.*git lfs pull"):
+        load(engine.parents[1])

@@ -3,6 +3,7 @@
 import gc
 import mmap
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,3 +148,20 @@ def test_where_addresses_are_scarce_nothing_is_mapped(
     session, weights = open_session(graph, "cpu")
     assert weights is None
     assert session.get_inputs()
+
+
+def test_a_session_keeps_the_weights_that_it_reads(long: Path) -> None:
+    """Its owner may be gone: in a process of its own, for a fault ends it."""
+    script = """
+import gc, sys, numpy as np, gpt2xl
+graph = gpt2xl.load(sys.argv[1], threads=1).session
+session, inputs = graph.session, graph.inputs
+del graph
+gc.collect()
+feed = {n: np.zeros((1, 2, 4, 16), np.float32) for n in inputs if n.startswith("past")}
+feed |= {n: np.array([[0, 1, 2, 3]]) for n in ("input_ids", "position_ids")}
+feed["attention_mask"] = np.ones((1, 4), np.int64)
+assert np.isfinite(session.run(["logits"], feed)[0]).all()
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(long)], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
