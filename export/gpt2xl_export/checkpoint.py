@@ -13,6 +13,7 @@ from gpt2xl.errors import CheckpointError
 from gpt2xl.folders import ADAPTER_CONFIG, adapter_hint, is_adapter
 from gpt2xl.json_files import read_json
 from gpt2xl_export.adapter import Adapter, has_other_tokens, open_adapter
+from gpt2xl_export.own_files import refuse_link_out
 from gpt2xl_export.tensor_files import (
     FloatArray,
     TensorFile,
@@ -22,11 +23,12 @@ from gpt2xl_export.tensor_files import (
 )
 from gpt2xl_export.tensors import expected_shapes, is_other_head, match_tensors, tied_copies
 
-# Beside the weights, what an export reads.
-SMALL_FILES = (
+# Beside the weights, what decides the bundle's logits and ids.
+NEEDED_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json", ADAPTER_CONFIG,
+    "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
+SMALL_FILES = (*NEEDED_FILES, "chat_template.jinja", ADAPTER_CONFIG)
 ROWS = 4096  # compared at a time
 
 
@@ -62,12 +64,14 @@ def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
 
     Raises:
         CheckpointError: not a folder, not a GPT-2, no or broken weights, tensors that do not fit
-            the config, or an adapter that does not fit the model.
+            the config, an adapter that does not fit the model, or a link out of the folder.
     """
     if not folder.is_dir():
         raise CheckpointError(f"'{folder}' is not a folder.")
     for name in SMALL_FILES:
         refuse_pointer(folder / name)
+    for name in NEEDED_FILES:
+        refuse_link_out(folder / name)
     if is_adapter(folder):
         raise CheckpointError(adapter_hint(folder, CheckpointError))
     config = read_config(folder, CheckpointError)

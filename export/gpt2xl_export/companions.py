@@ -1,7 +1,6 @@
 """The small files of a bundle: configs for four runtimes, the tokenizer, the model card, the licence."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +89,6 @@ def _write_tokenizer(checkpoint: Checkpoint, out: Path) -> SourceTokenizer:
 
 def _special_ids(config: GPT2Config) -> dict[str, Any]:
     return {"bos_token_id": config.bos_token_id, "eos_token_id": config.eos_token_id}
-
-
-def _copy_or_write(source: Path, out: Path, name: str, content: dict[str, Any]) -> None:
-    if (source / name).is_file():
-        shutil.copyfile(source / name, out / name)
-    else:
-        _write_json(out / name, content)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

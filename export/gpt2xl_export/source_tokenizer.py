@@ -16,6 +16,7 @@ from gpt2xl.errors import CheckpointError, Gpt2xlWarning
 from gpt2xl.files import read_text
 from gpt2xl.json_files import read_json_if_there
 from gpt2xl_export.added_tokens import LISTS, NAMED, NamedTokens, add_named_tokens, named_tokens
+from gpt2xl_export.own_files import is_carried
 from gpt2xl_export.tokenizer_files import (
     list_added_tokens,
     parse_content,
@@ -237,7 +238,7 @@ def _bundle_settings(
 def _chat_template(folder: Path, settings: Mapping[str, Any]) -> Any:
     """The template, or a list of named ones; a file of its own comes first."""
     path = folder / "chat_template.jinja"
-    if path.is_file():
+    if is_carried(path):
         return read_text(path, CheckpointError)
     found = settings.get("chat_template")
     if isinstance(found, list) and all(isinstance(one, dict) for one in found):

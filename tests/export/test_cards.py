@@ -53,3 +53,10 @@ def test_what_is_no_file_is_left(tmp_path: Path, out: Path) -> None:
     (source / "LICENSES").mkdir()
     carry_cards(source, out)
     assert [path.name for path in out.iterdir()] == ["README.md"]
+
+
+def test_a_git_lfs_pointer_is_left_out_with_a_word(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "README.md").write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
+    with pytest.warns(Gpt2xlWarning, match="is left out of the bundle: it is a Git LFS pointer"):
+        carry_cards(tmp_path, out)
+    assert "came without a model card" in (out / "README.md").read_text()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from gpt2xl import GPT2Config
-from gpt2xl_export.checkpoint import open_checkpoint
+from gpt2xl import CheckpointError, GPT2Config, Gpt2xlWarning
+from gpt2xl_export.checkpoint import NEEDED_FILES, open_checkpoint
 from gpt2xl_export.companions import genai_config, write_companions
 
+POINTER = "version https://git-lfs.github.com/spec/v1\nsize 5\n"
 MakeCheckpoint = Callable[..., Path]
 
 
@@ -146,3 +147,50 @@ def test_the_config_names_every_size_and_id_for_readers_that_know_no_defaults(
     found = json.loads((write(source, tmp_path / "out") / "config.json").read_text())
     assert (found["n_layer"], found["bos_token_id"], found["eos_token_id"]) == (2, 50256, 50256)
     assert "num_hidden_layers" not in found
+
+
+@pytest.mark.parametrize("name", NEEDED_FILES)
+@pytest.mark.parametrize("target", ["../secret", "/etc/passwd"])
+def test_nothing_from_outside_of_the_checkpoint_gets_into_a_bundle(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str, target: str
+) -> None:
+    source = make_checkpoint()
+    (tmp_path / "secret").write_text(json.dumps({"x": "secret"}))
+    (source / name).unlink(missing_ok=True)
+    (source / name).symlink_to(target)
+    with pytest.raises(CheckpointError, match=f"{name}' is a link out of its folder: copy the fil"):
+        open_checkpoint(source)
+
+
+def test_a_chat_template_from_outside_is_left_out_with_a_word(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    source = make_checkpoint()
+    (tmp_path / "key").write_text("secret")
+    (source / "chat_template.jinja").symlink_to("../key")
+    with pytest.warns(Gpt2xlWarning, match=r"jinja' is left out of the bundle: it is a link out"):
+        out = write(source, tmp_path / "out")
+    assert "chat_template" not in read(out / "tokenizer_config.json")
+
+
+def test_weights_and_the_files_of_the_hubs_cache_may_be_links(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, as_hub_cache: Callable[[Path, Path], Path]
+) -> None:
+    source = make_checkpoint()
+    (source / "generation_config.json").write_text('{"max_length": 50}')
+    (source / "chat_template.jinja").write_text("{{ y }}")
+    snapshot = as_hub_cache(source, tmp_path / "repo")
+    (snapshot / "model.safetensors").unlink()
+    (snapshot / "model.safetensors").symlink_to(source / "model.safetensors")
+    out = write(snapshot, tmp_path / "out")
+    assert read(out / "generation_config.json")["max_length"] == 50
+    assert read(out / "tokenizer_config.json")["chat_template"] == "{{ y }}"
+
+
+def test_a_chat_template_that_is_a_git_lfs_pointer_is_refused(
+    make_checkpoint: MakeCheckpoint,
+) -> None:
+    source = make_checkpoint()
+    (source / "chat_template.jinja").write_text(POINTER)
+    with pytest.raises(CheckpointError, match="jinja' is a Git LFS pointer"):
+        open_checkpoint(source)

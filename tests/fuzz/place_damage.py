@@ -1,5 +1,6 @@
 """Damages of the place: no file where one is looked for, or something else than a file."""
 
+import json
 import os
 from pathlib import Path
 from random import Random
@@ -8,7 +9,7 @@ OUTSIDE = "nothing of this file belongs into a bundle"
 
 BESIDE = (
     "model_int8.onnx", "engine2.onnx", "model.onnx", "tokenizer.json.bak", "pytorch_model.bin", "vocab.json", "merges.txt",
-    "model.safetensors.index.json", "added_tokens.json", "generation_config.json", "adapter_config.json", "README", "LICENSE", "LICENSE.txt",
+    "model.safetensors.index.json", "added_tokens.json", "generation_config.json", "chat_template.jinja", "adapter_config.json", "README", "LICENSE", "LICENSE.txt",
     "NOTICE", "README\x1b[31m.md", "\x1b[31m.onnx", "\x1b[31m.safetensors", os.fsdecode(b"README\xff.md"), os.fsdecode(b"\xff.onnx"), "\n.onnx",
 )  # fmt: skip
 
@@ -26,7 +27,8 @@ def put_beside(rng: Random, path: Path, elsewhere: Path) -> str:
     elif what == "a pipe":
         os.mkfifo(other)
     elif what == "a link out":
-        (elsewhere / "outside").write_text(OUTSIDE)
+        text = json.dumps({"x": OUTSIDE}) if other.suffix == ".json" else OUTSIDE
+        (elsewhere / "outside").write_text(text)
         other.symlink_to(elsewhere / "outside")
     elif what == "a link to itself":
         other.symlink_to(other)
@@ -47,8 +49,6 @@ def damage_place(rng: Random, path: Path, elsewhere: Path) -> str:
         what == "a pipe" and path.name == "in.jsonl"
     ):  # named by the user, as <(command) of a shell is
         what = "a device"
-    if path.name == "README.md":
-        moved.write_text(OUTSIDE)
     path.unlink()
     if what == "empty":
         path.touch()
@@ -59,6 +59,11 @@ def damage_place(rng: Random, path: Path, elsewhere: Path) -> str:
         (path / path.name).write_text("{}")
     elif what.startswith("a link"):
         targets = {"out of the folder": moved, "to itself": path, "to nothing": elsewhere / "nothing", "to a folder": elsewhere}  # fmt: skip
+        if path.name == "README.md":
+            moved.write_text(OUTSIDE)
+        elif path.suffix == ".json":  # one that its readers take
+            content = json.loads(moved.read_text("utf-8"))
+            moved.write_text(json.dumps(content | {"x": OUTSIDE}), "utf-8")
         path.symlink_to(targets[what.removeprefix("a link ")])
     elif what == "unreadable":
         path.write_bytes(moved.read_bytes())
