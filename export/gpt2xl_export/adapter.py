@@ -14,6 +14,7 @@ import numpy as np
 
 from gpt2xl.config import GPT2Config
 from gpt2xl.errors import CheckpointError
+from gpt2xl.files import MAX_BYTES
 from gpt2xl.folders import ADAPTER_WEIGHTS
 from gpt2xl.json_files import read_json
 from gpt2xl_export.lora_config import ELSEWHERE, LoraConfig, read_lora_config
@@ -88,14 +89,19 @@ def open_adapter(folder: Path, config: GPT2Config) -> Adapter:
 def has_other_tokens(adapter: Path, base: Path) -> bool:
     """Whether both folders hold a tokenizer.json, and they do not name the same tokens.
 
+    An adapter's that cannot be read counts as other tokens: it is not used.
+
     Raises:
-        CheckpointError: one of them is no JSON object.
+        CheckpointError: the base's is no JSON object.
     """
     paths = [folder / "tokenizer.json" for folder in (adapter, base)]
     if not all(path.is_file() for path in paths):
         return False
-    one, other = (_tokens(read_json(path, CheckpointError)) for path in paths)
-    return one != other
+    wanted = _tokens(read_json(paths[1], CheckpointError, MAX_BYTES))
+    try:
+        return _tokens(read_json(paths[0], CheckpointError, MAX_BYTES)) != wanted
+    except CheckpointError:
+        return True
 
 
 def _tokens(tokenizer: dict[str, Any]) -> dict[str, int]:
@@ -127,6 +133,7 @@ class _Plan:
         self._seen: dict[str, str] = {}  # name without prefixes -> as stored
         self.left_out: list[str] = []
         self.unties = False
+        """Whether one side of a tied embedding is changed and the other is not."""
 
     def add(self, name: str) -> None:
         """Find the place of the tensor ``name``."""

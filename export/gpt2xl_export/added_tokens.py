@@ -21,14 +21,14 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 @dataclass(frozen=True)
-class NamedTokens:
+class SpecialTokens:
     """What the files beside a vocabulary say of its tokens."""
 
     special: Mapping[str, list[str | AddedToken]]
     """By attribute (bos_token, ..., additional_special_tokens), in transformers' order."""
     added: Mapping[int, AddedToken]
     """By the id that a file states."""
-    added_from: Path
+    ids_path: Path
     """The file that states the ids."""
 
     def content(self, name: str) -> str | None:
@@ -36,9 +36,9 @@ class NamedTokens:
         return next((str(token) for token in self.special[name]), None)
 
 
-def named_tokens(
+def read_special_tokens(
     folder: Path, settings: Mapping[str, Any], content: Mapping[str, Any], *, gpt2: bool
-) -> NamedTokens:
+) -> SpecialTokens:
     """Collect the special and added tokens of ``folder``.
 
     Args:
@@ -68,11 +68,15 @@ def named_tokens(
         tokens[key] = found if key in LISTS else [flags.get(str(token), token) for token in found]
     if "pad_token" not in special and content.get("padding"):
         tokens["pad_token"] = [str(content["padding"]["pad_token"])]
-    return NamedTokens(tokens, added, path)
+    return SpecialTokens(tokens, added, path)
 
 
-def add_named_tokens(tokenizer: tokenizers.Tokenizer, tokens: NamedTokens) -> None:
-    """Add ``tokens`` to ``tokenizer``: new ones get new ids, known ones the flags stated last.
+def add_special_tokens(tokenizer: tokenizers.Tokenizer, tokens: SpecialTokens) -> None:
+    """Add ``tokens`` to ``tokenizer``: new ones get new ids, known ones the flags stated.
+
+    Of a special token that is named several times the first mention counts, in the order of
+    attributes, as in transformers' `all_special_tokens_extended`; it overrides the token's flags in
+    added_tokens_decoder, tokenizer.json and added_tokens.json.
 
     Raises:
         CheckpointError: a token cannot have the id that a file states.
@@ -80,8 +84,11 @@ def add_named_tokens(tokenizer: tokenizers.Tokenizer, tokens: NamedTokens) -> No
     present = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     queue: list[AddedToken] = [token for _, token in sorted(tokens.added.items())]
     known = present | {token.content for token in queue}
-    named = [token for values in tokens.special.values() for token in values]
-    special = {str(token) for token in named}
+    named: list[str | AddedToken] = []
+    special: set[str] = set()
+    for values in tokens.special.values():
+        named += [token for token in values if str(token) not in special]
+        special |= set(map(str, values))
     for token in named:
         if isinstance(token, AddedToken):
             queue.append(token)
@@ -90,19 +97,28 @@ def add_named_tokens(tokenizer: tokenizers.Tokenizer, tokens: NamedTokens) -> No
     for token in queue:
         token.special = token.special or token.content in special
     tokenizer.add_tokens([token for token in queue if token.content])
-    for stated, token in tokens.added.items():
-        if (found := tokenizer.token_to_id(token.content)) != stated:
-            raise CheckpointError(
-                f"'{tokens.added_from}': {token.content[:40]!r} cannot have id {stated}, because the"
-                f" vocabulary gives it {found}: ids have to go on from the vocabulary's."
-            )
+    _check_stated_ids(tokenizer, tokens)
     others = {i: token for token, i in tokenizer.get_vocab(with_added_tokens=False).items()}
     for token_id, token in tokenizer.get_added_tokens_decoder().items():
         if (other := others.get(token_id, token.content)) != token.content:
             raise CheckpointError(
-                f"'{tokens.added_from.parent}': {token.content[:40]!r}, an added token, has the id"
+                f"'{tokens.ids_path.parent}': {token.content[:40]!r}, an added token, has the id"
                 f" {token_id} of {other[:40]!r}: the vocabulary has holes."
             )
+
+
+def _check_stated_ids(tokenizer: tokenizers.Tokenizer, tokens: SpecialTokens) -> None:
+    vocab = tokenizer.get_vocab(with_added_tokens=False)
+    for stated, token in sorted(tokens.added.items()):
+        if (found := tokenizer.token_to_id(token.content)) == stated:
+            continue
+        message = f"'{tokens.ids_path}': added token {token.content[:40]!r} has id {stated}, but"
+        if token.content in vocab or found is None:
+            raise CheckpointError(f"{message} the vocabulary gives it {found}.")
+        raise CheckpointError(
+            f"{message} the next free id is {found}: number added tokens without gaps, from the"
+            " end of the vocabulary."
+        )
 
 
 def _by_id(path: Path, decoder: Any) -> dict[int, AddedToken]:
@@ -141,7 +157,14 @@ def _tokens(folder: Path, key: str, value: Any) -> list[str | AddedToken]:
     if value is None or value == "":
         return []
     values = value if isinstance(value, list) and key in LISTS else [value]
-    path = folder / f"tokenizer_config.json or special_tokens_map.json: {key}"
+    for token in values:
+        content = token.get("content") if isinstance(token, dict) else token
+        if not isinstance(content, str):
+            raise CheckpointError(
+                f"'{folder}': {key} in tokenizer_config.json or special_tokens_map.json has to be a"
+                f" string or an object with content, but is {str(token)[:80]!r}."
+            )
+    path = folder / "tokenizer_config.json"
     return [v if isinstance(v, str) else _token(path, v, special=True) for v in values if v != ""]
 
 

@@ -1,6 +1,7 @@
 """Open a Hugging Face GPT-2 folder; tensors are read one at a time, as float32."""
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,8 +138,8 @@ def _notes(
     if heads:
         more = f" and {len(heads) - 6} more" if len(heads) > 6 else ""
         yield (
-            f"left out {', '.join(heads[:6])}{more}: of another head than the language model's, which"
-            " changes no logit."
+            f"left out {', '.join(heads[:6])}{more}: {'they belong' if heads[1:] else 'it belongs'} to"
+            f" another head and {'do' if heads[1:] else 'does'} not affect the logits."
         )
     for name in tied_copies(stored) if config.tie_word_embeddings else ():
         if not _same(stored, name, names["wte.weight"]):
@@ -146,6 +147,11 @@ def _notes(
                 f"left out {name}, which differs from {names['wte.weight']}: '{folder / 'config.json'}'"
                 " ties them (tie_word_embeddings), and so does transformers."
             )
+    if adapter and adapter.config.tie_word_embeddings != config.tie_word_embeddings:
+        yield (
+            "the adapter changes one side of the tied embedding: the bundle unties it, as PeftModel"
+            " computes; merge_and_unload of a LoRA on it would change both sides."
+        )
     if adapter and has_other_tokens(adapter.folder, folder):
         yield (
             f"the tokenizer.json in '{adapter.folder}' has other tokens than the base model's, which"
@@ -154,7 +160,7 @@ def _notes(
     if adapter is None and (folder / ADAPTER_CONFIG).is_file():
         yield (
             f"left out the adapter that '{folder}' holds beside the weights ({ADAPTER_CONFIG}); with"
-            f" `--adapter {folder}` it is merged."
+            f" `--adapter {shlex.quote(str(folder))}` it is merged."
         )
 
 

@@ -118,9 +118,9 @@ def _export(
     options = options.resolved(checkpoint)
     with staged_folder(out, force=force) as staging:
         recipe = options.recipe
-        meant = write_companions(checkpoint, staging, recipe.suffix, recipe.dtype)
+        expected = write_companions(checkpoint, staging, recipe.suffix, recipe.dtype)
         tokenizer = Tokenizer.from_file(staging / "tokenizer.json")
-        tokenization = check_tokenization(PlainTokenizer(meant.content), tokenizer)
+        tokenization = check_tokenization(PlainTokenizer(expected.content), tokenizer)
         encode = tokenizer.encode
         folder = staging / "onnx"
         folder.mkdir()

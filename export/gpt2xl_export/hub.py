@@ -35,8 +35,8 @@ ALIASES = {
 _PART = r"\w(?:[\w.-]{0,94}\w)?"
 _HUB_NAME = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_PART}/{_PART}", re.ASCII)
 _SMALL_FILE = re.compile(
-    r"(?:config|generation_config|tokenizer|tokenizer_config|vocab|special_tokens_map|added_tokens"
-    r"|chat_template)\.json|merges\.txt|chat_template\.jinja|README\.md|(?:LICEN[CS]E|NOTICE)[\w.-]*",
+    r"(?:config|generation_config|tokenizer|tokenizer_config|vocab|special_tokens_map|added_tokens)"
+    r"\.json|merges\.txt|chat_template\.jinja|README\.md|(?:LICEN[CS]E|NOTICE)[\w.-]*",
     re.ASCII,
 )
 _TRIES = 3  # around huggingface_hub's own, which do not cover every kind of broken connection

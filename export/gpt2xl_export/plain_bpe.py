@@ -1,7 +1,8 @@
-"""Byte-level BPE in plain Python: a second reading of a tokenizer.json, to check the first with.
+"""Byte-level BPE in plain Python: an independent implementation to check the tokenizers library with.
 
-Words are split, and text is normalized, by the tokenizers library; added tokens, merges, ids, what
-is put around a text and the way back to bytes are read again here. Sources: encoder.py of
+It gets the content of a tokenizer.json, and does not read files. Words are split, and text is
+normalized, by the tokenizers library; added tokens, merges, ids, what is put around a text and the
+way back to bytes are computed here. Sources: encoder.py of
 openai/gpt-2 for the merges, added_vocabulary.rs and models/bpe/model.rs of tokenizers for the rest.
 """
 
@@ -20,10 +21,12 @@ from gpt2xl.tokenizer_file import parse
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 Piece = tuple[str, int | None]
 """A part of the text, and its id where it is an added token."""
+AddedTokens = Mapping[str, Mapping[str, Any]]
+"""By spelling, as tokenizer.json lists them."""
 
 
 class PlainTokenizer:
-    """The content of a tokenizer.json, read without the tokenizers library where that is feasible."""
+    """The tokenizer of a tokenizer.json's content, without the library where that is feasible."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         model = content["model"]
@@ -36,6 +39,8 @@ class PlainTokenizer:
         self._library = parse(json.dumps(empty))
         last = self._library.post_processor
         self._around = _around(None if last is None else json.loads(last.__getstate__()))
+        self._special = frozenset(t["id"] for t in self._added.values() if t["special"])
+        self._matchers = {special: self._compile(special) for special in (True, False)}
         self._bytes = {i: _bytes(token) for token, i in self._vocab.items()}
         self._bytes |= {t["id"]: content.encode() for content, t in self._added.items()}
 
@@ -49,23 +54,26 @@ class PlainTokenizer:
         return b"".join(map(self._bytes.__getitem__, ids)).decode("utf-8", "replace")
 
     def _inner(self, text: str, parse_special: bool) -> Iterator[int]:
-        tokens = [t for t in self._added.values() if parse_special or not t["special"]]
-        special = (
-            set() if parse_special else {t["id"] for t in self._added.values() if t["special"]}
-        )
-        for part, token_id in self._split(text, tokens):
+        special = frozenset() if parse_special else self._special
+        for part, token_id in self._split(text, parse_special):
             for found in [token_id] if token_id is not None else self._ordinary(part):
                 yield from self._spelled(found) if found in special else [found]
 
-    def _split(self, text: str, tokens: list[dict[str, Any]]) -> Iterator[Piece]:
-        """Added tokens of the raw text first, then those of the normalized rest."""
+    def _compile(self, parse_special: bool) -> tuple["_Matcher", "_Matcher"]:
+        """What finds the added tokens of the raw text, and those of the normalized text."""
+        tokens = [t for t in self._added.values() if parse_special or not t["special"]]
         raw = {t["content"]: t for t in tokens if not t["normalized"]}
         normal = {self._normalized(t["content"]): t for t in tokens if t["normalized"]}
-        for part, token_id in _matches(text, raw):
+        return _Matcher(raw), _Matcher(normal)
+
+    def _split(self, text: str, parse_special: bool) -> Iterator[Piece]:
+        """Added tokens of the raw text first, then those of the normalized rest."""
+        raw, normal = self._matchers[parse_special]
+        for part, token_id in raw.split(text):
             if token_id is not None:
                 yield part, token_id
             else:
-                yield from _matches(self._normalized(part), normal)
+                yield from normal.split(self._normalized(part))
 
     def _normalized(self, text: str) -> str:
         normalizer = self._library.normalizer
@@ -118,27 +126,31 @@ class PlainTokenizer:
         return [token_id] if None in ids else [i for i in ids if i is not None]
 
 
-def _matches(text: str, tokens: Mapping[str, dict[str, Any]]) -> Iterator[Piece]:
-    """Cut ``text`` at the longest added token that begins leftmost, again and again."""
-    spellings = sorted(filter(None, tokens), key=len, reverse=True)
-    if not spellings:
-        yield text, None
-        return
-    done = 0
-    for match in re.finditer("|".join(map(re.escape, spellings)), text):
-        token, (start, end) = tokens[match[0]], match.span()
-        if token["single_word"] and (_is_word(text[:start][-1:]) or _is_word(text[end:][:1])):
-            continue
-        if token["lstrip"]:
-            start = max(done, len(re.sub(f"[{SPACE}]+$", "", text[:start])))
-        if token["rstrip"]:
-            end = len(text) - len(re.sub(f"^[{SPACE}]+", "", text[end:]))
-        if done < start:
-            yield text[done:start], None
-        yield text[start:end], token["id"]
-        done = end
-    if done < len(text):
-        yield text[done:], None
+class _Matcher:
+    """Finds added tokens in texts: the longest that begins leftmost, again and again."""
+
+    def __init__(self, tokens: AddedTokens) -> None:
+        self._tokens = {spelling: token for spelling, token in tokens.items() if spelling}
+        longest_first = sorted(self._tokens, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def split(self, text: str) -> Iterator[Piece]:
+        """Cut ``text`` at every token; blanks beside one belong to it where its flags say so."""
+        done = 0
+        for match in self._pattern.finditer(text) if self._tokens else ():
+            token, (start, end) = self._tokens[match[0]], match.span()
+            if token["single_word"] and (_is_word(text[:start][-1:]) or _is_word(text[end:][:1])):
+                continue
+            if token["lstrip"]:
+                start = max(done, len(re.sub(f"[{SPACE}]+$", "", text[:start])))
+            if token["rstrip"]:
+                end = len(text) - len(re.sub(f"^[{SPACE}]+", "", text[end:]))
+            if done < start:
+                yield text[done:start], None
+            yield text[start:end], token["id"]
+            done = end
+        if done < len(text) or not self._tokens:
+            yield text[done:], None
 
 
 def _is_word(character: str) -> bool:

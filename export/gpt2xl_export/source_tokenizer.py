@@ -15,14 +15,20 @@ from tokenizers import AddedToken
 from gpt2xl.errors import CheckpointError, Gpt2xlWarning
 from gpt2xl.files import read_text
 from gpt2xl.json_files import read_json_if_there
-from gpt2xl_export.added_tokens import LISTS, NAMED, NamedTokens, add_named_tokens, named_tokens
+from gpt2xl_export.added_tokens import (
+    LISTS,
+    NAMED,
+    SpecialTokens,
+    add_special_tokens,
+    read_special_tokens,
+)
 from gpt2xl_export.own_files import is_carried
 from gpt2xl_export.tokenizer_files import (
     list_added_tokens,
     parse_content,
     read_tokenizer_json,
     read_vocab_and_merges,
-    written_out,
+    pipeline_json,
 )
 
 GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
@@ -63,7 +69,9 @@ def read_source_tokenizer(folder: Path, n_positions: int) -> SourceTokenizer:
     try:
         return _read(folder, n_positions)
     except UnicodeEncodeError:
-        raise CheckpointError(f"'{folder}': a token of its tokenizer is no Unicode text.") from None
+        raise CheckpointError(
+            f"'{folder}': its tokenizer has a token that is not valid Unicode (a lone surrogate)."
+        ) from None
 
 
 def _read(folder: Path, n_positions: int) -> SourceTokenizer:
@@ -75,18 +83,18 @@ def _read(folder: Path, n_positions: int) -> SourceTokenizer:
         parsed = parse_content(f"'{path}'", content)
     elif vocab.is_file() and merges.is_file():
         content = read_vocab_and_merges(vocab, merges)
-        parsed = parse_content(f"'{vocab}' and '{merges}' are no BPE", content)
+        parsed = parse_content(f"'{vocab}' and '{merges}' are no BPE", content, is_file=False)
     else:
         raise CheckpointError(
             f"'{folder}' holds neither tokenizer.json nor vocab.json and merges.txt."
         )
-    content |= written_out(parsed)
+    content |= pipeline_json(parsed)
     gpt2 = kind in GPT2_CLASSES or not whole
-    tokens = named_tokens(folder, settings, content if whole else {}, gpt2=gpt2)
+    tokens = read_special_tokens(folder, settings, content if whole else {}, gpt2=gpt2)
     content["padding"] = None
     if not whole:
-        tokens = _as_the_slow_class_has_them(tokens)
-    add_named_tokens(parsed, tokens)
+        tokens = _with_slow_class_defaults(tokens)
+    add_special_tokens(parsed, tokens)
     content["added_tokens"] = list_added_tokens(parsed)
     _settle_prefix_space(path, content["pre_tokenizer"], settings, kind, whole)
     if not whole:
@@ -135,13 +143,13 @@ def _tokenizer_class(folder: Path, settings: Mapping[str, Any]) -> str:
     named = settings.get("tokenizer_class") or config.get("tokenizer_class") or GPT2_CLASSES[0]
     if named not in GPT2_CLASSES + GENERIC_CLASSES:
         _warn(
-            f"'{folder}' has tokenizer_class {str(named)[:80]!r}, of which nothing but the files is"
-            " read: what that class adds on its own is left out."
+            f"'{folder}' names tokenizer_class {str(named)[:80]!r}; only its files are read, not the"
+            " defaults of that class (its special tokens, for instance)."
         )
     return str(named)
 
 
-def _as_the_slow_class_has_them(tokens: NamedTokens) -> NamedTokens:
+def _with_slow_class_defaults(tokens: SpecialTokens) -> SpecialTokens:
     """GPT2Tokenizer, of which the fast class is made then, turns four names into `normalized` tokens."""
     special = dict(tokens.special)
     for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
@@ -149,7 +157,7 @@ def _as_the_slow_class_has_them(tokens: NamedTokens) -> NamedTokens:
             AddedToken(token, normalized=True) if isinstance(token, str) else token
             for token in special[key]
         ]
-    return NamedTokens(special, tokens.added, tokens.added_from)
+    return SpecialTokens(special, tokens.added, tokens.ids_path)
 
 
 def _settle_prefix_space(
@@ -199,6 +207,7 @@ def _warn_of_what_is_left_out(folder: Path, settings: Mapping[str, Any]) -> None
         "add_eos_token": "is left out, as transformers 4 does: a prompt does not end its text",
         "split_special_tokens": "is left out: --no-special (parse_special=False) does the same",
         "auto_map": "names code of its own, which is not run",
+        "fast_tokenizer_files": "is left out: only tokenizer.json is read, for every version of transformers",
     }
     for key, reason in reasons.items():
         if settings.get(key):
@@ -209,7 +218,7 @@ def _bundle_settings(
     folder: Path,
     content: Mapping[str, Any],
     settings: Mapping[str, Any],
-    tokens: NamedTokens,
+    tokens: SpecialTokens,
     n_positions: int,
 ) -> dict[str, Any]:
     """A tokenizer_config.json with which every reader takes tokenizer.json as it is.

@@ -1,6 +1,7 @@
 """A tokenizer.json, or the vocab.json and merges.txt that came before it, as one JSON object."""
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from gpt2xl.json_files import read_json
 from gpt2xl.tokenizer import Tokenizer
 from gpt2xl.tokenizer_file import parse
 
-KEYS = (
+TOKENIZER_JSON_KEYS = (
     "version",
     "padding",
     "added_tokens",
@@ -34,7 +35,7 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
         CheckpointError: not a byte-level BPE.
     """
     content = read_json(path, CheckpointError, MAX_BYTES)
-    content = {key: content.get(key) for key in KEYS} | {"truncation": None}
+    content = {key: content.get(key) for key in TOKENIZER_JSON_KEYS} | {"truncation": None}
     content["added_tokens"] = content["added_tokens"] or []
     model, decoder = content["model"], content["decoder"]
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
@@ -81,13 +82,13 @@ def read_vocab_and_merges(vocab: Path, merges: Path) -> dict[str, Any]:
 def _read_merges(path: Path) -> list[list[str]]:
     """As transformers' GPT2Tokenizer: the first line is a version, the others end in a newline."""
     lines = read_text(path, CheckpointError).split("\n")
-    for line, place in ((lines[0], "line 1, no version"), (lines[-1], "the last line, unfinished")):
+    unread = (
+        (lines[0].removeprefix("\ufeff"), "line 1 is not `#version` and is ignored, as in transformers 4 (5 reads it as a merge)"),
+        (lines[-1], "the last line has no newline and is ignored, as in transformers 4 (5 reads it)"),
+    )  # fmt: skip
+    for line, reason in unread:
         if line.strip() and not line.startswith("#version"):
-            warnings.warn(
-                f"'{path}': {place}, is left out, as transformers 4 does (5 takes it): {line[:40]!r}.",
-                Gpt2xlWarning,
-                stacklevel=2,
-            )
+            warnings.warn(f"'{path}': {reason}: {line[:40]!r}.", Gpt2xlWarning, stacklevel=2)
     pairs = [line.split() for line in lines[1:-1]]
     for number, pair in enumerate(pairs, 2):
         if len(pair) != 2:
@@ -97,12 +98,15 @@ def _read_merges(path: Path) -> list[list[str]]:
     return pairs
 
 
-def parse_content(what: str, content: Mapping[str, Any]) -> tokenizers.Tokenizer:
+def parse_content(
+    what: str, content: Mapping[str, Any], *, is_file: bool = True
+) -> tokenizers.Tokenizer:
     """The library's tokenizer of a tokenizer.json's content.
 
     Args:
         what: the file or files, for the message.
         content: what they hold.
+        is_file: whether ``content`` is that of a tokenizer.json.
 
     Raises:
         CheckpointError: the library does not take it, or gives a token another id than it states.
@@ -112,8 +116,10 @@ def parse_content(what: str, content: Mapping[str, Any]) -> tokenizers.Tokenizer
         Tokenizer(text)  # says why it is no byte-level BPE
         parsed = parse(text)
     except (ValueError, RecursionError) as reason:
-        raise CheckpointError(f"{what}: {reason}") from None
-    if not _keeps_the_text(parsed):
+        said = re.sub(r" at line \d+ column \d+$", "", str(reason))  # not those of the file
+        said = said if is_file else said.removeprefix("not a tokenizer.json: ")
+        raise CheckpointError(f"{what}: {said}") from None
+    if not _only_adds_special_tokens(parsed):
         raise CheckpointError(f"{what}: its post_processor does not take the text as it is, once.")
     for token in content["added_tokens"]:
         if (found := parsed.token_to_id(token["content"])) != token["id"]:
@@ -124,7 +130,7 @@ def parse_content(what: str, content: Mapping[str, Any]) -> tokenizers.Tokenizer
     return parsed
 
 
-def _keeps_the_text(tokenizer: tokenizers.Tokenizer) -> bool:
+def _only_adds_special_tokens(tokenizer: tokenizers.Tokenizer) -> bool:
     """Whether the post-processor does no more than put ids around a text."""
     step = tokenizer.post_processor
     if step is None:
@@ -137,7 +143,7 @@ def _keeps_the_text(tokenizer: tokenizers.Tokenizer) -> bool:
     return plain == [token_id for token_id, is_special in marked if not is_special]
 
 
-def written_out(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
+def pipeline_json(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
     """The steps around the model, every part with its type, as not all readers can do without."""
     names = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
     steps = {name: getattr(tokenizer, name) for name in names}

@@ -104,14 +104,14 @@ def _check_tokenization(subject: Subject) -> str:
     folder = subject.source or subject.folder
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Gpt2xlWarning)  # the export has said it
-        meant = read_source_tokenizer(folder, subject.bundle.config.n_positions)
+        expected = read_source_tokenizer(folder, subject.bundle.config.n_positions)
     tokenizer = Tokenizer.from_file(subject.bundle.tokenizer)
-    report = check_tokenization(PlainTokenizer(meant.content), tokenizer)
+    report = check_tokenization(PlainTokenizer(expected.content), tokenizer)
     known = subject.manifest and subject.manifest.tokenization
     if known and known.strings_sha256 == report.strings_sha256 and known != report:
         raise BundleError(f"'{MANIFEST}' was written with a tokenizer that gave other ids.")
-    files = "the source's files" if subject.source else "the bundle's own files"
-    return f"{report.strings} strings, {report.tokens} tokens: as {files} mean"
+    files = "the source's files, read again" if subject.source else "the bundle's tokenizer.json"
+    return f"{report.strings} strings, {report.tokens} tokens: as an independent BPE on {files}"
 
 
 def _check_graphs(subject: Subject) -> str:

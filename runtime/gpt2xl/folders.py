@@ -1,6 +1,7 @@
 """What a folder holds that is no bundle, so that an error can say what to do with it."""
 
 import re
+import shlex
 from pathlib import Path
 
 from gpt2xl.errors import BundleError, Gpt2xlError
@@ -43,7 +44,7 @@ def adapter_hint(folder: Path, error: type[Gpt2xlError]) -> str:
     base, of = (named, f" for the model {named}") if plain else ("BASE", "")
     return (
         f"'{folder}' is an adapter{of}, not a model: run `gpt2xl export {base} OUT --adapter"
-        f" {folder}`."
+        f" {shlex.quote(str(folder))}`."
     )
 
 

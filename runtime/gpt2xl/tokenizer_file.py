@@ -21,6 +21,8 @@ def parse(text: str) -> tokenizers.Tokenizer:
     Raises:
         ValueError: it is not one, or not of a byte-level BPE.
     """
+    if "\\u00" in text:  # an escape, which may hide a name in plain ASCII
+        text = _without_escapes(text)
     if found := FOREIGN.search(text):
         raise ValueError(f"not a byte-level BPE as GPT-2 has it: it has {found[1] or found[2]}")
     try:
@@ -34,6 +36,14 @@ def parse(text: str) -> tokenizers.Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _without_escapes(text: str) -> str:
+    """The same JSON with the characters that need no escape spelled as they are."""
+    try:
+        return json.dumps(json.loads(text))
+    except (ValueError, RecursionError) as reason:
+        raise ValueError(f"not a tokenizer.json: {str(reason)[:200]}") from None
 
 
 def without_panic(call: Callable[[], T]) -> T:

@@ -84,7 +84,9 @@ def two_heads(checkpoint: Path, tmp_path: Path) -> Path:
     return copy
 
 
-LEFT_OUT = "warning: left out v_head.weight: of another head than the language model's, which changes no logit.\n"
+LEFT_OUT = (
+    "warning: left out v_head.weight: it belongs to another head and does not affect the logits.\n"
+)
 
 
 @pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")

@@ -1,6 +1,7 @@
 """PEFT LoRA adapters: which weights come of them, and which adapters are refused."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -224,7 +225,8 @@ def test_an_untied_export_says_so_and_verifies(
     checkpoint: Path, make_adapter: MakeAdapter, tmp_path: Path
 ) -> None:
     adapter = make_adapter(lora("lm_head") | lora(C_ATTN))
-    export(checkpoint, tmp_path / "out", adapter=adapter)
+    with pytest.warns(Gpt2xlWarning, match="one side of the tied embedding: the bundle unties it"):
+        export(checkpoint, tmp_path / "out", adapter=adapter)
     assert json.loads((tmp_path / "out/config.json").read_text())["tie_word_embeddings"] is False
     statuses = {check.name: check.status for check in verify(tmp_path / "out", checkpoint, adapter)}
     assert (statuses["source sums"], statuses["source parity"]) == ("ok", "ok")
@@ -370,7 +372,7 @@ def test_a_head_of_the_adapter_is_left_out_with_a_warning(
 ) -> None:
     adapter = make_adapter(lora(C_ATTN) | {f"{PREFIX}score.weight": numbers(2, 32)})
     with pytest.warns(
-        Gpt2xlWarning, match=r"left out base_model\.model\.score\.weight: of another"
+        Gpt2xlWarning, match=r"left out base_model\.model\.score\.weight: it belongs to an"
     ):
         export(checkpoint, tmp_path / "out", adapter=adapter)
 
@@ -439,6 +441,35 @@ def test_a_tokenizer_with_other_tokens_is_left_out_with_a_warning(
     (adapter / "tokenizer.json").write_text(json.dumps(content))
     with pytest.warns(Gpt2xlWarning, match="has other tokens than the base model's, which is used"):
         export(checkpoint, tmp_path / "other", adapter=adapter)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
+def test_a_tokenizer_that_cannot_be_read_counts_as_other_tokens(
+    checkpoint: Path, make_adapter: MakeAdapter, content: bytes
+) -> None:
+    adapter = make_adapter(lora(C_ATTN))
+    (adapter / "tokenizer.json").write_bytes(content)
+    assert has_other_tokens(adapter, checkpoint)
+
+
+def test_a_tokenizer_of_more_than_16_mb_is_compared(
+    checkpoint: Path, make_adapter: MakeAdapter
+) -> None:
+    adapter = make_adapter(lora(C_ATTN))
+    (adapter / "tokenizer.json").write_bytes(
+        (checkpoint / "tokenizer.json").read_bytes() + b" " * (17 << 20)
+    )
+    assert not has_other_tokens(adapter, checkpoint)
+
+
+def test_the_command_in_a_hint_is_quoted_for_a_shell(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    adapter = make_adapter(lora(C_ATTN)).rename(tmp_path / "it's mine; ls")
+    with pytest.raises(CheckpointError) as error:
+        open_checkpoint(adapter)
+    hint = str(error.value).partition("`")[2].partition("`")[0]
+    assert shlex.split(hint) == ["gpt2xl", "export", "gpt2", "OUT", "--adapter", str(adapter)]
 
 
 def test_optimum_is_not_asked_to_merge(

@@ -173,7 +173,7 @@ def test_a_shard_with_a_head_too_many_is_read_without_it(
     save_file(load_file(path) | {"v_head.summary.weight": np.zeros((1, 32), np.float32)}, path)
     assert_equal(all_values(folder), all_values(checkpoint))
     assert list(open_checkpoint(folder).notes()) == [
-        "left out v_head.summary.weight: of another head than the language model's, which changes no logit."
+        "left out v_head.summary.weight: it belongs to another head and does not affect the logits."
     ]
 
 

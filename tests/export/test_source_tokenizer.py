@@ -109,7 +109,9 @@ def test_the_files_may_come_from_windows(vocab_and_merges: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("merges", "warned"), [("h e\nh i\n", "line 1, no version"), ("#version: 0.2\nh i\nh e", "the last line")]
+    ("merges", "warned"),
+    [("h e\nh i\n", "line 1 is not `#version` and is ignored"),
+     ("#version: 0.2\nh i\nh e", "the last line has no newline and is ignored")],
 )  # fmt: skip
 def test_a_merge_that_transformers_leaves_out_is_named(
     vocab_and_merges: Make, merges: str, warned: str
@@ -120,6 +122,12 @@ def test_a_merge_that_transformers_leaves_out_is_named(
             *spelled("he", 1),
             258,
         ]
+
+
+def test_a_byte_order_mark_before_the_version_is_none_of_its_merges(vocab_and_merges: Make) -> None:
+    vocab = vocabulary("<|endoftext|>") | {"he": 257}
+    folder = vocab_and_merges(vocab=vocab, merges="\ufeff#version: 0.2\nh e\n")
+    assert encode(folder, "he") == [257]
 
 
 def test_padding_and_truncation_of_a_training_script_are_dropped(tokenizer_json: Make) -> None:
@@ -232,7 +240,8 @@ def test_a_generic_class_has_no_end_of_text_of_its_own(tokenizer_json: Make) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"<|pad|>": 290}', "'<|pad|>' cannot have id 290"),
+        ('{"<|pad|>": 290}', "added token '<|pad|>' has id 290, but the next free id is 257:"),
+        ('{"a": 257}', "added token 'a' has id 257, but the vocabulary gives it 98."),
         ('{"<|pad|>": "257"}', "'<|pad|>' cannot have id '257'"),
         ("[]", "a list"),
         ("{", "JSON"),
@@ -287,7 +296,7 @@ def test_settings_of_another_type_are_refused(
 @pytest.mark.parametrize(
     ("key", "value"),
     [("add_eos_token", True), ("split_special_tokens", True), ("auto_map", {"AutoTokenizer": ["x", None]}),
-     ("tokenizer_class", "RobertaTokenizer")],
+     ("fast_tokenizer_files", ["tokenizer.4.0.0.json"]), ("tokenizer_class", "RobertaTokenizer")],
 )  # fmt: skip
 def test_what_is_left_out_is_named(vocab_and_merges: Make, key: str, value: object) -> None:
     with pytest.warns(Gpt2xlWarning, match=key):
@@ -360,6 +369,35 @@ def test_a_tokenizer_that_is_not_gpt2s_is_refused(
     folder = tokenizer_json("<|endoftext|>", **{part: value})
     with pytest.raises(CheckpointError, match=rf"tokenizer\.json'.*{re.escape(message)}"):
         read(folder)
+
+
+def test_what_the_library_says_of_merges_is_said_of_the_files(vocab_and_merges: Make) -> None:
+    folder = vocab_and_merges("<|endoftext|>", merges="#version: 0.2\nthis that\n")
+    with pytest.raises(CheckpointError) as refused:
+        read(folder)
+    assert str(refused.value) == (
+        f"'{folder / 'vocab.json'}' and '{folder / 'merges.txt'}' are no BPE: Token `this` out of"
+        " vocabulary"
+    )
+
+
+@pytest.mark.parametrize("value", [7, {"content": None}, ["<s>"]])
+def test_a_special_token_that_is_none_is_shown(vocab_and_merges: Make, value: object) -> None:
+    folder = vocab_and_merges("<|endoftext|>", settings={"eos_token": value})
+    with pytest.raises(CheckpointError) as refused:
+        read(folder)
+    assert str(refused.value) == (
+        f"'{folder}': eos_token in tokenizer_config.json or special_tokens_map.json has to be a"
+        f" string or an object with content, but is {value}."
+    )
+
+
+def test_of_a_token_that_is_named_twice_the_first_mention_counts(vocab_and_merges: Make) -> None:
+    stripping = flags("[X]", lstrip=True, normalized=False)
+    folder = vocab_and_merges("[X]", "</s>", settings={**NAMES, "bos_token": "</s>", "eos_token": stripping, "pad_token": "[X]"})  # fmt: skip
+    assert encode(folder, "a [X]") == [ord("a") + 2, 0]
+    folder = vocab_and_merges("[X]", "</s>", settings={**NAMES, "bos_token": "</s>", "eos_token": "[X]", "pad_token": stripping})  # fmt: skip
+    assert encode(folder, "a [X]") == [*spelled("a ", 2), 0]
 
 
 def test_other_models_than_bpe_are_refused(tmp_path: Path) -> None:

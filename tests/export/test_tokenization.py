@@ -1,6 +1,7 @@
 """The second reading of a tokenizer, and the comparison of the two."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,34 @@ def test_every_added_token_is_tried_in_context() -> None:
     assert len(texts([f"<{i}>" for i in range(1000)])) < 1000
 
 
+def with_added(content: dict[str, Any], *spellings: str) -> dict[str, Any]:
+    """A copy of ``content`` with more special tokens."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    more = [
+        {"id": 287 + number, "content": spelling, "special": True} | flags
+        for number, spelling in enumerate(spellings)
+    ]
+    return content | {"added_tokens": [*content["added_tokens"], *more]}
+
+
+def test_a_very_long_added_token_is_not_tried(checkpoint: Path) -> None:
+    content = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
+    content = with_added(content, "x" * 1_000_000, "<x>")
+    started = time.perf_counter()
+    report = check_tokenization(PlainTokenizer(content), Tokenizer(json.dumps(content)))
+    assert report.strings == len(texts(["<|endoftext|>", "<x>"]))
+    assert time.perf_counter() - started < 10
+
+
+def test_thousands_of_added_tokens_are_checked_in_seconds(checkpoint: Path) -> None:
+    content = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
+    content = with_added(content, *(f"<|{number}|>" for number in range(20_000)))
+    source, bundle = PlainTokenizer(content), Tokenizer(json.dumps(content))
+    started = time.process_time()
+    check_tokenization(source, bundle)
+    assert time.process_time() - started < 10
+
+
 def swap_two_bytes(content: dict[str, Any]) -> None:
     vocab = content["model"]["vocab"]
     vocab["Q"], vocab["Z"] = vocab["Z"], vocab["Q"]
@@ -153,7 +182,8 @@ def test_a_difference_is_found_and_the_string_named(checkpoint: Path, change: Ch
     source = PlainTokenizer(json.loads(json.dumps(content)))
     change(content)
     with pytest.raises(
-        ParityError, match=r"tokenizer.json gives '.*' the ids \[.* from token \d+ on.* mean \["
+        ParityError,
+        match=r"tokenizer.json gives '.*' the ids \[.* from token \d+ on, an independent BPE gives \[",
     ):
         check_tokenization(source, Tokenizer(json.dumps(content)))
 
@@ -204,9 +234,11 @@ def test_the_manifest_has_the_figures_and_verify_repeats_them(
     bundle: Path, checkpoint: Path
 ) -> None:
     report = json.loads((bundle / "gpt2xl.json").read_text("utf-8"))["tokenization"]
-    said = f"{report['strings']} strings, {report['tokens']} tokens: as the"
-    assert outcome(bundle) == Check("tokenization", "ok", f"{said} bundle's own files mean")
-    assert outcome(bundle, checkpoint) == Check("tokenization", "ok", f"{said} source's files mean")
+    said = f"{report['strings']} strings, {report['tokens']} tokens: as an independent BPE on the"
+    assert outcome(bundle) == Check("tokenization", "ok", f"{said} bundle's tokenizer.json")
+    assert outcome(bundle, checkpoint) == Check(
+        "tokenization", "ok", f"{said} source's files, read again"
+    )
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -60,6 +60,33 @@ def test_pieces_of_words_are_refused_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("part", "letter"),
+    [
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, "Precompil*d"),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, "typ*"),
+        ({"model": {"type": "BPE", "vocab": {}, "merges": [], "end_of_word_suffix": "#"}}, "*nd_of_word_suffix"),
+    ],
+)  # fmt: skip
+def test_an_escape_hides_nothing(
+    content: dict[str, Any], part: dict[str, Any], letter: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps(content | part)
+    hidden = text.replace(
+        f'"{letter.replace("*", "e")}"', f'"{letter.replace("*", chr(92) + "u0065")}"'
+    )
+    assert (hidden != text, json.loads(hidden) == json.loads(text)) == (True, True)
+    with pytest.raises(ValueError, match="not a byte-level BPE as GPT-2 has it: it has"):
+        parse(hidden)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("text", ['{"\\u0065', '["\\u0065"' + "[" * 100_000])
+def test_a_broken_text_with_an_escape_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a tokenizer.json"):
+        parse(text)
+
+
 def test_what_byte_level_bpes_have_is_taken(content: dict[str, Any]) -> None:
     split = {"type": "Split", "pattern": {"Regex": r"\s+"}, "behavior": "Isolated", "invert": False}
     steps = {"type": "Sequence", "pretokenizers": [split, BYTES | {"use_regex": False}]}
