@@ -131,14 +131,24 @@ class _Matcher:
 
     def __init__(self, tokens: AddedTokens) -> None:
         self._tokens = {spelling: token for spelling, token in tokens.items() if spelling}
-        longest_first = sorted(self._tokens, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._lengths: dict[str, list[int]] = {}  # by first character, longest first
+        for first, length in sorted({(t[0], len(t)) for t in self._tokens}, reverse=True):
+            self._lengths.setdefault(first, []).append(length)
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        at = 0
+        while at < len(text):
+            ends = (at + length for length in self._lengths.get(text[at], ()))
+            end = next((end for end in ends if text[at:end] in self._tokens), None)
+            if end is not None:
+                yield at, end
+            at = at + 1 if end is None else end
 
     def split(self, text: str) -> Iterator[Piece]:
         """Cut ``text`` at every token; blanks beside one belong to it where its flags say so."""
         done = 0
-        for match in self._pattern.finditer(text) if self._tokens else ():
-            token, (start, end) = self._tokens[match[0]], match.span()
+        for start, end in self._spans(text):
+            token = self._tokens[text[start:end]]
             if token["single_word"] and (_is_word(text[:start][-1:]) or _is_word(text[end:][:1])):
                 continue
             if token["lstrip"]:

@@ -26,9 +26,9 @@ from gpt2xl_export.own_files import is_carried
 from gpt2xl_export.tokenizer_files import (
     list_added_tokens,
     parse_content,
+    pipeline_json,
     read_tokenizer_json,
     read_vocab_and_merges,
-    pipeline_json,
 )
 
 GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")

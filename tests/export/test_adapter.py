@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from gpt2xl import CheckpointError, ExportError
 from gpt2xl.errors import Gpt2xlWarning
+from gpt2xl_export.adapter import has_other_tokens
 from gpt2xl_export.checkpoint import file_sha256, open_checkpoint
 from gpt2xl_export.export import export
 from gpt2xl_export.graphs import ExportOptions

@@ -135,7 +135,7 @@ def with_added(content: dict[str, Any], *spellings: str) -> dict[str, Any]:
 
 def test_a_very_long_added_token_is_not_tried(checkpoint: Path) -> None:
     content = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
-    content = with_added(content, "x" * 1_000_000, "<x>")
+    content = with_added(content, "".join(map(str, range(180_000))), "<x>")
     started = time.perf_counter()
     report = check_tokenization(PlainTokenizer(content), Tokenizer(json.dumps(content)))
     assert report.strings == len(texts(["<|endoftext|>", "<x>"]))
