@@ -162,7 +162,7 @@ def _tokens(folder: Path, key: str, value: Any) -> list[str | AddedToken]:
         if not isinstance(content, str):
             raise CheckpointError(
                 f"'{folder}': {key} in tokenizer_config.json or special_tokens_map.json has to be a"
-                f" string or an object with content, but is {str(token)[:80]!r}."
+                f" string or an object with content, but is {str(token)[:80]}."
             )
     path = folder / "tokenizer_config.json"
     return [v if isinstance(v, str) else _token(path, v, special=True) for v in values if v != ""]
