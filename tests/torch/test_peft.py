@@ -64,6 +64,7 @@ def trained(build: Build, tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
     return make
 
 
+@pytest.mark.filterwarnings("ignore:the adapter changes one side of the tied embedding")
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize(
     "options", [*ADAPTERS.values(), *UNMERGEABLE.values()], ids=[*ADAPTERS, *UNMERGEABLE]
