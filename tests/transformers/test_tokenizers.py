@@ -77,6 +77,7 @@ def named_in(place: str, vocab: dict[str, int]) -> dict[str, dict[str, Any]]:
     following = len(vocab)
     added = {"<|user|>": following, "word": following + 1}
     flags = token("<mask>", lstrip=True)
+    typed = {"__type": "AddedToken", **flags}
     decoder = {vocab[t]: token(t, special=True) for t in SPECIAL.values()}
     decoder |= {vocab["<mask>"]: flags | {"special": True}}
     decoder |= {
@@ -85,7 +86,7 @@ def named_in(place: str, vocab: dict[str, int]) -> dict[str, dict[str, Any]]:
     }
     places: dict[str, dict[str, dict[str, Any]]] = {
         "nowhere": {"tokenizer_config": {}},
-        "tokenizer_config": {"tokenizer_config": {**SPECIAL, "mask_token": {"__type": "AddedToken", **flags}}},
+        "tokenizer_config": {"tokenizer_config": {**SPECIAL, "mask_token": typed}},
         "added_tokens_decoder": {
             "tokenizer_config": {
                 **SPECIAL, "mask_token": "<mask>", "additional_special_tokens": ["<|user|>"],
@@ -98,8 +99,8 @@ def named_in(place: str, vocab: dict[str, int]) -> dict[str, dict[str, Any]]:
             "special_tokens_map": {**SPECIAL, "additional_special_tokens": ["<|user|>"]},
             "added_tokens": added,
         },
-        "twice": {"tokenizer_config": {**SPECIAL, "unk_token": flags, "pad_token": "<mask>", "mask_token": flags | {"lstrip": False}}},
-        "twice, later with flags": {"tokenizer_config": {**SPECIAL, "unk_token": "<mask>", "pad_token": flags}},
+        "twice": {"tokenizer_config": {**SPECIAL, "unk_token": typed, "pad_token": "<mask>", "mask_token": typed | {"lstrip": False}}},
+        "twice, later with flags": {"tokenizer_config": {**SPECIAL, "unk_token": "<mask>", "pad_token": typed}},
     }  # fmt: skip
     return places[place]
 
