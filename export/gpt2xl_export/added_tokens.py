@@ -14,6 +14,7 @@ from tokenizers import AddedToken
 
 from gpt2xl.errors import CheckpointError
 from gpt2xl.json_files import read_json, read_json_if_there
+from gpt2xl.tokenizer_file import MAX_TOKEN_CHARACTERS
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 LISTS = ("additional_special_tokens", "extra_special_tokens")
@@ -79,7 +80,7 @@ def add_special_tokens(tokenizer: tokenizers.Tokenizer, tokens: SpecialTokens) -
     added_tokens_decoder, tokenizer.json and added_tokens.json.
 
     Raises:
-        CheckpointError: a token cannot have the id that a file states.
+        CheckpointError: a token cannot have the id that a file states, or is too long.
     """
     present = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     queue: list[AddedToken] = [token for _, token in sorted(tokens.added.items())]
@@ -96,6 +97,11 @@ def add_special_tokens(tokenizer: tokenizers.Tokenizer, tokens: SpecialTokens) -
             queue.append(AddedToken(token, special=True))
     for token in queue:
         token.special = token.special or token.content in special
+        if len(token.content) > MAX_TOKEN_CHARACTERS:
+            raise CheckpointError(
+                f"'{tokens.ids_path.parent}': an added token has more than {MAX_TOKEN_CHARACTERS}"
+                f" characters: {token.content[:40]!r}..."
+            )
     tokenizer.add_tokens([token for token in queue if token.content])
     _check_stated_ids(tokenizer, tokens)
     others = {i: token for token, i in tokenizer.get_vocab(with_added_tokens=False).items()}

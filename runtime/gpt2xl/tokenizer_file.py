@@ -12,8 +12,10 @@ T = TypeVar("T")
 FOREIGN = re.compile(
     r'"type"\s*:\s*"(Precompiled)"|"(continuing_subword_prefix|end_of_word_suffix)"\s*:\s*"[^"]'
 )
-# The library takes minutes to build its search for such a token.
-LONG_TOKEN = re.compile(r'"content"\s*:\s*"[^"]{10000}')
+MAX_TOKEN_CHARACTERS = (
+    10_000  # of an added token: the library takes minutes to prepare for longer ones
+)
+LONG_TOKEN = re.compile(rf'"content"\s*:\s*"[^"]{{{MAX_TOKEN_CHARACTERS}}}')
 MAX_STEPS = 32  # of normalizing and of splitting
 
 
@@ -26,7 +28,7 @@ def parse(text: str) -> tokenizers.Tokenizer:
     if "\\u00" in text:  # an escape, which may hide a name in plain ASCII
         text = _without_escapes(text)
     if LONG_TOKEN.search(text):
-        raise ValueError("an added token has more than 10,000 characters")
+        raise ValueError(f"an added token has more than {MAX_TOKEN_CHARACTERS} characters")
     if found := FOREIGN.search(text):
         raise ValueError(f"not a byte-level BPE as GPT-2 has it: it has {found[1] or found[2]}")
     try:

@@ -463,3 +463,9 @@ def test_a_padding_token_without_an_embedding_is_let_through_with_a_word(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_ids(read(folder), folder, 258)
+
+
+def test_a_special_token_without_end_is_refused_at_once(vocab_and_merges: Make) -> None:
+    folder = vocab_and_merges("<|endoftext|>", settings={"eos_token": "x" * 1_000_000})
+    with pytest.raises(CheckpointError, match="an added token has more than 10000 characters"):
+        read(folder)
