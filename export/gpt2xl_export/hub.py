@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 
 from gpt2xl.errors import CheckpointError, first_line
 from gpt2xl.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -152,6 +153,12 @@ def _is_hex(digest: object) -> bool:
 def _require_hub() -> None:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise CheckpointError("downloading needs `pip install 'gpt2xl[hub]'`.")
+    try:  # before huggingface_hub 2, which prints what it cannot read, as it is imported
+        _ = urlsplit(os.environ.get("HF_ENDPOINT", "")).port
+    except ValueError:
+        raise CheckpointError(
+            "HF_ENDPOINT is not a URL: write special characters of a password as %2F and the like."
+        ) from None
 
 
 def _needed(names: Collection[str], where: str, repo_id: str) -> list[str]:
