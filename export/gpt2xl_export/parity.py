@@ -59,10 +59,14 @@ def prompts(
     """Token ids to check with: two sentences, one single token, one row of random ids.
 
     Raises:
-        CheckpointError: the tokenizer gives an id that the model does not have.
+        CheckpointError: the tokenizer gives an id that the model does not have, or none at all.
     """
     rng = np.random.default_rng(0)
     rows = [encode(sentence) for sentence in SENTENCES]
+    if not all(rows):
+        raise CheckpointError(
+            "the tokenizer leaves nothing of a plain sentence: it gives no tokens."
+        )
     largest = max(token_id for row in rows for token_id in row)
     if largest >= vocab_size:
         raise CheckpointError(

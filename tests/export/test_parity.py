@@ -185,6 +185,11 @@ def test_prompts_are_sentences_one_token_and_random_ids_within_the_context() -> 
     assert all(0 <= token < 300 for row in found for token in row)
 
 
+def test_a_tokenizer_that_gives_no_tokens_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="it gives no tokens"):
+        prompts(lambda text: [], 100, 20)
+
+
 def test_a_tokenizer_of_a_larger_vocabulary_is_refused() -> None:
     with pytest.raises(CheckpointError, match="gives id 122, but the model's vocabulary is 100"):
         prompts(lambda text: list(text.encode()), 100, 20)

@@ -92,6 +92,8 @@ def replace(rng: Random, content: bytes) -> Damaged:
             parent, old = at(value, place[:-1]), at(value, place)
         except (KeyError, IndexError, TypeError):
             continue  # gone with the first
+        if isinstance(parent, str):  # a letter of what the first has put there
+            continue
         new = rng.choice(VALUES) if rng.random() < 0.7 else near(rng, old)
         if not place:
             return Damaged(write(new), f"all replaced by {repr(new)[:60]}")
