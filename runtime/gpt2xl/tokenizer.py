@@ -139,8 +139,9 @@ class Tokenizer:
         if token_id not in self._special:
             return [token_id]
         characters = {byte: character for character, byte in byte_alphabet().items()}
-        ids = [self._parsing.token_to_id(characters[b]) for b in self.token_bytes(token_id)]
-        return [token_id] if None in ids else ids
+        found = [self._parsing.token_to_id(characters[b]) for b in self.token_bytes(token_id)]
+        ids = [byte_id for byte_id in found if byte_id is not None]
+        return ids if len(ids) == len(found) else [token_id]
 
     @cached_property
     def _ordinary(self) -> tokenizers.Tokenizer:
