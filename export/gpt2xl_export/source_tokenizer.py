@@ -231,6 +231,7 @@ def _bundle_settings(
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": int(longest) if known else n_positions,  # type: ignore[arg-type]
         "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],  # or there are token_type_ids, too
     }
     if content["pre_tokenizer"].get("add_prefix_space"):
         result["add_prefix_space"] = True

@@ -42,6 +42,7 @@ def test_a_checkpoint_of_three_files_gets_all_the_others(checkpoint: Path, tmp_p
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": 96,
         "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
         "bos_token": "<|endoftext|>",
         "eos_token": "<|endoftext|>",
         "unk_token": "<|endoftext|>",

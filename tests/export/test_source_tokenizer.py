@@ -319,7 +319,7 @@ def test_the_settings_of_a_bundle_change_no_id(tokenizer_json: Make) -> None:
     folder = tokenizer_json("<|endoftext|>", settings=settings)
     assert read(folder).settings == {
         "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 32,
-        "clean_up_tokenization_spaces": False, "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>",
+        "clean_up_tokenization_spaces": False, "model_input_names": ["input_ids", "attention_mask"], "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>",
         "unk_token": "<|endoftext|>", "pad_token": "<pad>", "padding_side": "left", "chat_template": "{{ x }}",
     }  # fmt: skip
     (folder / "chat_template.jinja").write_text("{{ y }}")

@@ -155,6 +155,7 @@ def as_bundle(source: SourceTokenizer, folder: Path) -> Path:
 def ids_of(folder: Path, strings: list[str]) -> list[list[int]]:
     """As transformers' tokenizer(text).input_ids."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer("text").keys() == {"input_ids", "attention_mask"}  # what generate() takes
     return [tokenizer(text).input_ids for text in strings]
 
 
