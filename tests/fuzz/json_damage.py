@@ -69,7 +69,16 @@ def near(rng: Random, old: Any) -> Any:
         return rng.choice((not old, str(old), int(bool(old))))
     if isinstance(old, int | float):
         return rng.choice(
-            (old + 1, old - 1, -old, old * 2, old * 1000, float(old), str(old), [old])
+            (
+                old + 1,
+                old - 1,
+                -old,
+                old * 2,
+                old * 1000,
+                float(f"{old:.3e}") if abs(old) < 10**300 else 0.5,
+                str(old),
+                [old],
+            )
         )
     if isinstance(old, str):
         return rng.choice(
