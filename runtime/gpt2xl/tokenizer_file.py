@@ -16,6 +16,7 @@ MAX_TOKEN_CHARACTERS = (
     10_000  # of an added token: the library takes minutes to prepare for longer ones
 )
 LONG_TOKEN = re.compile(rf'"content"\s*:\s*"[^"]{{{MAX_TOKEN_CHARACTERS}}}')
+MAX_STEP_CHARACTERS = 1000  # of what a step puts into a text
 MAX_STEPS = 32  # of normalizing and of splitting
 
 
@@ -69,6 +70,10 @@ def _check_steps(tokenizer: tokenizers.Tokenizer) -> None:
     for step in (*normalizing, *splitting):
         if (step["type"], step.get("prepend")) == ("Prepend", "") or step.get("length") == 0:
             raise ValueError(f"its {step['type']} is empty")
+        if any(
+            isinstance(value, str) and len(value) > MAX_STEP_CHARACTERS for value in step.values()
+        ):
+            raise ValueError(f"its {step['type']} has more than {MAX_STEP_CHARACTERS} characters")
     repeated = [step["type"] for step in (*normalizing, *splitting)].count("ByteLevel") > 1
     if repeated or max(len(normalizing), len(splitting)) > MAX_STEPS:
         raise ValueError("not a byte-level BPE as GPT-2 has it: it splits bytes more than once")

@@ -16,6 +16,9 @@ PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "a normalizer that prepends nothing": (
         {"normalizer": {"type": "Prepend", "prepend": ""}}, "its Prepend is empty",
     ),
+    "a normalizer that prepends a book": (
+        {"normalizer": {"type": "Prepend", "prepend": "x" * 100_000}}, "has more than 1000 characters",
+    ),
     "pieces of no length": (
         {"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "its FixedLength is empty",
     ),
