@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 import gpt2xl
-from gpt2xl.bundle import open_bundle
-from gpt2xl.memory import weights_size
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.startup.memory import weights_size
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""

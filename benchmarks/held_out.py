@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 import gpt2xl
-from gpt2xl.bundle import Bundle
-from gpt2xl.portable import PortableSession
-from gpt2xl.tokenizer import Tokenizer
+from gpt2xl.bundle.bundle import Bundle
+from gpt2xl.sessions.portable import PortableSession
+from gpt2xl.text.tokenizer import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 

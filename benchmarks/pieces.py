@@ -21,7 +21,7 @@ from held_out import (
 )
 
 import gpt2xl
-from gpt2xl.session import Session
+from gpt2xl.sessions.protocol import Session
 
 WINDOW, WINDOWS, PIECES = 64, 60, (64, 7, 1)
 

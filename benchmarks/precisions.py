@@ -24,8 +24,8 @@ from held_out import (
     top1_agreement,
 )
 
-from gpt2xl.bundle import open_bundle
-from gpt2xl.tokenizer import Tokenizer
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.text.tokenizer import Tokenizer
 
 CASES = (
     ("fp32",),

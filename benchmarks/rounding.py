@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from held_out import held_out_windows, mean_kl, perplexity
 
-from gpt2xl.tokenizer import Tokenizer
-from gpt2xl_export.calibration import ROWS, calibration_ids, written_length
-from gpt2xl_export.checkpoint import Checkpoint, open_checkpoint
-from gpt2xl_export.own_text import own_text
+from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.passes import gptq
-from gpt2xl_export.reference import Reference
-from gpt2xl_export.rounder import Rounder
-from gpt2xl_export.tensor_files import FloatArray
+from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.rounding.calibration import ROWS, calibration_ids, written_length
+from gpt2xl_export.rounding.own_text import own_text
+from gpt2xl_export.rounding.rounder import Rounder
+from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
+from gpt2xl_export.source.tensor_files import FloatArray
 
 Rounding = Callable[[str, FloatArray], FloatArray]
 BLOCK = 64

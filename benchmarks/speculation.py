@@ -17,7 +17,7 @@ from held_out import held_out_windows
 
 import gpt2xl
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.output.graphs import ExportOptions
 
 MODELS = Path(__file__).parents[1] / "models"
 CASES = (

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.output.graphs import ExportOptions
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TEXT = "Once upon a time there was a king who had a fair daughter, and the king said to her: go."
@@ -40,9 +40,9 @@ def write_checkpoint(folder: Path, config: dict[str, object] | None = None, seed
         "n_head": 2, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
         "bos_token_id": 286, "eos_token_id": 286,
     } | (config or {})  # fmt: skip
-    from gpt2xl.config import read_config
+    from gpt2xl.bundle.config import read_config
     from gpt2xl.errors import CheckpointError
-    from gpt2xl_export.tensors import expected_shapes
+    from gpt2xl_export.source.tensors import expected_shapes
 
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(values))

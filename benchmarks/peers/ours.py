@@ -7,9 +7,9 @@ from pathlib import Path
 
 import measure
 
-from gpt2xl.bundle import open_bundle
-from gpt2xl.session import last_logits, open_best
-from gpt2xl.session_cache import SessionCache
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.protocol import last_logits, open_best
+from gpt2xl.startup.session_cache import SessionCache
 
 
 def load(options: argparse.Namespace) -> measure.Generate:

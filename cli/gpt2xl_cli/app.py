@@ -8,16 +8,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gpt2xl_cli.batch import batch
-from gpt2xl_cli.bench import bench
-from gpt2xl_cli.export import export
-from gpt2xl_cli.generate import generate
-from gpt2xl_cli.info import info
+from gpt2xl_cli.commands.batch import batch
+from gpt2xl_cli.commands.bench import bench
+from gpt2xl_cli.commands.export import export
+from gpt2xl_cli.commands.generate import generate
+from gpt2xl_cli.commands.info import info
+from gpt2xl_cli.commands.tokens import detokenize, tokenize
+from gpt2xl_cli.commands.verify import verify
 from gpt2xl_cli.options import show_warning
 from gpt2xl_cli.signals import Stopped
 from gpt2xl_cli.terminal import echo_line
-from gpt2xl_cli.tokens import detokenize, tokenize
-from gpt2xl_cli.verify import verify
 
 INTERRUPTED = 130  # what typer turns a KeyboardInterrupt into, without a word
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from gpt2xl_cli.bench import label
+from gpt2xl_cli.commands.bench import label
 
 PANELS = ("prefill", "decode", "batch", "peak memory")
 

@@ -98,8 +98,8 @@ def text_or_stdin(text: str | None) -> str:
 
 def model_folder(model: str | None) -> Path:
     """The folder that ``--model`` means."""
-    from gpt2xl_cli.demo import demo_bundle, hub_bundle
-    from gpt2xl_export.hub import is_hub_name
+    from gpt2xl_cli.models import demo_bundle, hub_bundle
+    from gpt2xl_export.source.hub import is_hub_name
 
     if model is None:
         return demo_bundle()

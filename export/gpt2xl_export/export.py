@@ -17,21 +17,21 @@ import safetensors
 import tokenizers
 
 import gpt2xl
+from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
-from gpt2xl.manifest import MANIFEST
-from gpt2xl.tokenizer import Tokenizer
-from gpt2xl_export.activations import ACTIVATIONS
-from gpt2xl_export.checkpoint import Checkpoint, file_sha256, open_checkpoint
-from gpt2xl_export.companions import write_companions
-from gpt2xl_export.graphs import ExportOptions, write_graphs
-from gpt2xl_export.hub import ALIASES, is_hub_name
-from gpt2xl_export.optimum_backend import write_optimum_graph
-from gpt2xl_export.parity import check_parity, compare, prompts
-from gpt2xl_export.pieces import run_whole
-from gpt2xl_export.plain_bpe import PlainTokenizer
-from gpt2xl_export.sources import Source
-from gpt2xl_export.staging import claimed, staged_folder
-from gpt2xl_export.tokenization import check_tokenization
+from gpt2xl.text.tokenizer import Tokenizer
+from gpt2xl_export.check.layerwise import run_whole
+from gpt2xl_export.check.parity import check_parity, compare, prompts
+from gpt2xl_export.output.companions import write_companions
+from gpt2xl_export.output.graphs import ExportOptions, write_graphs
+from gpt2xl_export.output.optimum_backend import write_optimum_graph
+from gpt2xl_export.output.staging import claimed, staged_folder
+from gpt2xl_export.reference.activations import ACTIVATIONS
+from gpt2xl_export.source.checkpoint import Checkpoint, file_sha256, open_checkpoint
+from gpt2xl_export.source.hub import ALIASES, is_hub_name
+from gpt2xl_export.source.sources import Source
+from gpt2xl_export.tokenizer.plain_bpe import PlainTokenizer
+from gpt2xl_export.tokenizer.tokenization import check_tokenization
 
 TOOLS = {
     "gpt2xl": gpt2xl.__version__,

@@ -7,11 +7,11 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from gpt2xl.errors import RequestError
-from gpt2xl_export.parity import Tolerance
-from gpt2xl_export.passes.gptq import Rounded, best_scales
-from gpt2xl_export.passes.int8 import Int8
-from gpt2xl_export.passes.linears import Format
-from gpt2xl_export.passes.nbits import NBits
+from gpt2xl_export.check.parity import Tolerance
+from gpt2xl_export.formats.int8 import Int8
+from gpt2xl_export.formats.linears import Format
+from gpt2xl_export.formats.nbits import NBits
+from gpt2xl_export.rounding.gptq import Rounded, best_scales
 
 KEPT = ("fp32", "int8", "int8-weight", "int4")
 HEADS = ("wte.weight", "lm_head.weight")

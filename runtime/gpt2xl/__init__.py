@@ -1,6 +1,8 @@
 """Run GPT-2 from an exported bundle: numpy, onnxruntime and tokenizers, nothing else."""
 
-from gpt2xl.config import GPT2Config
+from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.decoding.samplers import Sampler, make_sampler
+from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import (
     BundleError,
     BusyError,
@@ -14,11 +16,9 @@ from gpt2xl.errors import (
 )
 from gpt2xl.loading import load
 from gpt2xl.model import Model
-from gpt2xl.sampling import Sampler, make_sampler
-from gpt2xl.session_cache import SessionCache
-from gpt2xl.speculation import Acceptance
-from gpt2xl.tokenizer import StreamDecoder, Tokenizer
-from gpt2xl.transcript import Generation, Piece, Stream, Timings
+from gpt2xl.startup.session_cache import SessionCache
+from gpt2xl.text.results import Generation, Piece, Stream, Timings
+from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.version import __version__
 
 __all__ = [

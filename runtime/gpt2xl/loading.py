@@ -5,15 +5,15 @@ from functools import partial
 from pathlib import Path
 from warnings import warn
 
-from gpt2xl.bundle import Bundle, check_int8_cache, open_bundle
-from gpt2xl.cuda import check_precision
+from gpt2xl.bundle.bundle import Bundle, check_int8_cache, open_bundle
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError
-from gpt2xl.memory import check_memory
 from gpt2xl.model import Model
-from gpt2xl.providers import Device, Provider, choose_device
-from gpt2xl.session import open_best
-from gpt2xl.session_cache import SessionCache
-from gpt2xl.tokenizer import Tokenizer
+from gpt2xl.sessions.protocol import open_best
+from gpt2xl.startup.cuda import check_precision
+from gpt2xl.startup.memory import check_memory
+from gpt2xl.startup.providers import Device, Provider, choose_device
+from gpt2xl.startup.session_cache import SessionCache
+from gpt2xl.text.tokenizer import Tokenizer
 
 
 def load(

@@ -7,24 +7,24 @@ from pathlib import Path
 from threading import Lock
 from weakref import WeakKeyDictionary
 
-from gpt2xl.batch import Request, generate_batch
-from gpt2xl.bundle import Bundle
-from gpt2xl.config import GPT2Config
-from gpt2xl.context import Context
-from gpt2xl.device_engine import DeviceEngineSession
-from gpt2xl.drafting import Drafter, DraftModel, PromptLookup
+from gpt2xl.bundle.bundle import Bundle
+from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.decoding.context import Context
+from gpt2xl.decoding.drafting import Drafter, DraftModel, PromptLookup
+from gpt2xl.decoding.loop import Token, generate_tokens
+from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
+from gpt2xl.decoding.samplers import Sampler, make_sampler
+from gpt2xl.decoding.samplers import greedy as greedy_sampler
+from gpt2xl.decoding.scheduler import Request, generate_batch
+from gpt2xl.decoding.speculation import Acceptance, Costs, Speculator
 from gpt2xl.errors import RequestError
-from gpt2xl.generate import Token, generate_tokens
-from gpt2xl.graph import Graph
-from gpt2xl.prompt_cache import bundle_id, load_context, save_context
-from gpt2xl.prompts import prompt_ids
-from gpt2xl.providers import Device
-from gpt2xl.sampling import Sampler, make_sampler
-from gpt2xl.sampling import greedy as greedy_sampler
-from gpt2xl.session import Session, same_bits_alone
-from gpt2xl.speculation import Acceptance, Costs, Speculator
-from gpt2xl.tokenizer import Tokenizer
-from gpt2xl.transcript import Generation, Stream, Transcript
+from gpt2xl.sessions.base import Graph
+from gpt2xl.sessions.device_engine import DeviceEngineSession
+from gpt2xl.sessions.protocol import Session, same_bits_alone
+from gpt2xl.startup.providers import Device
+from gpt2xl.text.prompts import prompt_ids
+from gpt2xl.text.results import Generation, Stream, Transcript
+from gpt2xl.text.tokenizer import Tokenizer
 
 FLOAT_ROUNDING = 1e-3  # of logits; what differs by less gives the same token but for a tie
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.bundle import open_bundle
-from gpt2xl.engine import EngineSession
-from gpt2xl.graph import Ids
+from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.loading import load
-from gpt2xl.memory import weights_size
-from gpt2xl.providers import Provider
-from gpt2xl.session import Session, last_logits, score_top
-from gpt2xl.session_cache import SessionCache
+from gpt2xl.sessions.base import Ids
+from gpt2xl.sessions.engine import EngineSession
+from gpt2xl.sessions.protocol import Session, last_logits, score_top
+from gpt2xl.startup.memory import weights_size
+from gpt2xl.startup.providers import Provider
+from gpt2xl.startup.session_cache import SessionCache
 
 PROMPTS = (64, 512, 900)
 CONTEXTS = (64, 900)

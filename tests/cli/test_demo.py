@@ -25,13 +25,13 @@ EXPORTER = """
 import sys
 from pathlib import Path
 from gpt2xl_cli import demo
-from gpt2xl_export.sources import Source
+from gpt2xl_export.source.sources import Source
 def resolve(source, *_, **__):
     print("begun", flush=True)
     sys.stdin.readline()
     return Source(Path(source), "first", "first")
-import gpt2xl_export.sources
-gpt2xl_export.sources.resolve = resolve
+import gpt2xl_export.source.sources
+gpt2xl_export.source.sources.resolve = resolve
 demo.demo_checkpoint = lambda: Path(sys.argv[1])
 demo.demo_bundle()
 """
@@ -160,7 +160,7 @@ def test_a_name_on_the_hub_is_looked_for_there(
     def refuse(source: str, *_: object, **__: object) -> None:
         raise CheckpointError(f"no '{source}' on this hub")
 
-    monkeypatch.setattr("gpt2xl_export.sources.plan", refuse)
+    monkeypatch.setattr("gpt2xl_export.source.sources.plan", refuse)
     done = run("generate", "-m", name, "Once")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [f"error: no '{name}' on this hub"]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import gpt2xl_export.graphs
-import gpt2xl_export.reference
+import gpt2xl_export.output.graphs
+import gpt2xl_export.reference.forward
 from gpt2xl import CheckpointError, ExportError, GPT2Config, ParityError, RequestError, load
 from gpt2xl_export.export import Progress, export
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
-from gpt2xl_export.graphs import ExportOptions
-from gpt2xl_export.reference import Reference
-from gpt2xl_export.sources import Source
+from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.source.sources import Source
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -143,10 +143,10 @@ def test_a_sabotaged_graph_fails_the_export_and_leaves_nothing_behind(
     if force:
         export(source, out)
     before = names(tmp_path)
-    monkeypatch.setattr(gpt2xl_export.graphs, f"build_{kind}", sabotage(build))
+    monkeypatch.setattr(gpt2xl_export.output.graphs, f"build_{kind}", sabotage(build))
     if sabotage is with_one_wrong_weight and kind == "engine":
         # The weights file is shared and the portable graph writes it first, so both are wrong.
-        monkeypatch.setattr(gpt2xl_export.graphs, "build_portable", sabotage(build_portable))
+        monkeypatch.setattr(gpt2xl_export.output.graphs, "build_portable", sabotage(build_portable))
     with pytest.raises(ParityError, match=r"the \w+ graph, whole: relative_logit_diff is"):
         export(source, out, force=force)
     assert names(tmp_path) == before

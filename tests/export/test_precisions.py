@@ -12,14 +12,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gpt2xl import ParityError, RequestError, load
-from gpt2xl.bundle import Bundle, int8_cache_supported, open_bundle
-from gpt2xl.portable import PortableSession
-from gpt2xl.providers import Device
-from gpt2xl.session import Session, last_logits, open_best
+from gpt2xl.bundle.bundle import Bundle, int8_cache_supported, open_bundle
+from gpt2xl.sessions.portable import PortableSession
+from gpt2xl.sessions.protocol import Session, last_logits, open_best
+from gpt2xl.startup.providers import Device
+from gpt2xl_export.check.parity import Tolerance
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
-from gpt2xl_export.parity import Tolerance
-from gpt2xl_export.passes.nbits import NBits, dequantize_blocks, encode, to_blocks
+from gpt2xl_export.formats.nbits import NBits, dequantize_blocks, encode, to_blocks
+from gpt2xl_export.output.graphs import ExportOptions
 from gpt2xl_export.recipes import INT4_HEAD, RECIPES, formats
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gpt2xl.bundle import open_bundle
-from gpt2xl.context import Context
-from gpt2xl.generate import generate_tokens
-from gpt2xl.sampling import greedy
-from gpt2xl.session import open_best
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.decoding.context import Context
+from gpt2xl.decoding.loop import generate_tokens
+from gpt2xl.decoding.samplers import greedy
+from gpt2xl.sessions.protocol import open_best
 
 
 def test_the_portable_graph_gives_the_tokens_of_the_engine_graph(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import gpt2xl
-from gpt2xl.session import BatchLogits
-from gpt2xl_export.checkpoint import open_checkpoint
-from gpt2xl_export.reference import Reference
+from gpt2xl.sessions.protocol import BatchLogits
+from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.source.checkpoint import open_checkpoint
 
 reason = "the extra 'interop' is not installed"
 registry = pytest.importorskip("lm_eval.api.registry", reason=reason)

@@ -6,7 +6,7 @@ import pytest
 
 import gpt2xl
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.output.graphs import ExportOptions
 
 pytest.importorskip("optimum.exporters.onnx", reason="the extra 'interop' is not installed")
 

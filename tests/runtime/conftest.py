@@ -9,7 +9,7 @@ import pytest
 from gpt2xl import Model, load
 from gpt2xl_export import calibration
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
+from gpt2xl_export.output.graphs import ExportOptions
 
 MODELS = Path(__file__).parents[2] / "models"
 TALE = (

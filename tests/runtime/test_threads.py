@@ -12,9 +12,9 @@ import pytest
 
 import gpt2xl
 from gpt2xl import Model
-from gpt2xl.bundle import open_bundle
-from gpt2xl.device_engine import DeviceEngineSession
-from gpt2xl.session import open_best
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.device_engine import DeviceEngineSession
+from gpt2xl.sessions.protocol import open_best
 
 Texts = dict[tuple[str, int], list[int]]
 KINDS = ("fp32", "int8", "int4", "portable", "device")

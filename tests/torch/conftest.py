@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpt2xl.bundle import open_bundle
-from gpt2xl.engine import EngineSession
-from gpt2xl.portable import PortableSession
-from gpt2xl.session import last_logits
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.engine import EngineSession
+from gpt2xl.sessions.portable import PortableSession
+from gpt2xl.sessions.protocol import last_logits
 
 AnySession = EngineSession | PortableSession
 Logits = npt.NDArray[np.float32]

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpt2xl.bundle import open_bundle
-from gpt2xl.engine import EngineSession
-from gpt2xl.portable import PortableSession
-from gpt2xl.session import last_logits
-from gpt2xl_export.checkpoint import open_checkpoint
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.engine import EngineSession
+from gpt2xl.sessions.portable import PortableSession
+from gpt2xl.sessions.protocol import last_logits
 from gpt2xl_export.export import export
-from gpt2xl_export.graphs import ExportOptions
-from gpt2xl_export.reference import Reference
+from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.source.checkpoint import open_checkpoint
 
 pytest.importorskip("torch", reason="parity with transformers needs torch")
 pytest.importorskip("transformers", reason="parity with transformers needs it")

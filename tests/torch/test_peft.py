@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpt2xl_export.checkpoint import open_checkpoint
 from gpt2xl_export.export import export
+from gpt2xl_export.source.checkpoint import open_checkpoint
 
 torch = pytest.importorskip("torch", reason="PEFT needs torch")
 peft = pytest.importorskip("peft", reason="what it makes of an adapter is the truth here")

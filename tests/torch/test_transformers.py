@@ -8,9 +8,9 @@ import pytest
 
 from gpt2xl import Model, load
 from gpt2xl.errors import Gpt2xlWarning
-from gpt2xl_export.activations import ACTIVATIONS
-from gpt2xl_export.checkpoint import open_checkpoint
 from gpt2xl_export.export import export
+from gpt2xl_export.reference.activations import ACTIVATIONS
+from gpt2xl_export.source.checkpoint import open_checkpoint
 
 torch = pytest.importorskip("torch", reason="parity with transformers needs torch")
 transformers = pytest.importorskip("transformers", reason="parity with transformers needs it")

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from gpt2xl import CheckpointError
-from gpt2xl_export.checkpoint import open_checkpoint
-from gpt2xl_export.tensor_files import open_tensor_file
+from gpt2xl_export.source.checkpoint import open_checkpoint
+from gpt2xl_export.source.tensor_files import open_tensor_file
 
 torch = pytest.importorskip("torch", reason="PyTorch's files need torch")
 

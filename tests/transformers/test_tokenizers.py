@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from gpt2xl import Gpt2xlWarning, Tokenizer
-from gpt2xl.tokenizer import byte_alphabet
-from gpt2xl_export.plain_bpe import PlainTokenizer
-from gpt2xl_export.source_tokenizer import SourceTokenizer, read_source_tokenizer
-from gpt2xl_export.tokenization import check_tokenization, texts
+from gpt2xl.text.tokenizer import byte_alphabet
+from gpt2xl_export.tokenizer.plain_bpe import PlainTokenizer
+from gpt2xl_export.tokenizer.source_tokenizer import SourceTokenizer, read_source_tokenizer
+from gpt2xl_export.tokenizer.tokenization import check_tokenization, texts
 
 transformers = pytest.importorskip("transformers", reason="the extra 'parity' is not installed")
 BEFORE_5 = int(transformers.__version__.partition(".")[0]) < 5

@@ -1,1 +1,1 @@
-"""GPT-2 as ONNX graphs, float32: what the passes start from."""
+"""Build GPT-2 as float32 ONNX graphs."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl.config import GPT2Config
+from gpt2xl.bundle.config import GPT2Config
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
-from gpt2xl_export.tensor_files import FloatArray
-from gpt2xl_export.tensors import expected_shapes
+from gpt2xl_export.source.tensor_files import FloatArray
+from gpt2xl_export.source.tensors import expected_shapes
 
 OPSET = 21  # QuantizeLinear by blocks; 20: Gelu with approximate="tanh"
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl.config import GPT2Config
+from gpt2xl.bundle.config import GPT2Config
 from gpt2xl_export.graph.builder import FLOAT, GraphBuilder, typed
 from gpt2xl_export.graph.nodes import CONTRIB
-from gpt2xl_export.tensor_files import FloatArray
+from gpt2xl_export.source.tensor_files import FloatArray
 
 INT32 = ir.DataType.INT32
 CAPACITY = "max_sequence_length"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl.config import GPT2Config
+from gpt2xl.bundle.config import GPT2Config
 from gpt2xl_export.graph.builder import FLOAT, TOTAL, GraphBuilder, typed
-from gpt2xl_export.tensor_files import FloatArray
+from gpt2xl_export.source.tensor_files import FloatArray
 
 
 def build_portable(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from gpt2xl_export.passes.tiles import Tile, quantize_tiles
-from gpt2xl_export.tensor_files import FloatArray
-from gpt2xl_export.weights import WeightsFile
+from gpt2xl_export.formats.tiles import Tile, quantize_tiles
+from gpt2xl_export.graph.weights import WeightsFile
+from gpt2xl_export.source.tensor_files import FloatArray
 
 FLOAT, FLOAT16 = ir.DataType.FLOAT, ir.DataType.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)

@@ -1,0 +1,1 @@
+"""The input and output of gpt2xl batch."""

@@ -1,0 +1,95 @@
+"""gpt2xl info."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpt2xl_cli.options import Json
+from gpt2xl_cli.terminal import echo_line
+
+if TYPE_CHECKING:
+    from gpt2xl.bundle.bundle import Bundle
+    from gpt2xl.bundle.manifest import Manifest
+
+
+MAX_NAME, MAX_VALUE = 60, 400  # characters shown
+
+
+def info(
+    model: Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say what a bundle holds, where it comes from and how exact it is."""
+    from gpt2xl.bundle.bundle import open_bundle
+    from gpt2xl.errors import one_line
+
+    bundle = open_bundle(model)
+    if as_json:
+        typer.echo(json.dumps(_facts(bundle)))
+        return
+    lines = {one_line(n, MAX_NAME): one_line(v, MAX_VALUE) for n, v in _lines(bundle).items()}
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        echo_line(f"{name:{width}}  {value}")
+
+
+def _facts(bundle: "Bundle") -> dict[str, Any]:
+    content = bundle.manifest.content if bundle.manifest else {}
+    return {
+        "folder": str(bundle.folder),
+        **{key: content.get(key) for key in ("precision", "kv", "keep", "backend")},
+        "size": _size(bundle),
+        "engine": bundle.engine and bundle.engine.relative_to(bundle.folder).as_posix(),
+        "portable": bundle.portable and bundle.portable.relative_to(bundle.folder).as_posix(),
+        "config": asdict(bundle.config),
+        **{key: content.get(key) for key in ("source", "tools", "parity", "passes")},
+    }
+
+
+def _size(bundle: "Bundle") -> int:
+    """Bytes of all files."""
+    return sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file())
+
+
+def _lines(bundle: "Bundle") -> dict[str, str]:
+    """What the text says, by its name."""
+    config, manifest = bundle.config, bundle.manifest
+    graphs = [path for path in (bundle.engine, bundle.portable) if path]
+    lines = {
+        "Folder": str(bundle.folder),
+        "Precision": (manifest and manifest.precision) or "unknown (not exported by gpt2xl)",
+        "Size": f"{_size(bundle) / 1e6:.1f} MB",
+        "Model": f"{config.n_layer} layers, {config.n_head} heads, {config.n_embd} wide,"
+        f" context {config.n_positions}, vocabulary {config.vocab_size}",
+        "Graphs": ", ".join(path.relative_to(bundle.folder).as_posix() for path in graphs),
+    }
+    return lines | (_manifest_lines(manifest) if manifest else {})
+
+
+def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
+    """Where the bundle comes from, and how exact it is."""
+    lines = {}
+    if source := manifest.source:
+        lines["Source"] = (source.name or "unnamed") + (
+            f" at {source.revision}" if source.revision else ""
+        )
+        if source.adapter:
+            lines["Source"] += f", with the adapter {source.adapter.name}"
+    for kind in ("engine", "portable"):
+        for mode, figures in manifest.parity.get(kind, {}).items():
+            lines[f"Parity, {kind}, {mode}"] = (
+                f"largest logit difference {figures.max_abs_logit_diff:.2g},"
+                f" KL {figures.mean_kl:.2g}, same top token {figures.top1_agreement:.1%}"
+            )
+    for method in sorted({error.method for error in manifest.passes.values()}):
+        errors = {n: e.relative_error for n, e in manifest.passes.items() if e.method == method}
+        worst = max(errors, key=errors.__getitem__)
+        lines[f"Stored as {method}"] = (
+            f"{len(errors)} weights, relative error {sum(errors.values()) / len(errors):.2g} on"
+            f" average, {errors[worst]:.2g} at worst ({worst})"
+        )
+    return lines

@@ -1,0 +1,53 @@
+"""gpt2xl verify."""
+
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpt2xl_cli.commands.export import missing_extra_explained
+from gpt2xl_cli.options import Json
+from gpt2xl_cli.terminal import echo_line
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)],
+    *,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint folder it was made from, to compare with.", show_default=False
+        ),
+    ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the adapter merged into the source.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle again: sums, graphs, numbers, and what others published of its model."""
+    from gpt2xl import BundleError
+
+    if adapter and not source:
+        raise typer.BadParameter("an adapter needs --source, the model it belongs to.")
+    with missing_extra_explained():
+        from gpt2xl_export.verify.verify import verify as checks_of
+
+    logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # a check says what is wrong
+    checks = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what overflows is reported as a check
+        for check in checks_of(bundle, source, adapter):
+            checks.append(check)
+            if not as_json:
+                echo_line(f"{check.status:7}  {check.name}: {check.detail}")
+    failed = [check for check in checks if check.status == "failed"]
+    if as_json:
+        content = {"bundle": str(bundle), "ok": not failed, "checks": [asdict(c) for c in checks]}
+        typer.echo(json.dumps(content))
+    if failed:
+        raise BundleError(f"{failed[0].name}: {failed[0].detail}")

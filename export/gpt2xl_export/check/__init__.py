@@ -1,0 +1,1 @@
+"""Compare exported graphs with the reference."""

@@ -1,0 +1,1 @@
+"""Write a bundle: graphs, weights and the small files beside them."""

@@ -1,0 +1,96 @@
+"""Where a bundle is made: aside, by one process at a time, and never over anything else."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from gpt2xl.bundle.manifest import MANIFEST
+from gpt2xl.errors import ExportError
+from gpt2xl.files.atomic import locked, written_aside
+
+
+@contextmanager
+def claimed(out: Path, *, force: bool) -> Iterator[None]:
+    """Be the only process that makes ``out``; what a killed one left of it is removed.
+
+    Args:
+        out: the folder to make.
+        force: whether a bundle that is there may be replaced.
+
+    Raises:
+        BusyError: another process is making it.
+        ExportError: it exists and may not be replaced, or cannot be made.
+    """
+    if not (out / MANIFEST).is_file():
+        refuse_existing(out, force)
+    with ExitStack() as stack:
+        try:
+            stack.callback(_remove_empty, _make_parents(out))
+            stack.enter_context(locked(out))
+        except OSError as reason:
+            refuse_existing(out, force)
+            raise _explained(out, reason) from None
+        refuse_existing(out, force)  # now that nothing can change any more
+        yield
+
+
+@contextmanager
+def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A fresh folder beside ``out`` that takes its name when the block ends well, and goes if not.
+
+    Hold `claimed` meanwhile.
+
+    Args:
+        out: the folder to make.
+        force: whether a bundle that is there may be replaced.
+
+    Raises:
+        ExportError: ``out`` has come to exist, or the disk is full or read-only.
+    """
+    try:
+        with written_aside(out) as staging:
+            staging.mkdir()
+            yield staging
+            refuse_existing(out, force)
+    except OSError as reason:
+        raise _explained(out, reason) from None
+
+
+def refuse_existing(out: Path, force: bool) -> None:
+    """Raise ExportError when ``out`` cannot be created, or is there and may not be replaced."""
+    try:
+        os.path.realpath(out).encode()
+    except UnicodeEncodeError:
+        raise ExportError(f"'{out}' cannot be written: onnx asks for a path in UTF-8.") from None
+    if not os.path.lexists(out):
+        return
+    if not force:
+        raise ExportError(
+            f"'{out}' exists already: choose another folder, or replace it with --force."
+        )
+    if not (out / MANIFEST).is_file():
+        raise ExportError(f"'{out}' exists and is no gpt2xl bundle: --force does not replace it.")
+    if any(out.rglob("*.safetensors")):
+        raise ExportError(f"'{out}' holds safetensors, too: --force does not replace them.")
+
+
+def _make_parents(out: Path) -> list[Path]:
+    """Make the folders that ``out`` is to be in; those that are new, the innermost first."""
+    parents = Path(os.path.realpath(out)).parents
+    missing = [folder for folder in parents if not folder.exists()]
+    parents[0].mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _explained(out: Path, reason: OSError) -> ExportError:
+    if reason.errno == errno.ENOSPC:
+        return ExportError(f"the disk is full: '{out}' was not written, free some space first.")
+    return ExportError(f"'{out}' cannot be written: {reason.strerror or reason}.")

@@ -1,0 +1,1 @@
+"""Choose quantized values: calibration and GPTQ."""

@@ -1,0 +1,1 @@
+"""Read a checkpoint: a folder or the hub, its tensors and adapters."""

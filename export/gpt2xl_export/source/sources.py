@@ -1,0 +1,52 @@
+"""Where a checkpoint comes from: a local folder, or the hub."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt2xl.errors import CheckpointError
+from gpt2xl_export.source.hub import Plan, download, is_hub_name, plan
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint folder on this machine."""
+
+    folder: Path
+    name: str
+    """owner/name on the hub, or the folder's own name."""
+    revision: str | None = None
+    """The hub's commit."""
+
+
+def resolve(
+    source: str,
+    revision: str | None = None,
+    *,
+    adapter: bool = False,
+    announce: Callable[[Plan], None] = lambda _: None,
+    show_progress: bool = False,
+) -> Source:
+    """The local folder ``source``, or the download of the hub's model of that name.
+
+    Args:
+        source: a folder (it wins), an alias such as gpt2-xl, or owner/name.
+        revision: branch, tag or commit on the hub.
+        adapter: whether it has to be a PEFT adapter, not a whole model.
+        announce: called before a download, with what it will fetch.
+        show_progress: whether huggingface_hub shows its progress bars.
+
+    Raises:
+        CheckpointError: neither, or the download fails.
+    """
+    if os.path.isdir(source):
+        if revision is not None:
+            raise CheckpointError(f"'{source}' is a local folder: it has no revision {revision!r}.")
+        return Source(Path(source), Path(source).resolve().name)
+    if not is_hub_name(source) or os.path.exists(source):
+        what = "an adapter's" if adapter else "a model's"
+        raise CheckpointError(f"'{source}' is not a folder, nor {what} name on the hub.")
+    wanted = plan(source, revision, adapter=adapter)
+    announce(wanted)
+    return Source(download(wanted, show_progress=show_progress), wanted.repo_id, wanted.revision)

@@ -1,0 +1,162 @@
+"""A tokenizer.json, or the vocab.json and merges.txt that came before it, as one JSON object."""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from gpt2xl.errors import CheckpointError, Gpt2xlWarning
+from gpt2xl.files.json_values import read_json
+from gpt2xl.files.reading import MAX_BYTES, read_text
+from gpt2xl.text.tokenizer import Tokenizer
+from gpt2xl.text.tokenizer_json import parse
+
+TOKENIZER_JSON_KEYS = (
+    "version",
+    "padding",
+    "added_tokens",
+    "normalizer",
+    "pre_tokenizer",
+    "post_processor",
+    "decoder",
+    "model",
+)
+SAMPLE = "Once upon a time"
+
+
+def read_tokenizer_json(path: Path) -> dict[str, Any]:
+    """The content of ``path``, without truncation; the padding names a token.
+
+    Raises:
+        CheckpointError: not a byte-level BPE.
+    """
+    content = read_json(path, CheckpointError, MAX_BYTES)
+    content = {key: content.get(key) for key in TOKENIZER_JSON_KEYS} | {"truncation": None}
+    content["added_tokens"] = content["added_tokens"] or []
+    model, decoder = content["model"], content["decoder"]
+    kind = model.get("type", "BPE") if isinstance(model, dict) else None
+    if kind != "BPE" or not isinstance(model.get("vocab"), dict):
+        raise _not_as_gpt2(path, f"its model is {kind}")
+    if not isinstance(content["pre_tokenizer"], dict):
+        raise _not_as_gpt2(path, "it has no pre_tokenizer")
+    for key in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(key):
+            raise _not_as_gpt2(path, f"its {key} is {str(model[key])[:40]!r}")
+    if model.get("dropout"):
+        warnings.warn(
+            f"'{path}' has dropout, which is left out: ids would be random.",
+            Gpt2xlWarning,
+            stacklevel=2,
+        )
+        content["model"] = model | {"dropout": None}
+    steps = decoder.get("decoders") if isinstance(decoder, dict) else None
+    if isinstance(steps, list) and len(steps) == 1:
+        content["decoder"] = steps[0]
+    return content
+
+
+def _not_as_gpt2(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"'{path}' is not a byte-level BPE as GPT-2 has it: {reason}.")
+
+
+def read_vocab_and_merges(vocab: Path, merges: Path) -> dict[str, Any]:
+    """The content of a tokenizer.json of GPT-2's own two files, without added tokens."""
+    step = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    model = {
+        "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
+        "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": read_json(vocab, CheckpointError, MAX_BYTES), "merges": _read_merges(merges),
+    }  # fmt: skip
+    return {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": None, "pre_tokenizer": step,
+        "post_processor": step | {"trim_offsets": False}, "decoder": dict(step), "model": model,
+    }  # fmt: skip
+
+
+def _read_merges(path: Path) -> list[list[str]]:
+    """As transformers' GPT2Tokenizer: the first line is a version, the others end in a newline."""
+    lines = read_text(path, CheckpointError).split("\n")
+    unread = (
+        (lines[0].removeprefix("\ufeff"), "line 1 is not `#version` and is ignored, as in transformers 4 (5 reads it as a merge)"),
+        (lines[-1], "the last line has no newline and is ignored, as in transformers 4 (5 reads it)"),
+    )  # fmt: skip
+    for line, reason in unread:
+        if line.strip() and not line.startswith("#version"):
+            warnings.warn(f"'{path}': {reason}: {line[:40]!r}.", Gpt2xlWarning, stacklevel=2)
+    pairs = [line.split() for line in lines[1:-1]]
+    for number, pair in enumerate(pairs, 2):
+        if len(pair) != 2:
+            raise CheckpointError(
+                f"'{path}': line {number} has to be two tokens, but is {lines[number - 1][:40]!r}."
+            )
+    return pairs
+
+
+def parse_content(
+    what: str, content: Mapping[str, Any], *, is_file: bool = True
+) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a tokenizer.json's content.
+
+    Args:
+        what: the file or files, for the message.
+        content: what they hold.
+        is_file: whether ``content`` is that of a tokenizer.json.
+
+    Raises:
+        CheckpointError: the library does not take it, or gives a token another id than it states.
+    """
+    try:
+        text = json.dumps(content)
+        Tokenizer(text)  # says why it is no byte-level BPE
+        parsed = parse(text)
+    except (ValueError, RecursionError) as reason:
+        said = re.sub(r" at line \d+ column \d+$", "", str(reason))  # not those of the file
+        said = said if is_file else said.removeprefix("not a tokenizer.json: ")
+        raise CheckpointError(f"{what}: {said}") from None
+    if not _only_adds_special_tokens(parsed):
+        raise CheckpointError(f"{what}: its post_processor does not take the text as it is, once.")
+    for token in content["added_tokens"]:
+        if (found := parsed.token_to_id(token["content"])) != token["id"]:
+            raise CheckpointError(
+                f"{what}: the added token {token['content'][:40]!r} states id {token['id']}, but"
+                f" gets {found}."
+            )
+    return parsed
+
+
+def _only_adds_special_tokens(tokenizer: tokenizers.Tokenizer) -> bool:
+    """Whether the post-processor does no more than put ids around a text."""
+    step = tokenizer.post_processor
+    if step is None:
+        return True
+    around = tokenizer.encode(SAMPLE)
+    tokenizer.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
+    plain: list[int] = tokenizer.encode(SAMPLE).ids
+    tokenizer.post_processor = step
+    marked = zip(around.ids, around.special_tokens_mask, strict=True)
+    return plain == [token_id for token_id, is_special in marked if not is_special]
+
+
+def pipeline_json(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
+    """The steps around the model, every part with its type, as not all readers can do without."""
+    names = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+    steps = {name: getattr(tokenizer, name) for name in names}
+    return {
+        name: None if step is None else json.loads(step.__getstate__())
+        for name, step in steps.items()
+    }
+
+
+def list_added_tokens(tokenizer: tokenizers.Tokenizer) -> list[dict[str, Any]]:
+    """The added tokens as tokenizer.json lists them."""
+    flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    return [
+        {"id": token_id} | {flag: getattr(token, flag) for flag in flags}
+        for token_id, token in sorted(tokenizer.get_added_tokens_decoder().items())
+    ]

@@ -1,0 +1,1 @@
+"""What a bundle folder holds: config, manifest, graphs and their external weights."""

@@ -1,0 +1,110 @@
+"""Find what a bundle folder holds; the contract is docs/bundle.md."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+
+from gpt2xl.bundle.config import GPT2Config, read_config
+from gpt2xl.bundle.hints import is_lfs_pointer, lfs_hint, no_bundle
+from gpt2xl.bundle.manifest import Manifest, read_manifest
+from gpt2xl.errors import BundleError
+
+INT8_CACHE_FROM = (1, 27)  # onnxruntime; 1.25 and 1.26 load such graphs and fail at the first step
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one bundle: its config and at least one graph."""
+
+    folder: Path
+    config: GPT2Config
+    engine: Path | None
+    """Graph that writes the KV cache in place."""
+    portable: Path | None
+    """Graph that returns the KV cache as new tensors."""
+    manifest: Manifest | None
+    """gpt2xl.json; None when somebody else exported the folder."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized, so that what float rounding changes stays as small."""
+        return self.manifest is not None and self.manifest.is_float
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer.json."""
+        return self.folder / "tokenizer.json"
+
+    @property
+    def graph(self) -> Path:
+        """The graph to run: the engine's where there is one."""
+        graph = self.engine or self.portable
+        assert graph is not None
+        return graph
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Read ``folder``'s config and manifest and find its graphs, loading neither of them.
+
+    Raises:
+        BundleError: no such folder, no graph, or a file whose size is not the manifest's.
+    """
+    if not os.path.isdir(folder):
+        raise BundleError(f"'{folder}' is not a folder.")
+    if not any([*folder.glob("*.onnx"), *folder.glob("*/*.onnx")]):
+        raise BundleError(no_bundle(folder))
+    config = read_config(folder, BundleError)
+    manifest = read_manifest(folder)
+    if manifest:
+        _check_sizes(folder, manifest)
+    engine, portable = _only(folder, "engine*.onnx"), _only(folder, "model*.onnx")
+    if engine is None and portable is None:
+        raise BundleError(f"'{folder}' holds neither onnx/engine*.onnx nor onnx/model*.onnx.")
+    return Bundle(folder, config, engine, portable, manifest)
+
+
+def int8_cache_supported() -> bool:
+    """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
+    major, minor = onnxruntime.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= INT8_CACHE_FROM
+
+
+def int8_cache_need() -> str:
+    """What an int8 KV cache needs, and what there is."""
+    oldest = ".".join(map(str, INT8_CACHE_FROM))
+    return f"needs onnxruntime {oldest} or newer, this is {onnxruntime.__version__}"
+
+
+def check_int8_cache(bundle: Bundle) -> None:
+    """Raise BundleError where ``bundle`` keeps its cache in int8 and this onnxruntime cannot."""
+    if bundle.manifest and bundle.manifest.kv == "int8" and not int8_cache_supported():
+        raise BundleError(
+            f"'{bundle.folder}' has an int8 KV cache, which {int8_cache_need()}: update it,"
+            " or export with `--kv float`."
+        )
+
+
+def _check_sizes(folder: Path, manifest: Manifest) -> None:
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not os.path.isfile(path):
+            raise BundleError(f"'{path}' is missing: the bundle is incomplete, export it again.")
+        if path.stat().st_size != entry.size:
+            if is_lfs_pointer(path):
+                raise BundleError(lfs_hint(path))
+            raise BundleError(
+                f"'{path}' has {path.stat().st_size} bytes, the manifest says {entry.size}:"
+                " the file is cut short or changed, export it again."
+            )
+
+
+def _only(folder: Path, pattern: str) -> Path | None:
+    found = sorted([*folder.glob(pattern), *(folder / "onnx").glob(pattern)])
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise BundleError(
+            f"'{folder}' holds several graphs ({names}): keep one precision per folder."
+        )
+    return found[0] if found else None

@@ -1,0 +1,174 @@
+"""gpt2xl.json, what an export says about its bundle; docs/bundle.md has its keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gpt2xl.errors import BundleError
+from gpt2xl.files.json_values import Value
+from gpt2xl.files.reading import is_inside
+
+MANIFEST = "gpt2xl.json"
+Kv = Literal["float", "int8"]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the bundle."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """In hex."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A checkpoint, or an adapter."""
+
+    name: str = ""
+    revision: str | None = None
+    """The hub's commit."""
+    sha256: Mapping[str, str] | None = None
+    """Of each weight file; of an adapter, its config's, too."""
+    adapter: "Origin | None" = None
+    """What was merged into it."""
+
+
+@dataclass(frozen=True)
+class PassError:
+    """What changing a weight's format cost."""
+
+    method: str
+    relative_error: float
+    """Frobenius norm of the error over that of the weight."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How far a graph's logits are from the checkpoint's."""
+
+    max_abs_logit_diff: float
+    mean_kl: float
+    """Nats."""
+    top1_agreement: float
+    """Share of positions with the same most probable token."""
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How tokenizer.json was compared with a second reading of the source's files."""
+
+    strings: int
+    tokens: int
+    strings_sha256: str
+    ids_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest, every value of the type it should have."""
+
+    precision: str | None = None
+    kv: Kv = "float"
+    """Type of the KV cache."""
+    keep: tuple[str, ...] = ()
+    """FORMAT:PATTERN of weights in another format."""
+    backend: str = "gpt2xl"
+    source: Origin | None = None
+    passes: Mapping[str, PassError] = field(default_factory=dict)
+    """By weight."""
+    parity: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
+    """By graph, "portable" and "engine", and by how it was fed, "whole" and "stepwise"."""
+    tokenization: Tokenization | None = None
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    """By name; all but the manifest itself."""
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The JSON as it stands."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized, so that what float rounding changes stays as small."""
+        return self.precision in (None, "fp32") and self.kv == "float" and not self.keep
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the bundle in ``folder``; None where there is none: somebody else's export.
+
+    Raises:
+        BundleError: it cannot be read, or a value has a foreign type; names file and key.
+    """
+    path = folder / MANIFEST
+    if not path.is_symlink() and not path.exists():
+        return None
+    top = Value.read(path, BundleError)
+    return Manifest(
+        precision=_optional_text(top.get("precision")),
+        kv=_kv(top.get("kv", "float")),
+        keep=tuple(item.text() for item in top.get("keep").items()),
+        backend=top.get("backend", "gpt2xl").text(),
+        source=_origin(top.get("source")),
+        passes={name: _pass(entry) for name, entry in top.get("passes").entries().items()},
+        parity={kind: _modes(top.get("parity").get(kind)) for kind in ("portable", "engine")},
+        tokenization=_tokenization(top.get("tokenization")),
+        files={name: _file(name, entry) for name, entry in top.get("files").entries().items()},
+        content=top.content,
+    )
+
+
+def _kv(value: Value) -> Kv:
+    for kv in get_args(Kv):
+        if value.content == kv:
+            return kv  # type: ignore[no-any-return]
+    value.refuse("float or int8")
+
+
+def _optional_text(value: Value) -> str | None:
+    return None if value.content is None else value.text()
+
+
+def _origin(value: Value) -> Origin | None:
+    if value.content is None:
+        return None
+    sums = value.get("sha256")
+    return Origin(
+        name=value.get("name", "").text(),
+        revision=_optional_text(value.get("revision")),
+        sha256=None
+        if sums.content is None
+        else {name: digest.text() for name, digest in sums.entries().items()},
+        adapter=_origin(value.get("adapter")),
+    )
+
+
+def _tokenization(value: Value) -> Tokenization | None:
+    if value.content is None:
+        return None
+    return Tokenization(
+        value.get("strings").integer(),
+        value.get("tokens").integer(),
+        value.get("strings_sha256").text(),
+        value.get("ids_sha256").text(),
+    )
+
+
+def _pass(value: Value) -> PassError:
+    return PassError(value.get("method").text(), value.get("relative_error").number())
+
+
+def _modes(value: Value) -> dict[str, Figures]:
+    return {
+        mode: Figures(
+            figures.get("max_abs_logit_diff").number(),
+            figures.get("mean_kl").number(),
+            figures.get("top1_agreement").number(),
+        )
+        for mode, figures in value.entries().items()
+    }
+
+
+def _file(name: str, value: Value) -> FileEntry:
+    if not is_inside(name):
+        raise BundleError(f"'{value.file}': files names {name!r}, which is outside the bundle.")
+    return FileEntry(value.get("size").integer(), value.get("sha256").text())

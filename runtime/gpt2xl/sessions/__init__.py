@@ -1,0 +1,1 @@
+"""A loaded graph: ids in, logits out, with a KV cache."""

@@ -1,0 +1,1 @@
+"""Open onnxruntime: providers, session options, memory and CUDA."""

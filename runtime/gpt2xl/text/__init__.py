@@ -1,0 +1,1 @@
+"""Text: the tokenizer, prompts, and what a generation returns."""
