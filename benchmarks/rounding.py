@@ -15,8 +15,8 @@ import numpy as np
 from held_out import held_out_windows, mean_kl, perplexity
 
 from gpt2xl.text.tokenizer import Tokenizer
-from gpt2xl_export.passes import gptq
 from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.rounding import gptq
 from gpt2xl_export.rounding.calibration import ROWS, calibration_ids, written_length
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.rounding.rounder import Rounder

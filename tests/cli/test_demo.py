@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gpt2xl import CheckpointError
-from gpt2xl_cli import demo
-from gpt2xl_cli import export as export_command
+from gpt2xl_cli import models as demo
+from gpt2xl_cli.commands import export as export_command
 
 Run = Callable[..., CompletedProcess[str]]
 DEMO = Path(__file__).parents[2] / "models" / "demo"
@@ -24,7 +24,7 @@ DEMO = Path(__file__).parents[2] / "models" / "demo"
 EXPORTER = """
 import sys
 from pathlib import Path
-from gpt2xl_cli import demo
+from gpt2xl_cli import models as demo
 from gpt2xl_export.source.sources import Source
 def resolve(source, *_, **__):
     print("begun", flush=True)

@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import pytest
 
 import gpt2xl
-from gpt2xl import session_cache
+from gpt2xl.startup import session_cache
 
 Run = Callable[..., CompletedProcess[str]]
 Processes = list["subprocess.Popen[bytes]"]

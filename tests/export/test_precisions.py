@@ -266,7 +266,7 @@ def test_the_tolerance_is_that_of_the_lossiest_part(
 def test_a_quantizer_that_goes_wrong_fails_the_export(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gpt2xl_export.passes import nbits
+    from gpt2xl_export.formats import nbits
 
     encode = nbits.encode
     monkeypatch.setattr(nbits, "encode", lambda *args: encode(*args)[..., ::-1])

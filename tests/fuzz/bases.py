@@ -102,7 +102,7 @@ def _prompt_cache(bundle: Path, folder: Path) -> None:
 def _batch(bundle: Path, folder: Path) -> None:
     """An input, and the file that an interrupted run leaves: its first line and two texts."""
     import gpt2xl
-    from gpt2xl_cli import jsonl
+    from gpt2xl_cli.batches import jsonl
 
     folder.mkdir()
     rows = [

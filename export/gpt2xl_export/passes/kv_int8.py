@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from gpt2xl_export.formats import int8, nbits
 from gpt2xl_export.formats.linears import drop_unused_weights, rewriter
 from gpt2xl_export.graph.builder import typed
 from gpt2xl_export.graph.nodes import NodeBuilder
-from gpt2xl_export.passes import int8, nbits
 from gpt2xl_export.passes.long_steps import Heads, Step, attend_as_floats, head_groups
 from gpt2xl_export.source.tensor_files import FloatArray
 

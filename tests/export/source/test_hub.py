@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpt2xl import CheckpointError
-from gpt2xl_export import hub
+from gpt2xl_export.source import hub
 
 pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
 
@@ -77,7 +77,7 @@ REPOS = {
 RUN = """
 import json, sys
 from gpt2xl.errors import CheckpointError
-from gpt2xl_export import hub
+from gpt2xl_export.source import hub
 
 source, revision, fetch, show, *adapter = json.loads(sys.argv[1])
 try:

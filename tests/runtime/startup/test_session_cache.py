@@ -165,7 +165,7 @@ def test_killed_in_the_middle_it_leaves_nothing_that_is_used(
     int8: Path, cache: SessionCache
 ) -> None:
     slow = (
-        "from gpt2xl import session_cache as s; import time\n"
+        "from gpt2xl.startup import session_cache as s; import time\n"
         "s._data_end = lambda model: print('written', flush=True) or time.sleep(60)\n"
     )
     command = [sys.executable, "-c", slow + SAVE_ENTRY, str(int8), str(cache.folder)]
