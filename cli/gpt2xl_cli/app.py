@@ -15,9 +15,9 @@ from gpt2xl_cli.commands.generate import generate
 from gpt2xl_cli.commands.info import info
 from gpt2xl_cli.commands.tokens import detokenize, tokenize
 from gpt2xl_cli.commands.verify import verify
-from gpt2xl_cli.options import show_warning
 from gpt2xl_cli.signals import Stopped
 from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.warning_lines import show_warning
 
 INTERRUPTED = 130  # what typer turns a KeyboardInterrupt into, without a word
 

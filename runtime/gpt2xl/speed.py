@@ -41,6 +41,13 @@ class Speed:
     value: float
     unit: str
 
+    @property
+    def label(self) -> str:
+        """Name and size, such as "decode, after 64 tokens"."""
+        sizes = {"prefill": "{} tokens", "decode": "after {} tokens", "batch": "{} rows"}
+        size = sizes.get(self.name, "").format(self.size)
+        return f"{self.name}, {size}" if size else self.name
+
 
 def measure_speed(
     folder: Path,

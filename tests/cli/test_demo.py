@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gpt2xl import CheckpointError
+from gpt2xl_cli import exporting
 from gpt2xl_cli import models as demo
-from gpt2xl_cli.commands import export as export_command
 
 Run = Callable[..., CompletedProcess[str]]
 DEMO = Path(__file__).parents[2] / "models" / "demo"
@@ -98,8 +98,8 @@ def test_a_process_that_was_faster_is_no_error(
         real(*arguments)
         return real(*arguments)
 
-    real = export_command.run_export
-    monkeypatch.setattr(export_command, "run_export", overtaken)
+    real = exporting.run_export
+    monkeypatch.setattr(demo, "run_export", overtaken)
     assert run("generate", "Once").returncode == 0
 
 

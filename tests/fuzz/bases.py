@@ -102,7 +102,8 @@ def _prompt_cache(bundle: Path, folder: Path) -> None:
 def _batch(bundle: Path, folder: Path) -> None:
     """An input, and the file that an interrupted run leaves: its first line and two texts."""
     import gpt2xl
-    from gpt2xl_cli.batches import jsonl
+    from gpt2xl_cli.batches.resume_file import ResumeFile
+    from gpt2xl_cli.batches.run_header import run_header
 
     folder.mkdir()
     rows = [
@@ -110,8 +111,8 @@ def _batch(bundle: Path, folder: Path) -> None:
     ]
     content = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "in.jsonl").write_text(content, "utf-8")
-    about = jsonl.run_header(content, bundle, {"max_new_tokens": 3, "greedy": True}, None)
-    part = jsonl.Part(folder / "out.jsonl", about, force=False)
+    header = run_header(content, bundle, {"max_new_tokens": 3, "greedy": True}, None)
+    part = ResumeFile(folder / "out.jsonl", header, force=False)
     model = gpt2xl.load(bundle, threads=1)
     with part:
         for number, text in model.generate_batch(["Once", "the king"], max_new_tokens=3, greedy=True):  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import (
     Force,
     Greedy,
@@ -22,18 +24,16 @@ from gpt2xl_cli.options import (
     Temperature,
     Threads,
     TopK,
-    decoded,
-    model_folder,
-    read_limited,
-    read_stdin,
 )
+from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import cleaning_up, with_detail
 from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.text_input import read_stdin, read_text_file
 
 if TYPE_CHECKING:
     from gpt2xl import Generation
-    from gpt2xl_cli.batches.jsonl import Part
     from gpt2xl_cli.batches.lines import Line
+    from gpt2xl_cli.batches.resume_file import ResumeFile
 
     Texts = Iterator[tuple[int, Generation]]
 
@@ -73,17 +73,19 @@ def batch(
 ) -> None:
     """Continue many texts; a run that was cut short goes on when started again."""
     import gpt2xl
-    from gpt2xl_cli.batches import jsonl
+    from gpt2xl_cli.batches.claim import claimed
     from gpt2xl_cli.batches.lines import check_prompts, parse
+    from gpt2xl_cli.batches.resume_file import ResumeFile
+    from gpt2xl_cli.batches.run_header import run_header
 
     printing, greedy = str(out) == "-", greedy or temperature == 0
     if printing and as_json:
         raise typer.BadParameter(
             "cannot be combined with OUT '-': stdout carries the texts.", param_hint="--json"
         )
-    with cleaning_up(), nullcontext() if printing else jsonl.claimed(out, force=force):
+    with cleaning_up(), nullcontext() if printing else claimed(out, force=force):
         name = "stdin" if source == "-" else f"'{source}'"
-        content = read_stdin() if source == "-" else _read(Path(source), name)
+        content = read_stdin() if source == "-" else read_text_file(Path(source))
         lines = parse(content, name)
         folder = model_folder(model)
         loaded = gpt2xl.load(folder, provider=provider, threads=threads)
@@ -108,8 +110,8 @@ def batch(
         deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
         deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
         deciding |= {} if special else {"special": False}
-        about = jsonl.run_header(content, folder, deciding, seed)
-        part = jsonl.Part(out, about, force=force)
+        header = run_header(content, folder, deciding, seed)
+        part = ResumeFile(out, header, force=force)
         facts = {"out": str(out), "rows": len(lines), "done_before": len(part.done)}
         _write(lines, part, texts(part.seed, frozenset(part.done)), force=force)
     new_tokens = sum(row["new_tokens"] for row in part.done.values())
@@ -119,20 +121,10 @@ def batch(
         echo_line(f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens.")
 
 
-def _read(path: Path, name: str) -> str:
-    from gpt2xl import RequestError
-
-    try:
-        with path.open("rb") as file:
-            return decoded(read_limited(file, name), name)
-    except OSError as reason:
-        raise RequestError(f"{name} cannot be read: {reason.strerror}.") from None
-
-
 def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
-    from gpt2xl_cli.batches.jsonl import Printed
+    from gpt2xl_cli.batches.printer import OrderedPrinter
 
-    printed = Printed(lines)
+    printed = OrderedPrinter(lines)
     shown = not sys.stdout.isatty()  # there, the lines are the progress
     with (
         with_detail(lambda: f"{printed.count} of {len(lines)} texts are written."),
@@ -143,7 +135,7 @@ def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
             show(len(text.new_ids))
 
 
-def _write(lines: "Sequence[Line]", part: "Part", texts: "Texts", *, force: bool) -> None:
+def _write(lines: "Sequence[Line]", part: "ResumeFile", texts: "Texts", *, force: bool) -> None:
     before = len(part.done)
     if before:
         typer.echo(f"{before} of {len(lines)} texts were done already; going on.", err=True)
@@ -162,25 +154,15 @@ def _write(lines: "Sequence[Line]", part: "Part", texts: "Texts", *, force: bool
 
 @contextmanager
 def _progress(done: int, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal; call it with the tokens of each finished text."""
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console, start, tokens = Console(stderr=True), time.perf_counter(), 0
-    speed = TextColumn("{task.description}")
-    columns = (BarColumn(), MofNCompleteColumn(), speed, TimeElapsedColumn())
-    bar = Progress(
-        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
-    )
-    with bar:
-        task = bar.add_task("", total=total, completed=done)
+    """Show a bar of finished texts; call it with the number of tokens of each."""
+    start, tokens = time.perf_counter(), 0
+    with ProgressBars(enabled=shown) as bars:
+        bars.show("texts", done, total)
 
         def show(count: int) -> None:
-            nonlocal tokens
-            tokens += count
+            nonlocal done, tokens
+            done, tokens = done + 1, tokens + count
             rate = tokens / (time.perf_counter() - start)
-            bar.update(task, advance=1, description=f"{rate:.0f} tokens/s")
+            bars.show("texts", done, total, f"{rate:.0f} tokens/s")
 
         yield show

@@ -1,22 +1,15 @@
 """gpt2xl export."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from gpt2xl_cli.options import Force, Json, warnings_collected
-from gpt2xl_cli.signals import cleaning_up
+from gpt2xl_cli.exporting import missing_extra_explained, run_export
+from gpt2xl_cli.options import Force, Json
 from gpt2xl_cli.terminal import echo_line
-
-if TYPE_CHECKING:
-    from gpt2xl_export.export import Progress
-    from gpt2xl_export.output.graphs import ExportOptions
-    from gpt2xl_export.source.hub import Plan
+from gpt2xl_cli.warning_lines import warnings_collected
 
 
 def export(
@@ -94,72 +87,4 @@ def _summary(out: Path, manifest: dict[str, Any]) -> str:
     return (
         f"Wrote {out}: {manifest['precision']}, {size / 1e6:.1f} MB;"
         f" largest logit difference {whole['max_abs_logit_diff']:.2g}, KL {whole['mean_kl']:.2g}."
-    )
-
-
-@contextmanager
-def missing_extra_explained() -> Iterator[None]:
-    """Turn a failing import of the exporter into one line that names the extra."""
-    try:
-        yield
-    except ModuleNotFoundError as missing:
-        from gpt2xl import ExportError
-
-        raise ExportError(
-            f"exporting needs `pip install 'gpt2xl[export]'` ({missing.name} is not installed)."
-        ) from None
-
-
-def run_export(
-    source: str,
-    out: Path,
-    options: "ExportOptions",
-    *,
-    adapter: str | None = None,
-    revision: str | None = None,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Download if need be, and export with a progress bar on stderr, if that is a terminal."""
-    with missing_extra_explained():
-        from gpt2xl_export.export import export as export_bundle
-        from gpt2xl_export.source.sources import Source, resolve
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    download = partial(resolve, announce=_announce, show_progress=console.is_terminal)
-    merged = None if adapter is None else partial(download, adapter, adapter=True)
-    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())  # fmt: skip
-    bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-    # What overflows shows up in the parity check; numpy's warnings would spoil the one line.
-    with cleaning_up(), ExitStack() as shown, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        tasks: dict[str, Any] = {}
-
-        def fetch() -> Source:  # a download shows bars of its own before
-            found = download(source, revision)
-            shown.enter_context(bars)
-            return found
-
-        def show(progress: "Progress") -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total)
-            bars.update(tasks[progress.stage], completed=progress.done)
-
-        return export_bundle(fetch, out, options, adapter=merged, force=force, progress=show)
-
-
-def _announce(plan: "Plan") -> None:
-    typer.echo(
-        f"Downloading {plan.repo_id}: {plan.download_size / 1e6:.0f} MB of"
-        f" {plan.total_size / 1e6:.0f} MB are not in the cache yet"
-        + (
-            "."
-            if plan.adapter
-            else "; then exporting it, which writes no more than float32 weights take"
-            " (int8: a quarter of that)."
-        ),
-        err=True,
     )

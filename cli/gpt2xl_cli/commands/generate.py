@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import (
     CudaGraph,
     Greedy,
@@ -15,27 +16,24 @@ from gpt2xl_cli.options import (
     Model,
     Provider,
     Seed,
-    SessionCache,
     Special,
     Temperature,
     Threads,
     TopK,
-    model_folder,
-    text_or_stdin,
 )
 from gpt2xl_cli.signals import cleaning_up
-from gpt2xl_cli.terminal import echo_line, echo_text
+from gpt2xl_cli.terminal import echo_text
+from gpt2xl_cli.text_input import text_or_stdin, without_final_newline
 
 if TYPE_CHECKING:
     from gpt2xl import Piece
-    from gpt2xl import SessionCache as SavedSessions
 
 
 def generate(
     prompt: Annotated[
         str | None,
         typer.Argument(
-            help="Text to go on from; - or nothing reads stdin, less its last newline.",
+            help="Text to continue; without it, or with -, stdin is read and its final newline removed.",
             show_default=False,
         ),
     ] = None,
@@ -51,44 +49,39 @@ def generate(
     draft: Annotated[
         str | None,
         typer.Option(
-            help="A smaller model that guesses tokens, named as for --model; changes no text.",
+            help="Smaller model that drafts tokens for this one to accept: faster, with the same text."
+            " A folder or name as for --model.",
             metavar="MODEL",
             show_default=False,
         ),
     ] = None,
     prompt_lookup: Annotated[
         bool,
-        typer.Option(help="Guess that what was said is said again; changes no text."),
+        typer.Option(
+            help="Draft tokens from earlier repeats of the same words: faster, with the same text."
+        ),
     ] = True,
     prompt_cache: Annotated[
         Path | None,
         typer.Option(
-            help="Keep what the model makes of the prompt in this file; the next run that begins alike"
-            " starts from it.",
+            help="Save the KV cache of the prompt in this file; a later run whose prompt begins the same"
+            " way starts from it.",
             show_default=False,
         ),
     ] = None,
     provider: Provider = "auto",
     cuda_graph: CudaGraph = True,
     threads: Threads = 0,
-    session_cache: SessionCache = True,
     as_json: Json = False,
 ) -> None:
     """Continue a text."""
     import gpt2xl
-    from gpt2xl_cli.models import cache_folder
 
     text = text_or_stdin(prompt)
     if prompt is None or prompt == "-":
-        text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
-    folder = model_folder(model)
-    cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
+        text = without_final_newline(text)
     loaded = gpt2xl.load(
-        folder,
-        provider=provider,
-        threads=threads,
-        session_cache=cache if session_cache else None,
-        cuda_graph=cuda_graph,
+        model_folder(model), provider=provider, threads=threads, cuda_graph=cuda_graph
     )
     smaller = None
     if draft is not None:
@@ -119,21 +112,6 @@ def generate(
             _print_stream(text if echo else "", stream)
         if prompt_cache:
             loaded.save_prompt(text, prompt_cache, parse_special=special)
-    device = loaded.device
-    del loaded, stream  # the process that fills the cache may need the memory
-    if session_cache and device == "cpu":
-        _fill(cache, folder)
-
-
-def _fill(cache: "SavedSessions", folder: Path) -> None:
-    from gpt2xl.startup.session_cache import fill_in_background
-
-    if fill_in_background(folder, cache):
-        echo_line(
-            f"Saving the session to {cache.folder} for a quicker start, twice the model's size;"
-            " --no-session-cache does without.",
-            err=True,
-        )
 
 
 def _print_stream(prompt: str, pieces: Iterable["Piece"]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gpt2xl_cli.commands.export import missing_extra_explained
+from gpt2xl_cli.exporting import missing_extra_explained
 from gpt2xl_cli.options import Json
 from gpt2xl_cli.terminal import echo_line
 

@@ -1,4 +1,4 @@
-"""gpt2xl batch: one writer an output, kills at its last steps, and stdout."""
+"""gpt2xl batch: one process writes an output; kills at its last steps; lines on stdout."""
 
 import json
 import signal
@@ -43,7 +43,7 @@ def await_rows(process: Popen[bytes], count: int) -> None:
 # --- one writer
 
 
-def test_the_second_of_two_batches_is_told_at_once(
+def test_a_second_run_on_the_same_output_is_refused_at_once(
     make_bundle: Callable[..., Path], lines: str, spawn: Spawn, run: Run, error_line: Any
 ) -> None:
     command = ["batch", "-m", make_bundle(TALKER), lines, OUT, "-n", 4000, "--rows", 1, "--greedy"]
@@ -65,7 +65,7 @@ def test_the_second_of_two_batches_is_told_at_once(
     ("number", "status", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_a_signal_says_how_far_it_is_and_leaves_nothing_but_that(
+def test_the_line_about_a_signal_counts_the_finished_texts(
     number: int, status: int, word: str, make_bundle: Callable[..., Path], lines: str, spawn: Spawn,
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -103,7 +103,7 @@ run()
 
 @pytest.mark.parametrize("where", ["before", "after"])
 @pytest.mark.parametrize("force", [[], ["--force"]])
-def test_a_kill_at_the_last_step_leaves_nothing_for_good(
+def test_the_next_run_cleans_up_after_a_kill_at_the_last_step(
     where: str, force: list[str], bundle: Path, lines: str, run: Run, tmp_path: Path
 ) -> None:
     options = ["batch", "-m", str(bundle), lines, str(OUT), "--greedy", "-n", "5"]
@@ -126,7 +126,7 @@ def test_a_kill_at_the_last_step_leaves_nothing_for_good(
     assert hidden(tmp_path) == []
 
 
-def test_a_part_file_with_other_texts_than_the_output_stays(
+def test_a_resume_file_with_other_texts_than_the_output_is_kept(
     bundle: Path, lines: str, run: Run, refused: Refused
 ) -> None:
     options = ["batch", "-m", bundle, lines, OUT, "--greedy", "-n", 5]
@@ -143,7 +143,7 @@ def test_a_part_file_with_other_texts_than_the_output_stays(
 
 @pytest.mark.parametrize("source", ["in.jsonl", "-"])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_dash_writes_the_same_lines_to_stdout(
+def test_a_dash_prints_the_same_lines_on_stdout(
     source: str, rows: int, bundle: Path, lines: str, run: Run, tmp_path: Path
 ) -> None:
     way = ["-m", bundle, "--seed", 3, "-n", 20]
@@ -156,7 +156,7 @@ def test_a_dash_writes_the_same_lines_to_stdout(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_lines_come_as_soon_as_those_before_them_are_done(
+def test_a_line_is_printed_once_all_before_it_are_done(
     bundle: Path, lines: str, run: Run, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -173,13 +173,13 @@ def test_lines_come_as_soon_as_those_before_them_are_done(
     assert written == [0, 2, 0, 1, 2]
 
 
-def test_json_and_stdout_exclude_each_other(bundle: Path, lines: str, run: Run) -> None:
+def test_json_cannot_be_combined_with_texts_on_stdout(bundle: Path, lines: str, run: Run) -> None:
     done = run("batch", "-m", bundle, lines, "-", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "stdout carries the texts" in done.stderr
 
 
-def test_a_signal_to_a_run_on_stdout_says_how_many_lines_are_out(
+def test_a_signal_to_a_run_on_stdout_counts_the_lines_printed(
     make_bundle: Callable[..., Path], lines: str, spawn: Spawn
 ) -> None:
     options = ["-m", make_bundle(TALKER), lines, "-", "-n", 300, "--rows", 1, "--greedy"]
@@ -195,7 +195,7 @@ def test_a_signal_to_a_run_on_stdout_says_how_many_lines_are_out(
     assert all("text" in json.loads(line) for line in (first + rest).splitlines())
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(
+def test_a_closed_pipe_ends_the_run_without_a_message(
     make_bundle: Callable[..., Path], lines: str, spawn: Spawn
 ) -> None:
     options = ["-m", make_bundle(TALKER), lines, "-", "-n", 300, "--rows", 1, "--greedy"]
@@ -208,13 +208,13 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(
     assert (process.returncode, errors) == (1, b"")
 
 
-# --- text as people have it
+# --- byte order marks, line ends and blank lines
 
 
 @pytest.mark.parametrize("source", ["in.jsonl", "-"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_marks_line_ends_and_blank_lines_change_nothing(
+def test_byte_order_marks_line_ends_and_blank_lines_are_ignored(
     source: str, mark: bytes, end: bytes, bundle: Path, run: Run
 ) -> None:
     texts = [b"", b'{"prompt": "Once"}', b" \t", b'{"prompt": "go"}', b"", b""]
@@ -226,7 +226,7 @@ def test_marks_line_ends_and_blank_lines_change_nothing(
     assert [(row["prompt"], row["seed"]) for row in found] == [("Once", 3), ("go", 4)]
 
 
-def test_errors_number_the_lines_of_the_file(bundle: Path, refused: Refused) -> None:
+def test_errors_count_the_blank_lines_of_the_file(bundle: Path, refused: Refused) -> None:
     Path("in.jsonl").write_bytes(b'\xef\xbb\xbf\r\n{"prompt": "Once"}\r\n\r\n{"prompt": 1}\r\n')
     assert "'in.jsonl', line 4: \"prompt\" has" in refused("batch", "-m", bundle, "in.jsonl", OUT)
     Path("in.jsonl").write_text('\n\n{"prompt": "%s"}' % ("#" * 97))
@@ -235,7 +235,7 @@ def test_errors_number_the_lines_of_the_file(bundle: Path, refused: Refused) -> 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_prompt_on_stdin_loses_its_mark_and_its_last_line_end(
+def test_a_prompt_on_stdin_loses_its_byte_order_mark_and_final_line_end(
     mark: bytes, end: bytes, bundle: Path, run: Run
 ) -> None:
     content = mark + b"Once\r\nupon\n" + end
@@ -243,7 +243,7 @@ def test_a_prompt_on_stdin_loses_its_mark_and_its_last_line_end(
     assert json.loads(done.stdout)["prompt"] == "Once\r\nupon" + ("\n" if end else "")
 
 
-def test_ids_of_text_on_stdin_have_no_mark(bundle: Path, run: Run) -> None:
+def test_tokenize_and_detokenize_ignore_a_byte_order_mark_on_stdin(bundle: Path, run: Run) -> None:
     plain = run("tokenize", "-m", bundle, stdin=b"Once")
     assert run("tokenize", "-m", bundle, stdin=b"\xef\xbb\xbfOnce").stdout == plain.stdout
     ids = b"\xef\xbb\xbf" + plain.stdout.encode()
