@@ -16,7 +16,7 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            help="Hugging Face GPT-2 folder, or a model on the hub: gpt2-xl, owner/name.",
+            help="Folder of a Hugging Face GPT-2 checkpoint, or a model on the hub: gpt2-xl, owner/name.",
             show_default=False,
         ),
     ],
@@ -24,28 +24,36 @@ def export(
     *,
     precision: Annotated[
         str,
-        typer.Option("--precision", "-p", help="fp32, fp16, int8, int8-weight, int4 or int4-fp16."),
+        typer.Option(
+            "--precision",
+            "-p",
+            help="Format of the weights: fp32, fp16, int8, int8-weight, int4 or int4-fp16.",
+        ),
     ] = "fp32",
-    block_size: Annotated[int, typer.Option(help="Weights that share a scale in int4.")] = 64,
+    block_size: Annotated[
+        int, typer.Option(help="Number of int4 weights that share one scale.")
+    ] = 64,
     kv: Annotated[
         Literal["auto", "float", "int8"],
         typer.Option(
-            help="How the engine graph keeps its KV cache; auto: int8 beside quantized weights."
+            help="Format of the KV cache in the engine graph; auto: int8 with quantized weights, else float."
         ),
     ] = "auto",
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another format for some weights, such as fp32:h.0.*; may be given again.",
+            help="Keep the weights that match PATTERN in another format, such as fp32:h.0.*; repeatable.",
             metavar="FORMAT:PATTERN",
         ),
     ] = None,
     rounding: Annotated[
         Literal["auto", "gptq", "nearest"],
-        typer.Option(help="How int4 picks codes; auto: gptq, or what the model was trained for."),
+        typer.Option(
+            help="How to round to int4; auto: gptq, or the rounding that the model was trained with."
+        ),
     ] = "auto",
     backend: Annotated[
-        Literal["gpt2xl", "optimum"], typer.Option(help="Who builds the graph.")
+        Literal["gpt2xl", "optimum"], typer.Option(help="What builds the graph.")
     ] = "gpt2xl",
     adapter: Annotated[
         str | None,
@@ -62,7 +70,7 @@ def export(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a checkpoint into an ONNX bundle, and check it against the checkpoint."""
+    """Export a checkpoint to an ONNX bundle, and check it against the checkpoint."""
     import json
 
     with missing_extra_explained():
@@ -73,7 +81,7 @@ def export(
     if as_json:
         typer.echo(json.dumps(run()))
         return
-    with warnings_collected() as warned:  # what was left out is part of the summary
+    with warnings_collected() as warned:  # the summary says what was left out
         manifest = run()
     echo_line(_summary(out, manifest))
     for message in warned:
