@@ -1,4 +1,4 @@
-"""Without -m: the built-in demo, exported at its first use into the user's cache."""
+"""Without -m: the built-in demo, exported into the user's cache at its first use."""
 
 import json
 import os
@@ -39,12 +39,12 @@ demo.demo_bundle()
 
 @pytest.fixture
 def stand_in(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny random model in the demo's place."""
+    """Replace the demo by a tiny random model."""
     monkeypatch.setattr(demo, "demo_checkpoint", lambda: checkpoint)
     return checkpoint
 
 
-def test_the_first_use_exports_it_and_the_next_ones_find_it(
+def test_the_first_use_exports_the_demo_and_later_ones_reuse_it(
     stand_in: Path, run: Run, tmp_path: Path
 ) -> None:
     first = run("generate", "Once", "--seed", 1)
@@ -61,24 +61,26 @@ def test_the_first_use_exports_it_and_the_next_ones_find_it(
 
 
 @pytest.mark.parametrize("command", [["tokenize", "Once"], ["detokenize", "65"]])
-def test_the_other_commands_use_it_as_well(command: list[str], stand_in: Path, run: Run) -> None:
+def test_other_commands_use_the_demo_too(command: list[str], stand_in: Path, run: Run) -> None:
     done = run(*command)
     assert done.returncode == 0
     assert "built-in demo" in done.stderr
 
 
-def test_another_model_is_no_demo(stand_in: Path, run: Run, bundle: Path, tmp_path: Path) -> None:
+def test_the_demo_is_not_exported_if_a_model_is_given(
+    stand_in: Path, run: Run, bundle: Path, tmp_path: Path
+) -> None:
     assert run("generate", "Once", "-m", bundle).stderr == ""
     assert not (tmp_path / "cache" / "gpt2xl").exists()
 
 
-def test_json_stays_alone_on_stdout(stand_in: Path, run: Run) -> None:
+def test_json_is_the_only_line_on_stdout(stand_in: Path, run: Run) -> None:
     done = run("generate", "Once", "--json")
     assert json.loads(done.stdout)["prompt"] == "Once"
     assert done.stdout.count("\n") == 1
 
 
-def test_another_demo_gets_a_bundle_of_its_own(
+def test_a_changed_demo_is_exported_again(
     stand_in: Path,
     run: Run,
     make_checkpoint: Callable[..., Path],
@@ -91,7 +93,7 @@ def test_another_demo_gets_a_bundle_of_its_own(
     assert len(os.listdir(tmp_path / "cache" / "gpt2xl")) == 2
 
 
-def test_a_process_that_was_faster_is_no_error(
+def test_an_export_by_another_process_is_not_an_error(
     stand_in: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def overtaken(*arguments: Any) -> object:
@@ -120,7 +122,9 @@ def test_the_second_of_two_first_uses_waits_for_the_first(
     assert json.loads((bundle / "gpt2xl.json").read_text())["source"]["revision"] == "first"
 
 
-def test_what_a_killed_first_use_left_is_removed(stand_in: Path, run: Run, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_first_use_are_removed(
+    stand_in: Path, run: Run, tmp_path: Path
+) -> None:
     command = [sys.executable, "-c", EXPORTER, str(stand_in)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
@@ -144,7 +148,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     assert "cannot be written" in last
 
 
-def test_a_demo_that_is_not_there_is_named(
+def test_a_missing_demo_checkpoint_is_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "demo_checkpoint", lambda: tmp_path)
@@ -154,7 +158,7 @@ def test_a_demo_that_is_not_there_is_named(
 
 
 @pytest.mark.parametrize("name", ["gpt2-xl", "no-one/no-model"])
-def test_a_name_on_the_hub_is_looked_for_there(
+def test_a_hub_name_is_looked_up_on_the_hub(
     name: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(source: str, *_: object, **__: object) -> None:
@@ -166,7 +170,7 @@ def test_a_name_on_the_hub_is_looked_for_there(
     assert done.stderr.splitlines() == [f"error: no '{name}' on this hub"]
 
 
-def test_the_repositorys_own_demo_tells_a_tale(run: Run) -> None:
+def test_the_real_demo_generates_a_fairy_tale(run: Run) -> None:
     assert demo.demo_checkpoint() == DEMO
     assert (DEMO / "model.safetensors").is_file()
     started = time.monotonic()
