@@ -1,6 +1,8 @@
 """Run gpt2xl in this process or in one of its own; check that every error is one line."""
 
 import io
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -86,3 +88,27 @@ def refused(run: Run, error_line: Callable[..., str], tmp_path: Path) -> Callabl
         return line
 
     return refused
+
+
+@pytest.fixture
+def on_terminal() -> Callable[..., bytes]:
+    """Run `gpt2xl` on a terminal; return what it writes there."""
+
+    def on_terminal(*arguments: object) -> bytes:
+        command = [sys.executable, "-m", "gpt2xl_cli", *map(str, arguments)]
+        master, slave = pty.openpty()
+        with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, close_fds=True):
+            os.close(slave)
+            output = b""
+            while True:
+                try:
+                    piece = os.read(master, 4096)
+                except OSError:  # the other end is closed
+                    break
+                if not piece:
+                    break
+                output += piece
+        os.close(master)
+        return output
+
+    return on_terminal

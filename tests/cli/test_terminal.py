@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -16,25 +15,6 @@ from gpt2xl_cli.terminal import escaped
 
 Run = Callable[..., CompletedProcess[str]]
 ESCAPE = "\x1b]0;title\x07\x1b[31m\u202ered\r\nnext"
-
-
-def on_terminal(*arguments: object) -> bytes:
-    """Run the command on a terminal; return what it writes."""
-    command = [sys.executable, "-m", "gpt2xl_cli", *map(str, arguments)]
-    master, slave = pty.openpty()
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, close_fds=True):
-        os.close(slave)
-        output = b""
-        while True:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            output += piece
-    os.close(master)
-    return output
 
 
 def test_line_ends_and_tabs_are_not_escaped() -> None:
@@ -105,7 +85,9 @@ def test_an_output_name_that_is_too_long_is_one_error_line(
     assert "name too long" in refused("generate", "Once", "-m", bundle, "--prompt-cache", long)
 
 
-def test_generated_text_is_escaped_only_on_a_terminal(bundle: Path) -> None:
+def test_generated_text_is_escaped_only_on_a_terminal(
+    bundle: Path, on_terminal: Callable[..., bytes]
+) -> None:
     ids = subprocess.run(
         [sys.executable, "-m", "gpt2xl_cli", "tokenize", "a\x1b[31mb", "-m", str(bundle)],
         capture_output=True,
