@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from gpt2xl_export.rounding.rounder import Rounder
 from held_out import held_out_windows, mean_kl, perplexity
 
 from gpt2xl.text.tokenizer import Tokenizer
@@ -19,7 +20,6 @@ from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.rounding import gptq
 from gpt2xl_export.rounding.calibration import ROWS, calibration_ids, written_length
 from gpt2xl_export.rounding.own_text import own_text
-from gpt2xl_export.rounding.rounder import Rounder
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 

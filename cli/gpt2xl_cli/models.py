@@ -54,7 +54,7 @@ def _cached(folder: str, source: str, precision: str) -> Path:
     if (bundle / "gpt2xl.json").is_file():
         return bundle
     with missing_extra_explained():
-        from gpt2xl_export.output.graphs import ExportOptions
+        from gpt2xl_export.options import ExportOptions
     if Path(source).is_dir():  # a download says what it does once it knows
         echo_line(f"First use: exporting {source} as {precision} to {bundle}", err=True)
     told = False

@@ -14,8 +14,8 @@ from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
-    from gpt2xl_export.export import Progress
-    from gpt2xl_export.output.graphs import ExportOptions
+    from gpt2xl_export.exporting import Progress
+    from gpt2xl_export.options import ExportOptions
     from gpt2xl_export.source.hub import Plan
 
 
@@ -73,7 +73,7 @@ def export(
     import json
 
     with missing_extra_explained():
-        from gpt2xl_export.output.graphs import ExportOptions
+        from gpt2xl_export.options import ExportOptions
 
     options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend, rounding)
     run = partial(run_export, source, out, options, adapter=adapter, revision=revision, force=force)
@@ -121,7 +121,7 @@ def run_export(
 ) -> dict[str, Any]:
     """Download if need be, and export with a progress bar on stderr, if that is a terminal."""
     with missing_extra_explained():
-        from gpt2xl_export.export import export as export_bundle
+        from gpt2xl_export.exporting import export as export_bundle
         from gpt2xl_export.source.sources import Source, resolve
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

@@ -35,7 +35,7 @@ def verify(
     if adapter and not source:
         raise typer.BadParameter("an adapter needs --source, the model it belongs to.")
     with missing_extra_explained():
-        from gpt2xl_export.verify.verify import verify as checks_of
+        from gpt2xl_export.verification.verify import verify as checks_of
 
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # a check says what is wrong
     checks = []

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import gpt2xl_export.export
+import gpt2xl_export.exporting
 
 Run = Callable[..., CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -256,8 +256,8 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
         Path("out").mkdir(exist_ok=True)
         return real(*arguments)
 
-    real = gpt2xl_export.export.Progress
-    monkeypatch.setattr("gpt2xl_export.export.Progress", overtaken)
+    real = gpt2xl_export.exporting.Progress
+    monkeypatch.setattr("gpt2xl_export.exporting.Progress", overtaken)
     assert "'out' exists already" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]
 
@@ -272,4 +272,4 @@ def test_weights_that_are_no_numbers_or_overflow_are_one_line(
     tensors = load_file(copy / "model.safetensors")
     tensors["h.1.mlp.c_fc.weight"][:] = value
     save_file(tensors, copy / "model.safetensors")
-    assert "overflow or are no numbers" in refused("export", copy, "out", "-p", precision)
+    assert "overflow or are not finite" in refused("export", copy, "out", "-p", precision)
