@@ -131,9 +131,7 @@ def _source_sums(tested: BundleUnderTest) -> str:
     _compare_sums(found, wanted, f"'{tested.source}' is not the source")
     adapter, merged = checkpoint.adapter, tested.origin.adapter
     if merged and not adapter:
-        raise CheckpointError(
-            f"the adapter {merged.name} was merged into the bundle: name it with `--adapter`."
-        )
+        raise CheckpointError(f"an adapter was merged ({merged.name}): give it as `--adapter`.")
     if adapter and not merged:
         raise CheckpointError(f"no adapter was merged: leave out '{tested.adapter}'.")
     if merged:
@@ -172,8 +170,8 @@ def _published(tested: BundleUnderTest) -> str:
     for key, value in known.config.items():
         if (found := getattr(tested.bundle.config, key)) != value:
             raise BundleError(
-                f"'{MANIFEST}' names {tested.origin.name!r}, but {key} is {found}; {known.name} has"
-                f" {value}."
+                f"'{MANIFEST}' names {tested.origin.name!r}, but {key} is {found},"
+                f" {known.name}'s is {value}."
             )
     return (
         f"of {known.name} there are {len(known.continuations)} continuations,"

@@ -53,7 +53,7 @@ OPTIONS = {
     "--block-size -32": "block_size has to be a power of 2 from 16 on, but is -32",
     "--keep fp99:h.0.*": "'fp99:h.0.*': the format has to be one of fp32",
     "--keep fp32:h.9.*": "'fp32:h.9.*' matches no weight",
-    "-p fp16 --kv int8": "fp16 goes with neither keep nor an int8 KV cache",
+    "-p fp16 --kv int8": "fp16 cannot be combined with keep rules or an int8 KV cache",
     "--revision main": "is a local folder: it has no revision 'main'",
 }
 

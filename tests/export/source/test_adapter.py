@@ -261,9 +261,7 @@ def test_the_manifest_names_the_adapter_and_verify_asks_for_it(
         "revision": "abc",
         "sha256": {name: file_sha256(adapter / name) for name in files},
     }
-    assert failure(out, checkpoint) == (
-        "the adapter me/tales was merged into the bundle: name it with `--adapter`."
-    )
+    assert failure(out, checkpoint) == ("an adapter was merged (me/tales): give it as `--adapter`.")
     other = Path(shutil.copytree(adapter, tmp_path / "other"))
     (other / "adapter_config.json").write_text(json.dumps(CONFIG | {"lora_alpha": 7}))
     assert f"'{other}' is not the adapter: adapter_config.json differs" in failure(

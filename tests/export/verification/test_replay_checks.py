@@ -23,7 +23,7 @@ def test_a_wrong_model_of_a_known_name_is_refused(copy: Path, name: str) -> None
     assert check.name == "published"
     known = name.rpartition("/")[2]
     assert check.detail == (
-        f"'gpt2xl.json' names '{name}', but vocab_size is 289; {known} has 50257."
+        f"'gpt2xl.json' names '{name}', but vocab_size is 289, {known}'s is 50257."
     )
 
 
