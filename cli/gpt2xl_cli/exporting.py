@@ -1,4 +1,4 @@
-"""Run an export from a command: import the exporter, download, show progress."""
+"""Run an export from a command: name a missing extra, announce downloads, show progress."""
 
 import warnings
 from collections.abc import Iterator
@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import cleaning_up
+from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
-    from gpt2xl_export.export import Progress
-    from gpt2xl_export.output.graphs import ExportOptions
+    from gpt2xl_export import ExportOptions
     from gpt2xl_export.source.hub import Plan
 
 
@@ -40,33 +38,37 @@ def run_export(
     revision: str | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Download what is missing, export, and show progress bars; returns the manifest."""
+    """Download what is missing and export it; returns the manifest."""
     with missing_extra_explained():
-        from gpt2xl_export.export import export as export_bundle
+        from gpt2xl_export.exporting import export
         from gpt2xl_export.source.sources import resolve
 
-    bars = ProgressBars()
-    download = partial(resolve, announce=_announce_download, show_progress=bars.is_shown)
-    merged = None if adapter is None else partial(download, adapter, adapter=True)
+    with export_shown() as bars:
+        download = partial(resolve, announce=_announce, show_progress=bars.is_shown)
+        return export(
+            partial(download, source, revision),
+            out,
+            options,
+            adapter=None if adapter is None else partial(download, adapter, adapter=True),
+            force=force,
+            progress=bars.show_export,
+        )
 
-    def show(progress: "Progress") -> None:
-        bars.show(progress.stage, progress.done, progress.total)
 
-    with cleaning_up(), bars, warnings.catch_warnings():
+@contextmanager
+def export_shown() -> Iterator[ProgressBars]:
+    """Let signals stop the export in the block so that it cleans up, and show its progress."""
+    with cleaning_up(), ProgressBars() as bars, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the parity check reports overflows
-        fetch = partial(download, source, revision)
-        return export_bundle(fetch, out, options, adapter=merged, force=force, progress=show)
+        yield bars
 
 
-def _announce_download(plan: "Plan") -> None:
-    then = (
-        "."
-        if plan.adapter
-        else "; the bundle exported from it takes at most as much disk space as float32 weights"
-        " (int8: a quarter of that)."
-    )
-    typer.echo(
-        f"Downloading {plan.repo_id}: {plan.download_size / 1e6:.0f} MB of"
-        f" {plan.total_size / 1e6:.0f} MB are not in the cache yet{then}",
-        err=True,
-    )
+def show_note(note: str) -> None:
+    """Print a line about an export on stderr."""
+    echo_line(note, err=True)
+
+
+def _announce(plan: "Plan") -> None:
+    from gpt2xl_export.named_models import download_note
+
+    show_note(download_note(plan))

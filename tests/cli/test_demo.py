@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+import gpt2xl_export.exporting
 from gpt2xl import CheckpointError
-from gpt2xl_cli import exporting
-from gpt2xl_cli import models as demo
+from gpt2xl_export import named_models
 
 Run = Callable[..., CompletedProcess[str]]
 DEMO = Path(__file__).parents[2] / "models" / "demo"
@@ -24,23 +24,23 @@ DEMO = Path(__file__).parents[2] / "models" / "demo"
 EXPORTER = """
 import sys
 from pathlib import Path
-from gpt2xl_cli import models as demo
+from gpt2xl_cli.models import model_folder
+from gpt2xl_export import named_models
 from gpt2xl_export.source.sources import Source
-def resolve(source, *_, **__):
+def wait(folder, name):
     print("begun", flush=True)
     sys.stdin.readline()
-    return Source(Path(source), "first", "first")
-import gpt2xl_export.source.sources
-gpt2xl_export.source.sources.resolve = resolve
-demo.demo_checkpoint = lambda: Path(sys.argv[1])
-demo.demo_bundle()
+    return Source(folder, "first", "first")
+named_models.Source = wait
+named_models.demo_checkpoint = lambda: Path(sys.argv[1])
+model_folder(None)
 """
 
 
 @pytest.fixture
 def stand_in(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Replace the demo by a tiny random model."""
-    monkeypatch.setattr(demo, "demo_checkpoint", lambda: checkpoint)
+    monkeypatch.setattr(named_models, "demo_checkpoint", lambda: checkpoint)
     return checkpoint
 
 
@@ -88,7 +88,7 @@ def test_a_changed_demo_is_exported_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run("generate", "Once")
-    monkeypatch.setattr(demo, "demo_checkpoint", lambda: make_checkpoint(seed=1))
+    monkeypatch.setattr(named_models, "demo_checkpoint", lambda: make_checkpoint(seed=1))
     assert "First use" in run("generate", "Once").stderr
     assert len(os.listdir(tmp_path / "cache" / "gpt2xl")) == 2
 
@@ -96,12 +96,12 @@ def test_a_changed_demo_is_exported_again(
 def test_an_export_by_another_process_is_not_an_error(
     stand_in: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(*arguments: Any) -> object:
-        real(*arguments)
-        return real(*arguments)
+    def overtaken(*arguments: Any, **more: Any) -> object:
+        real(*arguments, **more)
+        return real(*arguments, **more)
 
-    real = exporting.run_export
-    monkeypatch.setattr(demo, "run_export", overtaken)
+    real = gpt2xl_export.exporting.export
+    monkeypatch.setattr("gpt2xl_export.exporting.export", overtaken)
     assert run("generate", "Once").returncode == 0
 
 
@@ -151,7 +151,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 def test_a_missing_demo_checkpoint_is_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "demo_checkpoint", lambda: tmp_path)
+    monkeypatch.setattr(named_models, "demo_checkpoint", lambda: tmp_path)
     done = run("generate", "Once")
     assert done.returncode == 1
     assert f"{tmp_path}/model.safetensors" in done.stderr.splitlines()[-1]
@@ -171,7 +171,7 @@ def test_a_hub_name_is_looked_up_on_the_hub(
 
 
 def test_the_real_demo_generates_a_fairy_tale(run: Run) -> None:
-    assert demo.demo_checkpoint() == DEMO
+    assert named_models.demo_checkpoint() == DEMO
     assert (DEMO / "model.safetensors").is_file()
     started = time.monotonic()
     done = run("generate", "Once upon a time", "-n", 40, "--seed", 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import gpt2xl_export.export
+import gpt2xl_export.exporting
 from gpt2xl import StreamDecoder
 
 Run = Callable[..., CompletedProcess[str]]
@@ -130,7 +130,7 @@ def test_a_signal_to_bench_ends_the_process_that_measures(talker: Path, spawn: S
 
 def test_importing_installs_no_signal_handler() -> None:
     code = (
-        "import signal, gpt2xl, gpt2xl_export.export, gpt2xl_cli.app\n"
+        "import signal, gpt2xl, gpt2xl_export.exporting, gpt2xl_cli.app\n"
         "print(signal.getsignal(15), signal.getsignal(1))"
     )
     assert subprocess.check_output([sys.executable, "-c", code]) == b"0 0\n"
@@ -205,8 +205,8 @@ def test_ctrl_c_at_any_stage_leaves_nothing(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    real = gpt2xl_export.export.Progress
-    monkeypatch.setattr("gpt2xl_export.export.Progress", interrupting)
+    real = gpt2xl_export.exporting.Progress
+    monkeypatch.setattr("gpt2xl_export.exporting.Progress", interrupting)
     assert refused("export", checkpoint, "out", status=130) == "error: interrupted.\n"
 
 

@@ -16,8 +16,8 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 def build(root: Path) -> None:
     """Make all of it below ``root``, the same each time."""
-    from gpt2xl_export.export import export
-    from gpt2xl_export.output.graphs import ExportOptions
+    from gpt2xl_export.exporting import export
+    from gpt2xl_export.options import ExportOptions
 
     _checkpoint(root / "checkpoint")
     _slow(root / "checkpoint", root / "slow")

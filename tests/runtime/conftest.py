@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 
 from gpt2xl import Model, load
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.rounding import calibration
 
 MODELS = Path(__file__).parents[2] / "models"

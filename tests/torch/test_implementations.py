@@ -13,8 +13,8 @@ from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.portable import PortableSession
 from gpt2xl.sessions.protocol import last_logits
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.source.checkpoint import open_checkpoint
 

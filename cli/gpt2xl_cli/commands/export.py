@@ -74,9 +74,12 @@ def export(
     import json
 
     with missing_extra_explained():
-        from gpt2xl_export.output.graphs import ExportOptions
+        from gpt2xl_export import ExportOptions
 
-    options = ExportOptions(precision, block_size, kv, tuple(keep or ()), backend, rounding)
+    options = ExportOptions(
+        precision, block_size=block_size, kv=kv, keep=tuple(keep or ()), backend=backend,
+        rounding=rounding,
+    )  # fmt: skip
     run = partial(run_export, source, out, options, adapter=adapter, revision=revision, force=force)
     if as_json:
         typer.echo(json.dumps(run()))

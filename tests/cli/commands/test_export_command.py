@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import gpt2xl_export.export
+import gpt2xl_export.exporting
 
 Run = Callable[..., CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -53,7 +53,7 @@ OPTIONS = {
     "--block-size -32": "block_size has to be a power of 2 from 16 on, but is -32",
     "--keep fp99:h.0.*": "'fp99:h.0.*': the format has to be one of fp32",
     "--keep fp32:h.9.*": "'fp32:h.9.*' matches no weight",
-    "-p fp16 --kv int8": "fp16 goes with neither keep nor an int8 KV cache",
+    "-p fp16 --kv int8": "fp16 cannot be combined with keep rules or an int8 KV cache",
     "--revision main": "is a local folder: it has no revision 'main'",
 }
 
@@ -260,8 +260,8 @@ def test_a_folder_that_appears_during_the_export_is_not_touched(
         Path("out").mkdir(exist_ok=True)
         return real(*arguments)
 
-    real = gpt2xl_export.export.Progress
-    monkeypatch.setattr("gpt2xl_export.export.Progress", overtaken)
+    real = gpt2xl_export.exporting.Progress
+    monkeypatch.setattr("gpt2xl_export.exporting.Progress", overtaken)
     assert "'out' exists already" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]
 
@@ -276,4 +276,4 @@ def test_weights_that_are_nan_or_infinite_are_one_error_line(
     tensors = load_file(copy / "model.safetensors")
     tensors["h.1.mlp.c_fc.weight"][:] = value
     save_file(tensors, copy / "model.safetensors")
-    assert "overflow or are no numbers" in refused("export", copy, "out", "-p", precision)
+    assert "overflow or are not finite" in refused("export", copy, "out", "-p", precision)

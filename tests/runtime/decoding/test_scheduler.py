@@ -14,8 +14,8 @@ from gpt2xl import Generation, Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.portable import PortableSession
 from gpt2xl.sessions.protocol import open_best
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 
 PROMPTS = ["Once", "a king who had " * 5, "", "the king", "fair daughter " * 6, "go.", "#" * 96]
 GREEDY: dict[str, Any] = {"greedy": True}

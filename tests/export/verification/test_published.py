@@ -16,16 +16,12 @@ from gpt2xl import ParityError
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.samplers import greedy
 from gpt2xl.sessions.protocol import last_logits, open_best
-from gpt2xl_export.verify.published import (
-    Continuation,
-    Published,
-    Score,
-    Table,
+from gpt2xl_export.verification.published import Continuation, Published, Score, Table, published
+from gpt2xl_export.verification.replay import (
     check_continuations,
     check_scores,
     check_tables,
     processed,
-    published,
 )
 
 NAMES = ("gpt2", "gpt2-xl", "distilgpt2")
@@ -206,8 +202,9 @@ def test_one_other_token_fails_and_names_the_prompt(name: str) -> None:
     with pytest.raises(ParityError) as error:
         check_continuations(records, session, exact=True)
     assert repr(records[-1].prompt)[-30:-2] in str(error.value)
-    assert f"token {position} is {records[-1].ids[position]}, here it is 5, by 2" in str(
-        error.value
+    assert (
+        f"token {position} is {records[-1].ids[position]}, but here it is 5, whose logit is 2"
+        in str(error.value)
     )
     assert records[-1].source in str(error.value)
 

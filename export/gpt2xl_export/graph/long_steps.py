@@ -1,4 +1,4 @@
-"""Attention over an int8 cache for steps of many positions: codes become floats once, not once a position."""
+"""Attention over an int8 KV cache for steps of many positions: dequantizes the cache once a step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,34 +10,35 @@ import onnx_ir as ir
 from gpt2xl_export.graph.nodes import CONTRIB, Attributes, NodeBuilder
 
 FLOAT = ir.DataType.FLOAT
-FEATURES, POSITIONS = 2, 2  # axes: of [batch, n, features], of [batch, n_head, n, head_dim]
-GROUP = 8  # heads whose scores are computed together: with all 25 of GPT-2 XL at once, attention takes some 8 % longer
+FEATURES = 2  # axis of [batch, n, features]
+POSITIONS = 2  # axis of [batch, n_head, n, head_dim]
+GROUP = 8  # heads computed together; with all 25 of GPT-2 XL, attention takes some 8 % longer
 
 
 @dataclass(frozen=True)
 class Heads:
-    """Some that follow each other."""
+    """A contiguous range of heads."""
 
     first: int
     end: int
-    """The one after the last."""
+    """One after the last."""
     cache_end: ir.Value
-    """``end``, and where what is in use of the cache ends: [2] int64."""
+    """[2] int64: ``end``, and where the used part of the cache ends."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """What all layers know of it; rows are as long as each other."""
+class StepInputs:
+    """What all layers need of a step; all rows have the same length."""
 
     groups: Sequence[Heads]
     causal: ir.Value
     """0 where a position may attend to another, else -inf: [1, 1, n, positions so far]."""
     write_indices: ir.Value
-    """Where the new positions begin, [batch] int64."""
+    """Where the new positions begin in the cache, [batch] int64."""
 
 
 def head_groups(n_head: int) -> list[tuple[int, int]]:
-    """The first of each group of heads, and the one after its last.
+    """The first head of each group, and the one after its last.
 
     >>> head_groups(25)
     [(0, 8), (8, 16), (16, 25)]
@@ -46,19 +47,19 @@ def head_groups(n_head: int) -> list[tuple[int, int]]:
     return list(pairwise(n_head * number // count for number in range(count + 1)))
 
 
-def attend_as_floats(node: ir.Node, step: Step, new: NodeBuilder) -> ir.Graph:
-    """A branch with the outputs of ``node``.
+def attend_in_float(node: ir.Node, step: StepInputs, new: NodeBuilder) -> ir.Graph:
+    """A branch with the same outputs as ``node``.
 
     Args:
-        node: a GroupQueryAttention; its inputs are packed and in steps of a code.
+        node: a GroupQueryAttention with packed inputs that are already divided by their scales.
         step: what is fed.
-        new: has no nodes yet.
+        new: gets the nodes; it has none yet.
     """
-    return _LongStep(node, step, new).build()
+    return _LongStepBuilder(node, step, new).build()
 
 
-class _LongStep:
-    def __init__(self, node: ir.Node, step: Step, new: NodeBuilder) -> None:
+class _LongStepBuilder:
+    def __init__(self, node: ir.Node, step: StepInputs, new: NodeBuilder) -> None:
         self._node, self._step, self._new = node, step, new
         self._name = f"{node.name}.long"
         shape = node.outputs[1].shape
@@ -69,7 +70,7 @@ class _LongStep:
         qkv, (old_keys, old_values) = self._node.inputs[0], self._node.inputs[3:5]
         one = self._new.constant("one_step", [1], np.float32)
         zero = self._new.constant("code_zero", [0], np.int8)
-        # Of queries, too: one pass over all is quicker than to take it apart before.
+        # Queries are rounded, too, and not used: one pass over all is quicker than a split before.
         codes = self._op("QuantizeLinear", [qkv, one, zero], "codes")
         present = [
             self._present(self._features(codes, part, 0, self._n_head, name), old)
@@ -82,7 +83,7 @@ class _LongStep:
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
 
     def _attend(self, qkv: ir.Value | None, present: Sequence[ir.Value], heads: Heads) -> ir.Value:
-        """What ``heads`` give: [batch, n, features]."""
+        """The result of ``heads``, [batch, n, features]."""
         name = f"heads_{heads.first}"
         queries = self._features(qkv, 0, heads.first, heads.end, f"{name}.q")
         keys, values = (self._in_use(cache, heads) for cache in present)
@@ -94,7 +95,7 @@ class _LongStep:
         return self._op("MultiHeadAttention", inputs, f"{name}.mixed", attributes, CONTRIB)
 
     def _in_use(self, cache: ir.Value, heads: Heads) -> ir.Value:
-        """[batch, heads, positions so far, head_dim], float32."""
+        """The used part of the cache of ``heads``, dequantized: [batch, heads, positions, head_dim]."""
         name = f"{cache.name}.heads_{heads.first}"
         start = self._new.constant(f"numbers_{heads.first}_0", [heads.first, 0])
         axes = self._new.constant("axes_1_2", [1, POSITIONS])
@@ -104,7 +105,15 @@ class _LongStep:
     def _features(
         self, qkv: ir.Value | None, part: int, first: int, end: int, name: str
     ) -> ir.Value:
-        """Those of heads ``first`` to ``end`` in a third of ``qkv``: [batch, n, features]."""
+        """Slice the features of heads out of queries (``part`` 0), keys (1) or values (2).
+
+        Args:
+            qkv: packed, [batch, n, 3 * n_embd].
+            part: which third of ``qkv``.
+            first: the first head.
+            end: one after the last.
+            name: of the node.
+        """
         numbers = [
             self._new.constant(f"numbers_{number}", [number])
             for number in (self._feature(part, first), self._feature(part, end), FEATURES)
@@ -112,11 +121,11 @@ class _LongStep:
         return self._op("Slice", [qkv, *numbers], name)
 
     def _feature(self, part: int, head: int) -> int:
-        """The first of a head."""
+        """The number of the first feature of a head."""
         return (part * self._n_head + head) * self._head_dim
 
     def _present(self, codes: ir.Value, old: ir.Value | None) -> ir.Value:
-        """The cache ``old`` with the new ``codes``: nothing else is written where it is the same memory."""
+        """The cache ``old`` with the new ``codes``; only these are written if both are one buffer."""
         shape = self._new.constant("heads_shape", [0, 0, self._n_head, self._head_dim])
         rows = self._op("Reshape", [codes, shape], f"{codes.name}_by_head")
         heads = self._op("Transpose", [rows], f"{rows.name}_first", {"perm": [0, 2, 1, 3]})

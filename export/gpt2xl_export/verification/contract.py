@@ -1,4 +1,4 @@
-"""What a bundle's files and graphs have to be like: sums, inputs and outputs, weights inside."""
+"""The contract of docs/bundle.md: sums of files, inputs and outputs of graphs, where weights are."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +14,8 @@ from gpt2xl.bundle.external_data import MAX_BYTES
 from gpt2xl.bundle.manifest import Manifest
 from gpt2xl.errors import BundleError, first_line
 from gpt2xl.files.reading import belongs_to, check_regular, is_inside
-from gpt2xl_export.passes.kv_int8 import LONG
-from gpt2xl_export.source.checkpoint import file_sha256
+from gpt2xl_export.passes.kv_int8 import LONG_STEP_INPUT
+from gpt2xl_export.source.sums import file_sha256
 
 INT64, INT8 = ir.DataType.INT64, ir.DataType.INT8
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
@@ -23,9 +23,13 @@ SYMBOL = "any symbol"
 
 
 def check_sums(folder: Path, manifest: Manifest) -> tuple[int, int]:
-    """(files, bytes) in the manifest; BundleError names a file that is not what it says.
+    """Compare every file with the manifest; of other files only those in onnx/ are an error.
 
-    A file it does not know is an error below onnx/ only.
+    Returns:
+        (files, bytes) in the manifest.
+
+    Raises:
+        BundleError: a file is missing, has another size or sha256, or is unknown.
     """
     for name, entry in manifest.files.items():
         path = folder / name
@@ -34,7 +38,7 @@ def check_sums(folder: Path, manifest: Manifest) -> tuple[int, int]:
         if (found := path.stat().st_size) != entry.size:
             raise BundleError(f"'{name}' has {found} bytes, the manifest says {entry.size}.")
         if file_sha256(path) != entry.sha256:
-            raise BundleError(f"'{name}' is not the file of the manifest: its sha256 differs.")
+            raise BundleError(f"'{name}' has another sha256 than in the manifest.")
     for path in sorted((folder / "onnx").rglob("*")):
         if path.is_file() and (name := path.relative_to(folder).as_posix()) not in manifest.files:
             raise BundleError(f"'{name}' is not in the manifest.")
@@ -43,7 +47,7 @@ def check_sums(folder: Path, manifest: Manifest) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output."""
+    """The expected type and shape of an input or output."""
 
     dtypes: tuple[ir.DataType, ...]
     dims: tuple[int | str, ...]
@@ -65,7 +69,7 @@ def _fits(found: int | str | None, wanted: int | str) -> bool:
 
 
 def ports(config: GPT2Config, kind: str) -> tuple[dict[str, Port], dict[str, Port]]:
-    """(inputs, outputs) of the graph ``kind``, "portable" or "engine"."""
+    """The expected (inputs, outputs) of a graph; ``kind`` is "portable" or "engine"."""
     rows = "batch_size"
     engine = kind == "engine"
     cache = Port(
@@ -84,10 +88,10 @@ def ports(config: GPT2Config, kind: str) -> tuple[dict[str, Port], dict[str, Por
 
 
 def check_ports(model: ir.Model, config: GPT2Config, kind: str) -> None:
-    """Raise BundleError naming the first input or output that ``config`` does not ask for."""
+    """Raise BundleError for the first input or output that is not as ``config`` asks."""
     inputs, outputs = ports(config, kind)
-    if kind == "engine" and any(value.name == LONG for value in model.graph.inputs):
-        inputs[LONG] = Port((INT64,), ())
+    if kind == "engine" and any(value.name == LONG_STEP_INPUT for value in model.graph.inputs):
+        inputs[LONG_STEP_INPUT] = Port((INT64,), ())
     _check_all("input", inputs, model.graph.inputs)
     _check_all("output", outputs, model.graph.outputs)
 
@@ -98,26 +102,26 @@ def _check_all(what: str, wanted: Mapping[str, Port], values: Iterable[ir.Value]
         if name not in found:
             raise BundleError(f"there is no {what} '{name}'.")
         if name not in wanted:
-            raise BundleError(f"the {what} '{name}' is none of a bundle's.")
+            raise BundleError(f"unexpected {what} '{name}'.")
     for name, port in wanted.items():
         port.check(found[name])
 
 
 def read_graph(path: Path) -> ir.Model:
-    """The graph without its weights."""
+    """Read a graph without its weights; BundleError if that fails."""
     check_regular(path, BundleError, MAX_BYTES)
     try:
         return ir.load(path)
-    except Exception as reason:  # protobuf's and onnx_ir's own
+    except Exception as reason:  # anything that protobuf and onnx_ir raise
         raise BundleError(
             f"'{path.name}' cannot be read as an ONNX file: {first_line(reason)}"
         ) from None
 
 
 def follow_links(model: ir.Model, folder: Path) -> Path:
-    """Let the weights of ``model`` be named after the files that links in ``folder`` lead to.
+    """Make the weights of ``model`` point to the targets of links in ``folder``, not to the links.
 
-    onnx_ir and onnxruntime, given no file name, read no link that leads out of the folder.
+    onnx_ir and onnxruntime refuse links out of the folder, as the hub's cache has them.
 
     Returns:
         The folder of the weights: ``folder``, or the blobs of the hub's cache.
@@ -136,9 +140,9 @@ def follow_links(model: ir.Model, folder: Path) -> Path:
 
 
 def check_onnx(path: Path) -> None:
-    """Raise BundleError for what onnx's checker finds wrong in the graph ``path``, its weights aside.
+    """Raise BundleError if the ONNX checker refuses the graph ``path``.
 
-    It refuses external data in links; `check_weights` looks at the data.
+    External data is left to `check_weights`: the checker refuses it behind links.
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -147,12 +151,12 @@ def check_onnx(path: Path) -> None:
             tensor.ClearField("data_location")
             tensor.dims[:] = [0]
         onnx.checker.check_model(model)
-    except Exception as reason:  # protobuf's and onnx's own
+    except Exception as reason:  # anything that protobuf and onnx raise
         raise BundleError(first_line(reason)) from None
 
 
 def _external(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """The tensors of ``graph`` and of the graphs inside that keep their data in another file."""
+    """The tensors of ``graph`` and its subgraphs that have their data in another file."""
     inside = [attribute for node in graph.node for attribute in node.attribute]
     tensors = [*graph.initializer, *(attribute.t for attribute in inside)]
     tensors += [tensor for attribute in inside for tensor in attribute.tensors]
@@ -163,7 +167,7 @@ def _external(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def check_weights(model: ir.Model, folder: Path) -> None:
-    """Raise BundleError naming the first tensor whose data is not whole inside ``folder``."""
+    """Raise BundleError for the first tensor whose data is not completely inside ``folder``."""
     for tensor in _tensors(model):
         if isinstance(tensor, ir.ExternalTensor):
             size = _weights_file(tensor, folder).stat().st_size
@@ -171,8 +175,8 @@ def check_weights(model: ir.Model, folder: Path) -> None:
             end = start + (tensor.nbytes if length is None else length)
             if start < 0 or end > size or end - start != tensor.nbytes:
                 raise BundleError(
-                    f"the tensor '{tensor.name}' of {tensor.nbytes} bytes is said to be the bytes {start}"
-                    f" to {end} of '{tensor.location}', which has {size}."
+                    f"the tensor '{tensor.name}' of {tensor.nbytes} bytes should be at bytes {start}"
+                    f" to {end} of '{tensor.location}', which has {size} bytes."
                 )
 
 

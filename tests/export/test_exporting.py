@@ -14,10 +14,10 @@ from safetensors.numpy import load_file, save_file
 import gpt2xl_export.output.graphs
 import gpt2xl_export.reference.forward
 from gpt2xl import CheckpointError, ExportError, GPT2Config, ParityError, RequestError, load
-from gpt2xl_export.export import Progress, export
+from gpt2xl_export.exporting import Progress, export
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.source.sources import Source
 

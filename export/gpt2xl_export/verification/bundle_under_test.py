@@ -1,4 +1,4 @@
-"""A bundle under test: what its checks read, each part at first need."""
+"""A bundle under test: what its checks read, each part when it is first needed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,35 +12,38 @@ from gpt2xl.bundle.manifest import MANIFEST, Manifest, Origin, read_manifest
 from gpt2xl.errors import BundleError
 from gpt2xl.sessions.protocol import Session, open_best
 from gpt2xl.text.tokenizer import Tokenizer
-from gpt2xl_export.check.layerwise import run_pieces, run_whole
-from gpt2xl_export.check.parity import Tolerance, Walk, prompts
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.check.difference import Tolerance
+from gpt2xl_export.check.layerwise import GraphRunner, run_by_layer, run_whole
+from gpt2xl_export.check.parity import prompts
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
-from gpt2xl_export.verify.contract import follow_links, read_graph
-from gpt2xl_export.verify.published import Published, published
+from gpt2xl_export.verification.contract import follow_links, read_graph
+from gpt2xl_export.verification.published import Published, published
 
 
-class Skip(Exception):  # noqa: N818 no error
-    """Why a check is not done."""
+class Skip(Exception):  # noqa: N818 not an error
+    """A check cannot be done; the message says why."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The bundle and its source, each part read at first need."""
+class BundleUnderTest:
+    """The bundle and its source, each part read when it is first needed."""
 
     folder: Path
-    source: Path | None
+    source: Path | None = None
+    """The checkpoint folder it was made from."""
     adapter: Path | None = None
+    """The adapter that was merged into it."""
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """gpt2xl.json; None when there is none."""
+        """gpt2xl.json; None if there is none."""
         return read_manifest(self.folder)
 
     @property
     def origin(self) -> Origin:
-        """The manifest's word on the source."""
+        """What the manifest says of the source."""
         return (self.manifest and self.manifest.source) or Origin()
 
     @cached_property
@@ -50,69 +53,69 @@ class Subject:
 
     @property
     def graphs(self) -> Mapping[str, Path]:
-        """By kind, "portable" and "engine", those that are there."""
+        """The graph files that are there, by kind: "portable" and "engine"."""
         found = {"portable": self.bundle.portable, "engine": self.bundle.engine}
         return {kind: path for kind, path in found.items() if path is not None}
 
     @cached_property
     def models(self) -> dict[str, ir.Model]:
-        """Graphs without their weights; only checked ones may be run."""
+        """The graphs without their weights; check them before you run them."""
         return {kind: read_graph(path) for kind, path in self.graphs.items()}
 
     @cached_property
-    def walks(self) -> dict[str, Walk]:
-        """Ways through the graphs, layer by layer where gpt2xl built them."""
+    def runners(self) -> dict[str, GraphRunner]:
+        """How to run the graphs: layer by layer if gpt2xl built them."""
         if not self.manifest:
-            raise Skip(f"there is no {MANIFEST} to say how exact it is")
+            raise Skip(f"there is no {MANIFEST} to say how exact the bundle is")
         config, folder, graphs = self.bundle.config, self.onnx_folder, self.graphs
         if self.manifest.backend != "gpt2xl":
             return {kind: partial(run_whole, path, config) for kind, path in graphs.items()}
         return {
-            kind: partial(run_pieces, model, kind, config, follow_links(model, folder))
+            kind: partial(run_by_layer, model, kind, config, follow_links(model, folder))
             for kind, model in self.models.items()
         }
 
     @property
     def onnx_folder(self) -> Path:
-        """Where graphs and weights are."""
+        """The folder of graphs and weights."""
         return next(iter(self.graphs.values())).parent
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The opened source."""
+        """The source, opened."""
         if self.source is None:
             raise Skip("no --source was given")
         return open_checkpoint(self.source, self.adapter)
 
     @property
-    def exact(self) -> bool:
+    def is_exact(self) -> bool:
         """Whether nothing is quantized."""
         return self.manifest is None or self.manifest.is_float
 
     @property
     def tolerance(self) -> Tolerance:
-        """What the graphs may differ by."""
+        """How much the graphs may differ."""
         found = self.manifest
         if found is None or found.is_float:
             return Tolerance(relative_logit_diff=1e-3)
         precision = found.precision or "fp32"
         if precision not in RECIPES:
-            raise BundleError(f"'{MANIFEST}' has precision {precision!r}, which is unknown.")
+            raise BundleError(f"'{MANIFEST}' has the unknown precision {precision!r}.")
         return ExportOptions(precision, kv=found.kv, keep=found.keep).tolerance
 
     def rows(self) -> list[list[int]]:
-        """Prompts to compare with, ids."""
+        """Prompts to compare the graphs with, ids."""
         config, tokenizer = self.bundle.config, Tokenizer.from_file(self.bundle.tokenizer)
         return prompts(tokenizer.encode, config.vocab_size, config.n_positions)
 
     @cached_property
     def published(self) -> Published:
-        """Known outputs of the model that the manifest names."""
+        """Published outputs of the model that the manifest names."""
         name = self.origin.name
         if self.origin.adapter:
-            raise Skip(f"no outputs are known of {name!r} with an adapter")
+            raise Skip(f"no outputs of {name!r} with an adapter have been published")
         if (found := published(name)) is None:
-            raise Skip(f"no outputs are known of the model {name!r}")
+            raise Skip(f"no published outputs of the model {name!r} are known")
         return found
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The two ways to attend over an int8 cache come to the same, but for rounding."""
+"""The int8 KV cache: long and short steps give the same, and scales are folded into weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,17 +8,16 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from gpt2xl.bundle.bundle import int8_cache_supported, open_bundle
+from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.protocol import open_best
-from gpt2xl_export.export import export
+from gpt2xl_export.exporting import export
 from gpt2xl_export.formats.int8 import LOWEST_GELU
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.reference.activations import gelu_erf, gelu_tanh
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 60))
 Outcome = tuple[npt.NDArray[np.float32], list[npt.NDArray[np.generic]]]
-pytestmark = pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27")
 
 
 def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcome:
@@ -48,7 +47,7 @@ def engine(bundle: Path) -> onnx.GraphProto:
     ],
     ids=str,
 )
-def test_long_steps_give_what_short_ones_do(
+def test_long_steps_give_the_logits_of_short_ones(
     make_checkpoint: Callable[..., Path], tmp_path: Path, config: dict[str, object]
 ) -> None:
     export(make_checkpoint(config), tmp_path / "out", ExportOptions("fp32", kv="int8"))
@@ -65,7 +64,7 @@ def test_long_steps_give_what_short_ones_do(
 
 
 @pytest.mark.parametrize("precision", ["int8", "int8-weight", "int4"])
-def test_queries_and_keys_are_in_steps_of_codes_without_an_operator(
+def test_scales_of_queries_and_keys_are_folded_into_the_weights(
     checkpoint: Path, tmp_path: Path, precision: str
 ) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions(precision))
@@ -76,9 +75,7 @@ def test_queries_and_keys_are_in_steps_of_codes_without_an_operator(
     assert names == {last} | ({"h.0.attn.mixed.v_scale"} if precision == "int8" else set())
 
 
-def test_nothing_is_kept_that_scales_with_codes_in_them_replace(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_unscaled_initializers_are_removed(checkpoint: Path, tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions("int4"))
     tensors = engine(tmp_path / "out").initializer
     kept = {tensor.name for tensor in tensors if ".attn.c_attn." in tensor.name}
@@ -87,7 +84,7 @@ def test_nothing_is_kept_that_scales_with_codes_in_them_replace(
 
 
 @pytest.mark.parametrize("block_size", [16, 32, 64])
-def test_scales_of_blocks_take_what_a_code_is_a_step_of(
+def test_scales_of_the_cache_are_folded_into_scales_of_blocks(
     make_checkpoint: Callable[..., Path], tmp_path: Path, block_size: int
 ) -> None:
     config = {"n_embd": 136, "n_head": 17}  # blocks of other numbers of heads, the last not full
@@ -101,7 +98,7 @@ def test_scales_of_blocks_take_what_a_code_is_a_step_of(
     assert 0 < np.std(logits[0] - logits[1]) < 0.1 * np.std(logits[0])
 
 
-def test_int8_spends_no_operator_on_what_its_products_can_take(
+def test_int8_has_no_operator_that_its_products_can_include(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     export(checkpoint, tmp_path / "out", ExportOptions("int8"))
@@ -111,7 +108,7 @@ def test_int8_spends_no_operator_on_what_its_products_can_take(
     assert lowest == {"attn.c_attn.lowest", "attn.c_proj.lowest", "mlp.c_fc.lowest"}
 
 
-def test_no_gelu_gives_less_than_int8_takes_for_granted() -> None:
+def test_the_assumed_minimum_of_gelu_is_right() -> None:
     x = np.linspace(-2, 0, 100_001, dtype=np.float32)
     lowest = min(float(gelu(x).min()) for gelu in (gelu_tanh, gelu_erf))
     assert LOWEST_GELU < lowest < LOWEST_GELU + 1e-3
