@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.loading import load
-from gpt2xl.sessions.base import Ids
 from gpt2xl.sessions.engine import EngineSession
+from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session, last_logits, score_top
 from gpt2xl.startup.memory import weights_size
 from gpt2xl.startup.providers import Provider

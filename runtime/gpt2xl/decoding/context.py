@@ -6,8 +6,7 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.decoding.samplers import TopLogits
-from gpt2xl.sessions.base import StepLogits
+from gpt2xl.sessions.logits import StepLogits, TopLogits
 from gpt2xl.sessions.protocol import Session, score_top
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import Token, finish_reason, generate_tokens
-from gpt2xl.decoding.samplers import Logits, Sampler, TopLogits, draw
+from gpt2xl.decoding.samplers import Sampler, draw
 from gpt2xl.sessions.engine import EngineCache, EngineSession
+from gpt2xl.sessions.logits import Logits, TopLogits
 from gpt2xl.sessions.protocol import Session, score_top
 
 

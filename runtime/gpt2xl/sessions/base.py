@@ -11,12 +11,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from gpt2xl.errors import BundleError, first_line
+from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.signature import read_ports
 from gpt2xl.startup.providers import Device, open_session
 from gpt2xl.startup.session_cache import Entry
-
-Ids = npt.NDArray[np.int64]  # [batch_size, sequence_length]
-StepLogits = npt.NDArray[np.float32]  # [batch_size, keep, vocab_size]
 
 # Most positions of a prompt fed at once on a CPU: 336 to 480 are no faster and take more memory.
 PREFILL_CHUNK = 256

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.decoding.samplers import TopLogits
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.base import Ids, StepLogits, check_fit
+from gpt2xl.sessions.base import check_fit
 from gpt2xl.sessions.device_graphs import Copy, TopK
 from gpt2xl.sessions.engine import EngineSession
+from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 
 NOT_CAPTURED = "-1"
 _graph_ids = count(1)

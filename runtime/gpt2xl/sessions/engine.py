@@ -12,12 +12,11 @@ from gpt2xl.sessions.base import (
     LONG_STEP,
     PREFILL_CHUNK,
     Graph,
-    Ids,
-    StepLogits,
     check_fit,
     chunks,
     on_cpu,
 )
+from gpt2xl.sessions.logits import Ids, StepLogits
 
 KEEP = "num_logits_to_keep"
 LONG = "long_step_from"

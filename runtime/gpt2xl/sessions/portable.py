@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.sessions.base import Graph, Ids, StepLogits, check_fit, chunks, on_cpu
+from gpt2xl.sessions.base import Graph, check_fit, chunks, on_cpu
+from gpt2xl.sessions.logits import Ids, StepLogits
 
 
 class PortableCache:

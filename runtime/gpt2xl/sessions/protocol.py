@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.bundle.bundle import Bundle
-from gpt2xl.decoding.samplers import TopLogits
-from gpt2xl.sessions.base import Ids, StepLogits
 from gpt2xl.sessions.device_engine import DeviceEngineSession
 from gpt2xl.sessions.engine import EngineSession
+from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 from gpt2xl.sessions.portable import PortableSession
 from gpt2xl.sessions.signature import check_ports
 from gpt2xl.startup.providers import Device, can_capture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gpt2xl import Model
 from gpt2xl.decoding.context import Context, common_prefix
-from gpt2xl.sessions.base import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits
 from gpt2xl.sessions.protocol import same_bits_alone
 
 

@@ -14,7 +14,7 @@ from gpt2xl import GPT2Config, Model, RequestError, Tokenizer
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import generate_tokens
 from gpt2xl.decoding.samplers import greedy
-from gpt2xl.sessions.base import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits
 
 VOCAB, CONTEXT, EOS = 289, 16, 286  # the tokenizer has 287 ids
 

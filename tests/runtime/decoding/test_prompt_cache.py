@@ -16,7 +16,7 @@ import pytest
 from gpt2xl import Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.prompt_cache import bundle_id
-from gpt2xl.sessions.base import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits
 from gpt2xl.sessions.protocol import Cache, Session, open_best
 
 PROMPT = "Once upon a time there was a king"

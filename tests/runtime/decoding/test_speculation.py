@@ -17,7 +17,7 @@ from gpt2xl import Acceptance, Model, RequestError
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.drafting import LONGEST, SHORTEST, DraftModel, PromptLookup
 from gpt2xl.decoding.loop import generate_tokens
-from gpt2xl.decoding.samplers import Sampler, TopLogits, greedy, make_sampler
+from gpt2xl.decoding.samplers import Sampler, greedy, make_sampler
 from gpt2xl.decoding.speculation import (
     AGAIN,
     COUNTS,
@@ -27,7 +27,7 @@ from gpt2xl.decoding.speculation import (
     Speculator,
     difference,
 )
-from gpt2xl.sessions.base import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 from gpt2xl.text.tokenizer import Tokenizer
 
 PRECISIONS = ["fp32", "int8", "int8-weight", "int4"]
