@@ -12,7 +12,6 @@ from gpt2xl.sessions.protocol import open_best
 from gpt2xl.startup.cuda import check_precision
 from gpt2xl.startup.memory import check_memory
 from gpt2xl.startup.providers import Device, Provider, choose_device
-from gpt2xl.startup.session_cache import SessionCache
 from gpt2xl.text.tokenizer import Tokenizer
 
 
@@ -21,7 +20,6 @@ def load(
     *,
     provider: Provider = "auto",
     threads: int = 0,
-    session_cache: str | Path | SessionCache | None = None,
     spinning: bool = True,
     exact_prompts: bool = False,
     cuda_graph: bool = True,
@@ -34,8 +32,6 @@ def load(
         provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it, it starts, and the bundle is in
             float16.
         threads: threads for one operator; 0 leaves it to onnxruntime.
-        session_cache: a folder for sessions that load faster the next time; the first load of a
-            large bundle writes twice its size there and takes seconds longer. None writes nothing.
         spinning: whether threads wait for work at full speed; False for a model that guesses for another
             one (``draft``), or their threads get into each other's way.
         exact_prompts: with an int8 KV cache, whether prompts are attended to as single tokens are, so that
@@ -50,13 +46,10 @@ def load(
             onnxruntime cannot load it or is too old for its int8 KV cache.
         ProviderError: CUDA was asked for and is not there, or not for this bundle.
     """
-    if isinstance(session_cache, str | Path):
-        session_cache = SessionCache(Path(session_cache))
     load_on = partial(
         _load_on,
         open_bundle(Path(folder)),
         threads=threads,
-        session_cache=session_cache,
         spinning=spinning,
         exact_prompts=exact_prompts,
         cuda_graph=cuda_graph,
@@ -74,19 +67,16 @@ def _load_on(
     bundle: Bundle,
     device: Device,
     threads: int,
-    session_cache: SessionCache | None,
     *,
     spinning: bool,
     exact_prompts: bool,
     cuda_graph: bool,
 ) -> Model:
     check_int8_cache(bundle)
-    entry = None
     if device == "cuda":
         check_precision(bundle)
     else:
-        entry = session_cache.entry(bundle) if session_cache else None
-        check_memory(bundle, mapped=entry is not None and entry.is_whole)
+        check_memory(bundle)
     # onnxruntime leaves the interpreter to others while it loads.
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
@@ -95,7 +85,6 @@ def _load_on(
                 bundle,
                 device,
                 threads,
-                entry,
                 spinning=spinning,
                 exact_prompts=exact_prompts,
                 cuda_graph=cuda_graph,

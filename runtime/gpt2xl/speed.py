@@ -19,7 +19,6 @@ from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session, last_logits, score_top
 from gpt2xl.startup.memory import weights_size
 from gpt2xl.startup.providers import Provider
-from gpt2xl.startup.session_cache import SessionCache
 
 PROMPTS = (64, 512, 900)
 CONTEXTS = (64, 900)
@@ -47,7 +46,6 @@ def measure_speed(
     *,
     provider: Provider = "auto",
     threads: int = 0,
-    session_cache: SessionCache | None = None,
 ) -> Iterator[Speed]:
     """Measure the bundle in ``folder`` with random ids; sizes beyond its context are left out.
 
@@ -55,13 +53,12 @@ def measure_speed(
         folder: of the bundle.
         provider: as of `load`.
         threads: as of `load`.
-        session_cache: as of `load`.
 
     Yields:
         Figures, as they are known. Peak memory is the process's, so measure one bundle a process.
     """
     start = time.perf_counter()
-    model = load(folder, provider=provider, threads=threads, session_cache=session_cache)
+    model = load(folder, provider=provider, threads=threads)
     yield Speed("load", None, time.perf_counter() - start, "s")
     session, ids = model.session, _random_ids(model.config.vocab_size)
     last_logits(session, ids(1, 8), session.new_cache(capacity=8))  # the first run allocates

@@ -14,7 +14,6 @@ from gpt2xl.errors import BundleError, first_line
 from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.signature import read_ports
 from gpt2xl.startup.providers import Device, open_session
-from gpt2xl.startup.session_cache import Entry
 
 # Most positions of a prompt fed at once on a CPU: 336 to 480 are no faster and take more memory.
 PREFILL_CHUNK = 256
@@ -42,7 +41,6 @@ class Graph:
         n_positions: int,
         device: Device,
         threads: int,
-        entry: Entry | None = None,
         *,
         spinning: bool = True,
         cuda_graph: bool = False,
@@ -52,7 +50,7 @@ class Graph:
         self.n_positions = n_positions
         self.device = device
         self.session, self._weights = open_session(
-            path, device, threads, entry, spinning=spinning, cuda_graph=cuda_graph
+            path, device, threads, spinning=spinning, cuda_graph=cuda_graph
         )
         self.ports = read_ports(self.session, path)
         self.inputs = self.ports.inputs

@@ -13,7 +13,6 @@ from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 from gpt2xl.sessions.portable import PortableSession
 from gpt2xl.sessions.signature import check_ports
 from gpt2xl.startup.providers import Device, can_capture
-from gpt2xl.startup.session_cache import Entry
 
 BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
 PROBE = 8  # tokens
@@ -105,7 +104,6 @@ def open_best(
     bundle: Bundle,
     device: Device,
     threads: int = 0,
-    entry: Entry | None = None,
     *,
     spinning: bool = True,
     exact_prompts: bool = False,
@@ -114,11 +112,11 @@ def open_best(
     """The engine graph where the bundle has one, else the portable one; arguments as of `load`."""
     graph, n_positions = bundle.graph, bundle.config.n_positions
     if bundle.engine is None:
-        portable = PortableSession(graph, n_positions, device, threads, entry, spinning=spinning)
+        portable = PortableSession(graph, n_positions, device, threads, spinning=spinning)
         check_ports(portable.ports, bundle.config, in_place=False)
         return portable
     if device == "cpu":
-        session = EngineSession(graph, n_positions, device, threads, entry, spinning=spinning)
+        session = EngineSession(graph, n_positions, device, threads, spinning=spinning)
     else:
         session = DeviceEngineSession(graph, n_positions, device, threads, cuda_graph=cuda_graph)
         session.cuda_graph = can_capture(session.session)

@@ -1,6 +1,5 @@
 """Open an onnxruntime session on the asked-for execution provider."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 from warnings import warn
@@ -17,7 +16,6 @@ from gpt2xl.errors import (
 )
 from gpt2xl.startup.cuda import choose_attention, load_cuda
 from gpt2xl.startup.mapped_weights import MappedWeights, map_weights
-from gpt2xl.startup.session_cache import Entry
 
 Provider = Literal["cpu", "cuda", "auto"]
 Device = Literal["cpu", "cuda"]
@@ -46,7 +44,7 @@ def choose_device(provider: Provider) -> Device:
 
 
 def session_options(threads: int = 0, spinning: bool = True) -> ort.SessionOptions:
-    """Those of every session, saved or not; arguments as of `open_session`."""
+    """Those of every session; arguments as of `open_session`."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = (
@@ -61,7 +59,6 @@ def open_session(
     path: Path,
     device: Device,
     threads: int = 0,
-    entry: Entry | None = None,
     *,
     spinning: bool = True,
     cuda_graph: bool = False,
@@ -72,7 +69,6 @@ def open_session(
         path: an ONNX file, its external data beside it.
         device: where the graph runs.
         threads: threads a single operator may use; 0 leaves it to onnxruntime.
-        entry: where the session is kept; used on the CPU only.
         spinning: whether threads wait for the next operator at full speed: a little faster alone, much
             slower beside another session that runs in turn with it.
         cuda_graph: whether runs on CUDA may be captured; see `can_capture` for what became of it.
@@ -89,17 +85,11 @@ def open_session(
         raise RequestError(f"threads has to be >= 0 (0: all cores), but is {threads}.")
     if threads > MAX_THREADS:
         raise RequestError(f"threads has to be <= {MAX_THREADS}, but is {threads}.")
-    options = partial(session_options, threads, spinning)
-    if device != "cpu":
-        entry = None
-    if entry and (saved := entry.load(options)):
-        return saved, None
+    options = session_options(threads, spinning)
     check_external_data(path)
-    if entry and entry.cache.save and (saved := entry.save(path, options)):
-        return saved, None
     if device == "cuda":
-        return _open_on_cuda(path, options(), cuda_graph=cuda_graph), None
-    return _open_on_cpu(path, options())
+        return _open_on_cuda(path, options, cuda_graph=cuda_graph), None
+    return _open_on_cpu(path, options)
 
 
 def _open_on_cpu(path: Path, options: ort.SessionOptions) -> OpenSession:
