@@ -1,10 +1,13 @@
 """Which steps may be merged, by what is quantized."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from gpt2xl import Model
@@ -96,6 +99,24 @@ def test_long_steps_begin_where_the_manifest_says(
     assert found.longest_step == (8 if exact_prompts else 4)
     assert same_bits(session(20), 12)
     assert same_bits(session(5), 12) is exact_prompts
+
+
+def test_the_manifest_states_the_default_of_the_graph(make_bundle: Callable[..., Path]) -> None:
+    bundle = open_bundle(make_bundle(precision="int8"))
+    assert bundle.engine is not None
+    graph = onnx.load(bundle.engine, load_external_data=False).graph
+    (default,) = (value for value in graph.initializer if value.name == "long_step_from")
+    assert onnx.numpy_helper.to_array(default) == LONG_STEP == bundle.long_step_from
+
+
+@pytest.mark.parametrize(("stated", "found"), [(5, 5), (None, LONG_STEP)])
+def test_a_session_goes_by_the_manifest(
+    make_bundle: Callable[..., Path], tmp_path: Path, stated: int | None, found: int
+) -> None:
+    folder = shutil.copytree(make_bundle(precision="int8"), tmp_path / "copy")
+    manifest = json.loads((folder / "gpt2xl.json").read_text())
+    (folder / "gpt2xl.json").write_text(json.dumps(manifest | {"long_step_from": stated}))
+    assert open_session(open_bundle(folder), CPU).long_step_from == found
 
 
 def same_bits(session: Session, count: int) -> bool:
