@@ -81,11 +81,11 @@ def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
         if cache is None:
             cache = caches[len(ids)] = session.new_cache(len(ids))
         cache.truncate(0)
-        ids = session.top_logits(ids, cache, 1).ids[:, -1]
-        ids = session.top_logits(ids, cache, 1).ids[:, -1]
+        ids = session.forward_top(ids, cache, 1).ids[:, -1]
+        ids = session.forward_top(ids, cache, 1).ids[:, -1]
         start = time.perf_counter()
         for _ in range(new):
-            ids = session.top_logits(ids, cache, 1).ids[:, -1]
+            ids = session.forward_top(ids, cache, 1).ids[:, -1]
         return (time.perf_counter() - start) / new
 
     return decode

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl_export.formats import int8, nbits
 from gpt2xl_export.graph.builder import typed
 from gpt2xl_export.graph.long_steps import Heads, StepInputs, attend_in_float, head_groups
@@ -28,9 +29,6 @@ HEAD_SINK = 11  # input number; k_scale and v_scale follow
 NO_SINK = -1e30  # a sink of no weight beside any score
 LONG_STEP_INPUT = "long_step_from"
 OPSET = 24  # TensorScatter
-# Shorter steps give the same bits however a text is cut into them. Speculation, whose steps have up to
-# 8 positions, relies on it.
-LONG_FROM = 9
 
 ATTENTION = "GroupQueryAttention"
 
@@ -105,7 +103,7 @@ def _step_inputs(model: ir.Model, before: ir.Node, n_head: int) -> tuple[StepInp
     values = ir.convenience.create_value_mapping(model.graph)
     model.graph.opset_imports[""] = OPSET
     new = rewriter(model)
-    limit = typed(new.constant(LONG_STEP_INPUT, LONG_FROM), INT64, [])
+    limit = typed(new.constant(LONG_STEP_INPUT, LONG_STEP), INT64, [])
     shape = new.op("Shape", [values["input_ids"]], "step.shape")
     length = new.op("Gather", [shape, new.constant("axis_1", 1)], "step.length")
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])

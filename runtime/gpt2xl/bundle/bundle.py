@@ -4,14 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime
-
 from gpt2xl.bundle.config import GPT2Config, read_config
 from gpt2xl.bundle.hints import is_lfs_pointer, lfs_hint, no_bundle
 from gpt2xl.bundle.manifest import Manifest, read_manifest
 from gpt2xl.errors import BundleError
-
-INT8_CACHE_FROM = (1, 27)  # onnxruntime; 1.25 and 1.26 load such graphs and fail at the first step
 
 
 @dataclass(frozen=True)
@@ -31,6 +27,11 @@ class Bundle:
     def is_float(self) -> bool:
         """Whether nothing is quantized, so that what float rounding changes stays as small."""
         return self.manifest is not None and self.manifest.is_float
+
+    @property
+    def long_step_from(self) -> int | None:
+        """As the manifest says; None where it does not."""
+        return self.manifest.long_step_from if self.manifest else None
 
     @property
     def tokenizer(self) -> Path:
@@ -63,27 +64,6 @@ def open_bundle(folder: Path) -> Bundle:
     if engine is None and portable is None:
         raise BundleError(f"'{folder}' holds neither onnx/engine*.onnx nor onnx/model*.onnx.")
     return Bundle(folder, config, engine, portable, manifest)
-
-
-def int8_cache_supported() -> bool:
-    """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
-    major, minor = onnxruntime.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= INT8_CACHE_FROM
-
-
-def int8_cache_need() -> str:
-    """What an int8 KV cache needs, and what there is."""
-    oldest = ".".join(map(str, INT8_CACHE_FROM))
-    return f"needs onnxruntime {oldest} or newer, this is {onnxruntime.__version__}"
-
-
-def check_int8_cache(bundle: Bundle) -> None:
-    """Raise BundleError where ``bundle`` keeps its cache in int8 and this onnxruntime cannot."""
-    if bundle.manifest and bundle.manifest.kv == "int8" and not int8_cache_supported():
-        raise BundleError(
-            f"'{bundle.folder}' has an int8 KV cache, which {int8_cache_need()}: update it,"
-            " or export with `--kv float`."
-        )
 
 
 def _check_sizes(folder: Path, manifest: Manifest) -> None:

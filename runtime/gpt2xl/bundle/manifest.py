@@ -73,6 +73,9 @@ class Manifest:
     precision: str | None = None
     kv: Kv = "float"
     """Type of the KV cache."""
+    long_step_from: int | None = None
+    """Of engine graphs with an int8 cache: steps of at least this many tokens attend in floats. None where the
+    export did not say: 9."""
     keep: tuple[str, ...] = ()
     """FORMAT:PATTERN of weights in another format."""
     backend: str = "gpt2xl"
@@ -106,6 +109,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     return Manifest(
         precision=_optional_text(top.get("precision")),
         kv=_kv(top.get("kv", "float")),
+        long_step_from=_optional_integer(top.get("long_step_from"), 2),
         keep=tuple(item.text() for item in top.get("keep").items()),
         backend=top.get("backend", "gpt2xl").text(),
         source=_origin(top.get("source")),
@@ -126,6 +130,10 @@ def _kv(value: Value) -> Kv:
 
 def _optional_text(value: Value) -> str | None:
     return None if value.content is None else value.text()
+
+
+def _optional_integer(value: Value, minimum: int) -> int | None:
+    return None if value.content is None else value.integer(minimum)
 
 
 def _origin(value: Value) -> Origin | None:

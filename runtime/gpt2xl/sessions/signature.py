@@ -32,7 +32,7 @@ Ports = dict[str, Port]
 
 
 @dataclass(frozen=True)
-class GraphPorts:
+class Signature:
     """Inputs, outputs and inputs with a default of a loaded graph."""
 
     path: Path
@@ -42,13 +42,13 @@ class GraphPorts:
     optional: Ports
 
 
-def read_ports(session: ort.InferenceSession, path: Path) -> GraphPorts:
+def read_signature(session: ort.InferenceSession, path: Path) -> Signature:
     """The ports of ``session``, loaded from ``path``; BundleError where a name in them is not UTF-8."""
     kinds = (
         session.get_inputs, session.get_outputs, session.get_overridable_initializers,
     )  # fmt: skip
     try:
-        return GraphPorts(path, *(_ports(kind()) for kind in kinds))
+        return Signature(path, *(_ports(kind()) for kind in kinds))
     except Exception as reason:  # of the binding, which may not decode a name or a shape
         raise BundleError(
             f"'{path}' has inputs or outputs that cannot be read: {first_line(reason)}"
@@ -59,7 +59,7 @@ def _ports(values: Sequence[Any]) -> Ports:
     return {value.name: Port(value.name, value.type, list(value.shape)) for value in values}
 
 
-def check_ports(ports: GraphPorts, config: GPT2Config, *, in_place: bool) -> None:
+def check_signature(ports: Signature, config: GPT2Config, *, in_place: bool) -> None:
     """Refuse a graph that does not take and give what a GPT-2 of ``config`` does.
 
     Args:
@@ -97,7 +97,7 @@ def check_ports(ports: GraphPorts, config: GPT2Config, *, in_place: bool) -> Non
 
 
 def _check(
-    ports: GraphPorts, value: Port, types: Sequence[str], shape: Sequence[int | None]
+    ports: Signature, value: Port, types: Sequence[str], shape: Sequence[int | None]
 ) -> None:
     """Whether ``value`` has one of ``types``, and the numbers in ``shape`` where these are not None."""
     fits = len(value.shape) == len(shape) and all(

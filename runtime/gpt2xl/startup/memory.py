@@ -1,8 +1,8 @@
 """Whether a bundle can fit at all: one line before loading instead of a kill in the middle of it.
 
-Refuses only what surely cannot work. Unless a saved session maps them, onnxruntime copies nearly all
-weights to the heap in its kernels' layout, so a limit below their size is hopeless; above it, nobody
-knows. The KV cache is named but not counted: it takes memory as the text grows.
+Refuses only what surely cannot work. onnxruntime copies nearly all weights to the heap, in its kernels'
+layout, so a limit below their size is hopeless; above it, nobody knows. The KV cache is named but not
+counted: it takes memory as the text grows.
 """
 
 import os
@@ -18,14 +18,11 @@ KV_BYTES = {"int8": 1}  # by the manifest's "kv"; float32 otherwise
 Limit = tuple[str, int]  # what limits, bytes it leaves
 
 
-def check_memory(
-    bundle: Bundle, *, mapped: bool = False, proc: Path = PROC, cgroups: Path = CGROUPS
-) -> None:
+def check_memory(bundle: Bundle, *, proc: Path = PROC, cgroups: Path = CGROUPS) -> None:
     """Refuse a bundle that this process may not hold.
 
     Args:
         bundle: what is about to be loaded.
-        mapped: whether a saved session maps its weights: such pages count as address space only.
         proc: where the kernel tells about processes.
         cgroups: where control groups are mounted.
 
@@ -33,9 +30,7 @@ def check_memory(
         BundleError: a limit is below the size of the weights.
     """
     need = weights_size(bundle)
-    limits = [_address_space(proc)]
-    if not mapped:
-        limits += [_data_segment(proc), _system(proc), *_cgroups(proc, cgroups)]
+    limits = [_address_space(proc), _data_segment(proc), _system(proc), *_cgroups(proc, cgroups)]
     name, free = min(filter(None, limits), key=lambda limit: limit[1], default=("", need))
     if free >= need:
         return

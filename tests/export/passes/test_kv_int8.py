@@ -10,7 +10,8 @@ import pytest
 
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
-from gpt2xl.sessions.protocol import open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.exporting import export
 from gpt2xl_export.formats.int8 import LOWEST_GELU
 from gpt2xl_export.options import ExportOptions
@@ -25,7 +26,7 @@ def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcom
     cache, at, logits = session.new_cache(rows, capacity=64), 0, []
     for step in steps:
         ids = np.repeat(IDS[:, at : at + step], rows, 0)
-        logits.append(session.score(ids, cache, step))
+        logits.append(session.forward(ids, cache, keep=step))
         at += step
     return np.concatenate(logits, 1), [values.copy() for values in cache.keys_and_values]
 
@@ -51,7 +52,7 @@ def test_long_steps_give_the_logits_of_short_ones(
     make_checkpoint: Callable[..., Path], tmp_path: Path, config: dict[str, object]
 ) -> None:
     export(make_checkpoint(config), tmp_path / "out", ExportOptions("fp32", kv="int8"))
-    session = open_best(open_bundle(tmp_path / "out"), "cpu")
+    session = open_session(open_bundle(tmp_path / "out"), LoadOptions(provider="cpu"))
     assert isinstance(session, EngineSession)
     expected, expected_cache = run(session, (1,) * 60)
     for steps in ((60,), (20, 40), (9, 30, 12, 9), (30, 1, 20, 3, 6)):
@@ -92,7 +93,7 @@ def test_scales_of_the_cache_are_folded_into_scales_of_blocks(
     for kv in ("float", "int8"):
         options = ExportOptions("int4", block_size, kv=kv, rounding="nearest")
         export(make_checkpoint(config), tmp_path / kv, options)
-        session = open_best(open_bundle(tmp_path / kv), "cpu")
+        session = open_session(open_bundle(tmp_path / kv), LoadOptions(provider="cpu"))
         assert isinstance(session, EngineSession)
         logits.append(run(session, (1,) * 60)[0])
     assert 0 < np.std(logits[0] - logits[1]) < 0.1 * np.std(logits[0])
