@@ -41,7 +41,9 @@ Special = Annotated[
 ]
 Provider = Annotated[
     Literal["auto", "cpu", "cuda"],
-    typer.Option(help="Device to run on; auto: CUDA if it is available, else the CPU."),
+    typer.Option(
+        help="Device to run on; auto: CUDA for a float16 bundle if CUDA works, else the CPU."
+    ),
 ]
 CudaGraph = Annotated[
     bool,

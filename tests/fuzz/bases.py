@@ -111,9 +111,10 @@ def _batch(bundle: Path, folder: Path) -> None:
     ]
     content = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "in.jsonl").write_text(content, "utf-8")
-    header = run_header(content, bundle, {"max_new_tokens": 3, "greedy": True}, None)
+    options = gpt2xl.GenerationOptions(max_new_tokens=3, greedy=True)
+    header = run_header(content, bundle, options)
     part = ResumeFile(folder / "out.jsonl", header, force=False)
     model = gpt2xl.load(bundle, threads=1)
     with part:
-        for number, text in model.generate_batch(["Once", "the king"], max_new_tokens=3, greedy=True):  # fmt: skip
+        for number, text in model.generate_batch(["Once", "the king"], options):  # fmt: skip
             part.add(number, text)

@@ -13,7 +13,7 @@ from typing import IO
 
 import typer
 
-from gpt2xl import BundleError, Gpt2xlError
+from gpt2xl import BundleError, Gpt2xlError, LoadOptions
 from gpt2xl.errors import one_line
 from gpt2xl.speed import Speed, measure_speed
 from gpt2xl_cli.signals import cleaning_up
@@ -21,13 +21,13 @@ from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import show_warning
 
 
-def measure_in_process(folder: Path, provider: str, threads: int) -> list[Speed]:
-    """Measure one bundle; on a terminal, stderr shows each figure as it arrives.
+def measure_in_process(folder: Path, load: LoadOptions) -> list[Speed]:
+    """Measure one bundle in a new process; on a terminal, stderr shows each figure as it arrives.
 
     Raises:
         BundleError: the process failed; the message is its last line.
     """
-    command = [sys.executable, "-m", __name__, str(folder), provider, str(threads)]
+    command = [sys.executable, "-m", __name__, str(folder), json.dumps(asdict(load))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     pipe = subprocess.PIPE
     with (
@@ -71,14 +71,9 @@ def _killed_with(process: "subprocess.Popen[str]") -> Iterator[None]:
 def main() -> None:
     """Measure in this process and print a JSON line for each figure; arguments as in `measure_in_process`."""
     warnings.showwarning = show_warning
-    folder, provider, threads = sys.argv[1:]
+    folder, load = sys.argv[1:]
     try:
-        speeds = measure_speed(
-            Path(folder),
-            provider=provider,  # type: ignore[arg-type]  # the command line has checked it
-            threads=int(threads),
-        )
-        for speed in speeds:
+        for speed in measure_speed(Path(folder), LoadOptions(**json.loads(load))):
             typer.echo(json.dumps(asdict(speed)))
             sys.stdout.flush()
     except Gpt2xlError as error:

@@ -34,7 +34,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure how fast bundles are on this machine, and how much memory they take."""
-    from gpt2xl import RequestError
+    from gpt2xl import LoadOptions, RequestError
     from gpt2xl_cli.benchmark.process import measure_in_process
     from gpt2xl_cli.benchmark.report import as_table, recommended
 
@@ -43,7 +43,8 @@ def bench(
         raise RequestError("--recommend chooses among bundles: name two or more.")
     if picture and not find_spec("matplotlib"):
         raise RequestError("--picture needs `pip install 'gpt2xl[bench]'`.")
-    results = {str(folder): measure_in_process(folder, provider, threads) for folder in folders}
+    load = LoadOptions(provider=provider, threads=threads)
+    results = {str(folder): measure_in_process(folder, load) for folder in folders}
     if picture:
         from gpt2xl_cli.benchmark.picture import draw
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,17 +50,15 @@ def generate(
     draft: Annotated[
         str | None,
         typer.Option(
-            help="Smaller model that drafts tokens for this one to accept: faster, with the same text."
-            " A folder or name as for --model.",
+            help="Smaller model that drafts tokens for this one to check; changes no text. A folder or"
+            " name as for --model.",
             metavar="MODEL",
             show_default=False,
         ),
     ] = None,
     prompt_lookup: Annotated[
         bool,
-        typer.Option(
-            help="Draft tokens from earlier repeats of the same words: faster, with the same text."
-        ),
+        typer.Option(help="Draft tokens by matching earlier n-grams of the text; changes no text."),
     ] = True,
     prompt_cache: Annotated[
         Path | None,
@@ -80,31 +79,18 @@ def generate(
     text = text_or_stdin(prompt)
     if prompt is None or prompt == "-":
         text = without_final_newline(text)
-    loaded = gpt2xl.load(
-        model_folder(model), provider=provider, threads=threads, cuda_graph=cuda_graph
-    )
-    smaller = None
+    load = gpt2xl.LoadOptions(provider=provider, threads=threads, cuda_graph=cuda_graph)
+    options = gpt2xl.GenerationOptions(
+        max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy,
+        seed=seed, parse_special=special, prompt_lookup=prompt_lookup,
+    )  # fmt: skip
+    loaded = gpt2xl.load(model_folder(model), load)
+    draft_model = None
     if draft is not None:
-        smaller = gpt2xl.load(
-            model_folder(draft),
-            provider=provider,
-            threads=threads,
-            spinning=False,
-            cuda_graph=cuda_graph,
-        )
+        draft_model = gpt2xl.load(model_folder(draft), replace(load, spinning=False))
     if prompt_cache and prompt_cache.exists():
         loaded.load_prompt(prompt_cache)
-    stream = loaded.stream(
-        text,
-        max_new_tokens=max_new_tokens,
-        greedy=greedy,
-        top_k=top_k,
-        temperature=temperature,
-        seed=seed,
-        parse_special=special,
-        draft=smaller,
-        prompt_lookup=prompt_lookup,
-    )
+    stream = loaded.stream(text, options, draft=draft_model)
     with cleaning_up():
         if as_json:
             typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
