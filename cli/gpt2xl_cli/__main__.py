@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command line."""
     signals.install()
     try:
-        import platformdirs  # noqa: F401
+        import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
         sys.exit("error: the command line needs `pip install 'gpt2xl[cli]'`.")

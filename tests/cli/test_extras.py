@@ -24,7 +24,7 @@ def without(modules: str, *arguments: object) -> CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("module", ["typer", "platformdirs"])
+@pytest.mark.parametrize("module", ["typer", "rich"])
 def test_the_command_line_names_its_extra(module: str, error_line: ErrorLine) -> None:
     assert "`pip install 'gpt2xl[cli]'`" in error_line(without(module, "--version"))
 
