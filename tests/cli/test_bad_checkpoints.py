@@ -130,7 +130,10 @@ TENSORS: dict[str, tuple[Damage, str]] = {
         tensors(lambda content: content.pop("h.1.mlp.c_fc.bias")),
         "tensor 'h.1.mlp.c_fc.bias' is missing",
     ),
-    "all missing": (tensors(lambda content: content.clear()), "the weights are 0 tensors"),
+    "all missing": (
+        tensors(lambda content: content.clear()),
+        "the config asks for 2 layers, but there are only 0 tensors",
+    ),
     "one extra": (
         tensors(lambda content: content.update(extra=np.zeros(1, np.float32))),
         "tensor 'extra' belongs to no GPT-2",
