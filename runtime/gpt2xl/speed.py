@@ -16,7 +16,6 @@ from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.loading import load
 from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session
-from gpt2xl.startup.memory import weights_size
 from gpt2xl.startup.options import Provider
 
 PROMPTS = (64, 512, 900)
@@ -78,7 +77,7 @@ def measure_speed(
     bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
     yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
     if decoding:
-        reached = decoding * weights_size(open_bundle(folder)) / bandwidth
+        reached = decoding * open_bundle(folder).weights_size / bandwidth
         yield Speed("bandwidth reached", None, 100 * reached, "%")
 
 
