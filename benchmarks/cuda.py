@@ -19,7 +19,6 @@ import torch
 
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.startup.memory import weights_size
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""
@@ -47,7 +46,7 @@ def _systems(options: argparse.Namespace) -> dict[str, Decode]:
     print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
     systems: dict[str, Decode] = {}
     for folder in options.bundles:
-        size = weights_size(open_bundle(folder))
+        size = open_bundle(folder).weights_size
         print(f"{folder.name}: {size / 1e9:.2f} GB, bound {1e3 * size / bandwidth:.3f} ms")
         systems[folder.name] = bundle_decode(folder, cuda_graph=True)
         if options.uncaptured:

@@ -1,4 +1,4 @@
-"""Find what a bundle folder holds; the contract is docs/bundle.md."""
+"""The files of a bundle folder; docs/bundle.md describes them."""
 
 import os
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Bundle:
 
     @property
     def is_float(self) -> bool:
-        """Whether nothing is quantized, so that what float rounding changes stays as small."""
+        """Whether neither weights nor KV cache are quantized."""
         return self.manifest is not None and self.manifest.is_float
 
     @property
@@ -45,9 +45,18 @@ class Bundle:
         assert graph is not None
         return graph
 
+    @property
+    def weights_size(self) -> int:
+        """Bytes of `graph` and of the data file that it is known to have."""
+        listed = self.manifest.files if self.manifest else {}
+        files = [self.folder / name for name in listed if name.endswith(".onnx_data")]
+        if not files:  # somebody else's export
+            files = [self.graph.with_name(self.graph.name + end) for end in ("_data", ".data")]
+        return sum(path.stat().st_size for path in (self.graph, *files) if os.path.isfile(path))
+
 
 def open_bundle(folder: Path) -> Bundle:
-    """Read ``folder``'s config and manifest and find its graphs, loading neither of them.
+    """Read the config and the manifest in ``folder`` and find its graphs, without loading them.
 
     Raises:
         BundleError: no such folder, no graph, or a file whose size is not the manifest's.
