@@ -16,7 +16,7 @@ from gpt2xl.decoding.loop import Request, Token, generate_tokens
 from gpt2xl.decoding.prefix_reuse import PrefixReuse
 from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.decoding.scheduler import Scheduler
-from gpt2xl.decoding.speculation import Acceptance, Costs, Speculator
+from gpt2xl.decoding.speculation import Acceptance, Experience, Speculator
 from gpt2xl.errors import Gpt2xlWarning, RequestError
 from gpt2xl.options import GenerationKeywords, GenerationOptions, updated
 from gpt2xl.sessions.cancellation import Cancellation
@@ -49,7 +49,7 @@ class Model:
         self.bundle = bundle
         """Where it was loaded from."""
         self._reuse = PrefixReuse(session, lambda: self.exactness.may_merge_steps)
-        self._costs = WeakKeyDictionary[Model, Costs]()  # of guessing, by the model that guesses
+        self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that guesses
         self._warned = set[str]()
 
     def __repr__(self) -> str:
@@ -272,7 +272,7 @@ class Model:
                 else None
             )
         # Comparing tokenizers takes as long as a step or two: once for each draft.
-        if draft not in self._costs and not self._shares_tokenizer(draft):
+        if draft not in self._experience and not self._shares_tokenizer(draft):
             raise RequestError(
                 "the draft model has another tokenizer than the model it guesses for."
             )
@@ -282,8 +282,8 @@ class Model:
         return DraftModel(draft.session)
 
     def _speculator(self, drafter: Drafter, draft: "Model | None") -> Speculator:
-        costs = self._costs.setdefault(draft or self, Costs())
-        return Speculator(drafter, costs, self.exactness.tolerance)
+        experience = self._experience.setdefault(draft or self, Experience())
+        return Speculator(drafter, experience, self.exactness.tolerance)
 
     def _shares_tokenizer(self, other: "Model") -> bool:
         """Whether both give any text the same ids, and logits for the same ids."""
