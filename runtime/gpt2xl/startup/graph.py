@@ -10,9 +10,15 @@ from gpt2xl.bundle.external_data import check_external_data
 from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError, first_line
 from gpt2xl.startup.cuda import choose_attention, load_cuda
 from gpt2xl.startup.mapped_weights import MappedWeights, map_weights
+from gpt2xl.startup.memory import memory_left
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.startup.providers import CPU, CUDA, Device
 from gpt2xl.startup.session_options import session_options
+
+PLENTY = 2.5
+"""Memory left, as a multiple of the weights, from which on weights are packed in parallel: the copies take about
+once the weights, and the pages being read once more, until `MappedWeights.releasing` gets to them. With less left,
+they would be read from the disk again and again."""
 
 ProviderEntry = str | tuple[str, dict[str, str]]
 
@@ -48,14 +54,21 @@ def open_graph(path: Path, device: Device, options: LoadOptions) -> OpenedGraph:
 
 
 def _open_on_cpu(path: Path, options: LoadOptions) -> OpenedGraph:
-    made, weights = session_options(options), map_weights(path)
+    weights = map_weights(path)
     if weights is None:
-        return OpenedGraph(path, _session(path, made, [CPU]), "cpu")
+        return OpenedGraph(path, _session(path, session_options(options), [CPU]), "cpu")
+    made = session_options(options, packs_in_parallel=packs_in_parallel(weights.size))
     weights.lend(made)
     with weights.releasing():
         session = _session(path, made, [CPU])
     session.weights = weights  # the session reads them: they have to live as long
     return OpenedGraph(path, session, "cpu", weights)
+
+
+def packs_in_parallel(weights_size: int) -> bool:
+    """Whether enough memory is left for all threads to pack weights at once."""
+    left = memory_left()
+    return left is not None and left >= PLENTY * weights_size
 
 
 def _open_on_cuda(path: Path, options: LoadOptions) -> OpenedGraph:
