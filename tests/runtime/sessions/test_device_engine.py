@@ -178,7 +178,7 @@ def test_unused_rows_of_a_captured_step_change_nothing(bundle: Path) -> None:
     assert largest_of(device, token, cache.rows(0, 2), 3).shape == (2, 1, 3)
 
 
-def test_each_text_of_a_batch_samples_from_its_own_top_k(bundle: Path) -> None:
+def test_each_text_of_a_batch_has_its_own_top_k(bundle: Path) -> None:
     def texts(session: Session, rows: int) -> list[tuple[int, int]]:
         scheduler, found = Scheduler(session, rows=rows), list[tuple[int, Token]]()
         for number, top_k in enumerate((0, 1, 40, 3, 289)):
