@@ -345,7 +345,7 @@ REFUSED: dict[str, tuple[Tensors, dict[str, object], str]] = {
     "a tensor twice": (
         lora(C_ATTN) | {n.replace("transformer.", ""): v for n, v in lora(C_ATTN).items()},
         {},
-        "is there twice, also as 'base_model.model.",
+        "is stored twice, also as 'base_model.model.",
     ),
     "nothing": ({}, {}, "it changes no tensor of a GPT-2"),
     "tied while training": (
