@@ -121,7 +121,7 @@ def parse_content(
         raise CheckpointError(f"{what}: {said}") from None
     if not _only_adds_special_tokens(parsed):
         raise CheckpointError(
-            f"{what}: its post_processor does more than put tokens around the text."
+            f"{what}: its post_processor does not only put tokens around the text."
         )
     for token in content["added_tokens"]:
         if (found := parsed.token_to_id(token["content"])) != token["id"]:
