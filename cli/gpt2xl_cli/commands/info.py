@@ -34,7 +34,7 @@ def info(
     lines = {one_line(n, MAX_NAME): one_line(v, MAX_VALUE) for n, v in _lines(bundle).items()}
     width = max(map(len, lines))
     for name, value in lines.items():
-        echo_line(f"{name:{width}}  {value}")
+        echo_line(f"{name:{width}}  {value if value.strip() else repr(value)}")
 
 
 def _facts(bundle: "Bundle") -> dict[str, Any]:

@@ -61,6 +61,16 @@ def test_a_manifest_without_one_of_its_keys_is_shown(
     assert run("info", copy).returncode == 0
 
 
+def test_a_blank_value_is_quoted(run: Run, bundle: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((bundle / "gpt2xl.json").read_text())
+    (copy / "gpt2xl.json").write_text(json.dumps(manifest | {"precision": " "}))
+    (line,) = [
+        line for line in run("info", copy).stdout.splitlines() if line.startswith("Precision")
+    ]
+    assert line.endswith("  ' '")
+
+
 def test_a_folder_name_that_is_not_utf_8_is_escaped(
     spawn: Callable[..., subprocess.Popen[bytes]], bundle: Path, tmp_path: Path
 ) -> None:
