@@ -3,7 +3,7 @@
     python benchmarks/compare.py BUNDLE [NAME=BUNDLE...] --peers PEERS.toml --json FIGURES.json
 
 Rounds are interleaved: within a round every system does each case once, in a fresh process, one
-after the other, since a machine's speed drifts. Ratios are taken within a round. Needs Python 3.11.
+after the other, since a machine's speed drifts. Ratios are taken within a round.
 """
 
 import argparse

@@ -19,6 +19,7 @@ import torch
 
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.device_engine import DeviceCache, DeviceEngineSession
 from gpt2xl.startup.memory import weights_size
 
 Decode = Callable[[np.ndarray, int], float]
@@ -74,7 +75,8 @@ def copy_bandwidth() -> float:
 def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
     """As `gpt2xl.Model` decodes greedily: each id comes to the host before it is fed."""
     session = gpt2xl.load(folder, provider="cuda", cuda_graph=cuda_graph).session
-    caches = {}
+    assert isinstance(session, DeviceEngineSession)
+    caches: dict[int, DeviceCache] = {}
 
     def decode(ids: np.ndarray, new: int) -> float:
         cache = caches.get(len(ids))
@@ -93,11 +95,22 @@ def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
 
 def transformers_decode(checkpoint: Path) -> Decode:
     """The model's compiled forward and argmax in a loop of their own, which is less than ``generate`` does."""
-    from transformers import AutoModelForCausalLM, StaticCache
+    from transformers import GPT2LMHeadModel, StaticCache
+    from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float16).cuda().eval()
-    step = torch.compile(model.forward, mode="reduce-overhead", fullgraph=True)
-    caches = {}
+    model = GPT2LMHeadModel.from_pretrained(checkpoint, dtype=torch.float16)
+    model.to(torch.device("cuda")).eval()
+    compiled: Callable[..., CausalLMOutputWithCrossAttentions] = torch.compile(
+        model.forward, mode="reduce-overhead", fullgraph=True
+    )
+    caches: dict[int, StaticCache] = {}
+
+    def most_likely(output: CausalLMOutputWithCrossAttentions) -> torch.Tensor:
+        assert output.logits is not None
+        return output.logits[:, -1:].argmax(-1)
+
+    def step(token: torch.Tensor, cache: StaticCache) -> torch.Tensor:
+        return most_likely(compiled(token, past_key_values=cache)).clone()
 
     @torch.inference_mode()
     def decode(ids: np.ndarray, new: int) -> float:
@@ -106,13 +119,13 @@ def transformers_decode(checkpoint: Path) -> Decode:
             cache = caches[len(ids)] = StaticCache(model.config, max_cache_len=1024)
         cache.reset()
         prompt = torch.from_numpy(ids).cuda()
-        token = model(prompt, past_key_values=cache).logits[:, -1:].argmax(-1)
+        token = most_likely(model(prompt, past_key_values=cache))
         for _ in range(3):
-            token = step(token, past_key_values=cache).logits[:, -1:].argmax(-1).clone()
+            token = step(token, cache)
         torch.cuda.synchronize()
         start = time.perf_counter()
         for _ in range(new):
-            token = step(token, past_key_values=cache).logits[:, -1:].argmax(-1).clone()
+            token = step(token, cache)
         torch.cuda.synchronize()
         return (time.perf_counter() - start) / new
 

@@ -33,14 +33,16 @@ def by_scales(scales_of: Callable[[FloatArray], FloatArray]) -> Rounding:
     def apply(name: str, weights: FloatArray) -> FloatArray:
         blocks = weights.reshape(-1, BLOCK, weights.shape[1])
         scales = np.stack([scales_of(block) for block in blocks])[:, None]
-        return (np.clip(np.rint(blocks / scales), -8, 7) * scales).reshape(weights.shape)
+        rounded: FloatArray = np.clip(np.rint(blocks / scales), -8, 7) * scales
+        return rounded.reshape(weights.shape)
 
     return apply
 
 
 def covering(block: FloatArray) -> FloatArray:
     """Round to nearest: the largest value takes the lowest code."""
-    return np.take_along_axis(block, np.abs(block).argmax(0)[None], 0)[0] / np.float32(-8)
+    largest: FloatArray = np.take_along_axis(block, np.abs(block).argmax(0)[None], 0)[0]
+    return largest / np.float32(-8)
 
 
 def half_quadratic(

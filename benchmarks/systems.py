@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from figures import Case, Figure
 
 HERE = Path(__file__).parent

@@ -31,7 +31,7 @@ Array = npt.NDArray[np.float32]
 
 def lengthened() -> GPT2LMHeadModel:
     """The demo with POSITIONS, the later ones as the second half of its own."""
-    model = GPT2LMHeadModel.from_pretrained(MODELS / "demo").float().train()
+    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(MODELS / "demo").float().train()
     known = model.transformer.wpe.weight.data
     later = known[len(known) // 2 :]
     model.transformer.wpe = torch.nn.Embedding.from_pretrained(
@@ -46,7 +46,7 @@ def centre(model: GPT2LMHeadModel) -> None:
     """Take the mean over features from all that is written to the residual stream."""
     for name, weight in model.named_parameters():
         if name.endswith(("wte.weight", "wpe.weight", "c_proj.weight", "c_proj.bias")):
-            weight -= weight.mean(-1, keepdim=True)
+            weight.sub_(weight.mean(-1, keepdim=True))
 
 
 def train(model: GPT2LMHeadModel, ids: torch.Tensor, steps: int) -> None:

@@ -138,8 +138,8 @@ def divergence(
     """Kullback-Leibler, in nats a token, of what ``logits`` say from what ``teacher`` does."""
     with torch.no_grad():
         wanted = teacher(windows).logits
-    both = (values.float().log_softmax(-1).flatten(0, 1) for values in (logits, wanted))
-    return torch.nn.functional.kl_div(*both, reduction="batchmean", log_target=True)
+    ours, theirs = (v.float().log_softmax(-1).flatten(0, 1) for v in (logits, wanted))
+    return torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 def train(
@@ -169,8 +169,10 @@ def train(
                 loss = divergence(output.logits, windows, teacher) if teacher else output.loss
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in (*opts, *schedules):
-            part.step()
+        for optimizer in opts:
+            optimizer.step()
+        for schedule in schedules:
+            schedule.step()
         recent.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
             point = {

@@ -1,7 +1,6 @@
 """Adapter for the bundles of this project; the only file of the comparison that knows our library."""
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -9,14 +8,11 @@ import measure
 
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.protocol import last_logits, open_best
-from gpt2xl.startup.session_cache import SessionCache
 
 
 def load(options: argparse.Namespace) -> measure.Generate:
-    """The graph that ``gpt2xl.load`` would take, on the CPU; from a saved session where GPT2XL_CACHE is set."""
-    bundle, folder = open_bundle(Path(options.model)), os.environ.get("GPT2XL_CACHE")
-    entry = SessionCache(Path(folder, "sessions")).entry(bundle) if folder else None
-    session = open_best(bundle, "cpu", options.threads, entry)
+    """The session that ``gpt2xl.load`` would open on the CPU."""
+    session = open_best(open_bundle(Path(options.model)), "cpu", options.threads)
     cache = session.new_cache(options.rows, capacity=options.prompt + options.new)
 
     def generate(ids: measure.Ids, new: int) -> list[float]:
