@@ -20,7 +20,6 @@ import torch
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.device_engine import DeviceCache, DeviceEngineSession
-from gpt2xl.startup.memory import weights_size
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""
@@ -48,7 +47,7 @@ def _systems(options: argparse.Namespace) -> dict[str, Decode]:
     print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
     systems: dict[str, Decode] = {}
     for folder in options.bundles:
-        size = weights_size(open_bundle(folder))
+        size = open_bundle(folder).weights_size
         print(f"{folder.name}: {size / 1e9:.2f} GB, bound {1e3 * size / bandwidth:.3f} ms")
         systems[folder.name] = bundle_decode(folder, cuda_graph=True)
         if options.uncaptured:
@@ -83,11 +82,11 @@ def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
         if cache is None:
             cache = caches[len(ids)] = session.new_cache(len(ids))
         cache.truncate(0)
-        ids = session.top_logits(ids, cache, 1).ids[:, -1]
-        ids = session.top_logits(ids, cache, 1).ids[:, -1]
+        ids = session.forward_top(ids, cache, 1).ids[:, -1]
+        ids = session.forward_top(ids, cache, 1).ids[:, -1]
         start = time.perf_counter()
         for _ in range(new):
-            ids = session.top_logits(ids, cache, 1).ids[:, -1]
+            ids = session.forward_top(ids, cache, 1).ids[:, -1]
         return (time.perf_counter() - start) / new
 
     return decode

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import gpt2xl
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.sessions.portable import PortableSession
+from gpt2xl.startup.graph import open_graph
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.tokenizer import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -28,12 +30,14 @@ def held_out_windows(corpora: Path, tokenizer: Tokenizer, length: int) -> npt.ND
 def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[FloatArray]:
     """For each window, log-softmax of all positions, [length, vocab_size], by the portable graph."""
     assert bundle.portable is not None
-    session = PortableSession(bundle.portable, bundle.config.n_positions, "cpu", 0)
+    session = PortableSession(
+        open_graph(bundle.portable, "cpu", LoadOptions(threads=0)), bundle.config
+    )
     result = []
     for window in windows:
         feed = {
             **session.step_inputs(window[None], np.zeros(1, np.int64)),
-            **{name: session.empty_past(name, 1, 0) for name in session.past},
+            **{name: session.empty_past(1, 0) for name in session.past},
         }
         (logits,) = session.session.run(["logits"], feed)
         result.append(log_softmax(logits[0]))
@@ -45,7 +49,9 @@ def log_probabilities_at_work(folder: Path, windows: npt.NDArray[np.int64]) -> l
     session = gpt2xl.load(folder, provider="cpu").session
     length = windows.shape[1]
     return [
-        log_softmax(session.score(window[None], session.new_cache(capacity=length), length)[0])
+        log_softmax(
+            session.forward(window[None], session.new_cache(capacity=length), keep=length)[0]
+        )
         for window in windows
     ]
 

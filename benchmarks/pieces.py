@@ -30,7 +30,7 @@ def logits_in_pieces(session: Session, ids: npt.NDArray[np.int64], size: int) ->
     """[len(ids), vocab_size]."""
     cache = session.new_cache(capacity=len(ids))
     parts = np.split(ids[None], range(size, len(ids), size), axis=1)
-    return np.concatenate([session.score(part, cache, part.shape[1])[0] for part in parts])
+    return np.concatenate([session.forward(part, cache, keep=part.shape[1])[0] for part in parts])
 
 
 def main() -> None:

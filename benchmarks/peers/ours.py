@@ -7,12 +7,14 @@ from pathlib import Path
 import measure
 
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.sessions.protocol import last_logits, open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions
 
 
 def load(options: argparse.Namespace) -> measure.Generate:
-    """The session that ``gpt2xl.load`` would open on the CPU."""
-    session = open_best(open_bundle(Path(options.model)), "cpu", options.threads)
+    """The graph that ``gpt2xl.load`` would take, on the CPU."""
+    bundle = open_bundle(Path(options.model))
+    session = open_session(bundle, LoadOptions(provider="cpu", threads=options.threads))
     cache = session.new_cache(options.rows, capacity=options.prompt + options.new)
 
     def generate(ids: measure.Ids, new: int) -> list[float]:
@@ -20,7 +22,7 @@ def load(options: argparse.Namespace) -> measure.Generate:
         cache.truncate(0)  # its memory stays from text to text, as in `gpt2xl.Model`
         seconds: list[float] = []
         while len(seconds) < new:
-            ids = last_logits(session, ids, cache).argmax(-1)[:, None]
+            ids = session.forward(ids, cache)[:, -1].argmax(-1)[:, None]
             seconds.append(time.perf_counter() - start)
         return seconds
 

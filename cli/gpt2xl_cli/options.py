@@ -47,13 +47,6 @@ CudaGraph = Annotated[
 Threads = Annotated[int, typer.Option(help="Threads for one operator; 0: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-SessionCache = Annotated[
-    bool,
-    typer.Option(
-        "--session-cache/--no-session-cache",
-        help="Keep the loaded session of a large model in the cache: the next start is quicker.",
-    ),
-]
 
 
 def read_stdin() -> str:

@@ -19,6 +19,7 @@ import tokenizers
 import gpt2xl
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
+from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.layerwise import run_whole
 from gpt2xl_export.check.parity import check_parity, compare, prompts
@@ -131,6 +132,7 @@ def _export(
             "format": 1,
             "source": _origin(checkpoint, source, adapter),
             **asdict(options),
+            **({"long_step_from": LONG_STEP} if options.kv == "int8" else {}),
             "tools": TOOLS,
             "passes": errors,
             "parity": report,

@@ -16,7 +16,6 @@ from gpt2xl.errors import (
 )
 from gpt2xl.loading import load
 from gpt2xl.model import Model
-from gpt2xl.startup.session_cache import SessionCache
 from gpt2xl.text.results import Generation, Piece, Stream, Timings
 from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.version import __version__
@@ -37,7 +36,6 @@ __all__ = [
     "ProviderError",
     "RequestError",
     "Sampler",
-    "SessionCache",
     "Stream",
     "StreamDecoder",
     "Timings",

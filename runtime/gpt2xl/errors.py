@@ -1,16 +1,16 @@
-"""Every error this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 * Gpt2xlError
   * BundleError            a bundle folder is missing a file or disagrees with itself
-  * BusyError              another process is writing what was to be written
-  * CheckpointError        a checkpoint is not a GPT-2 we can export
-  * ExportError            a bundle cannot be written where it was asked for
+  * BusyError              another process is writing the same file or folder
+  * CheckpointError        a checkpoint is not a GPT-2 that can be exported
+  * ExportError            a bundle cannot be written to the given folder
   * ParityError            an exported graph does not compute what the checkpoint does
-  * ProviderError          the asked-for execution provider is not there
-  * RequestError           a prompt or an option that cannot be served (also a ValueError)
+  * ProviderError          onnxruntime is too old, or lacks the execution provider
+  * RequestError           a prompt or an option is out of range (also a ValueError)
 """
 
-MAX_LENGTH = 1000  # characters of a message; names and values in it may be of any length
+MAX_LENGTH = 1000  # characters of a message: it quotes names and values, which may be long
 
 
 class Gpt2xlError(Exception):
@@ -29,11 +29,11 @@ class BusyError(Gpt2xlError):
 
 
 class CheckpointError(Gpt2xlError):
-    """A checkpoint is not a GPT-2 we can export."""
+    """A checkpoint is not a GPT-2 that can be exported."""
 
 
 class ExportError(Gpt2xlError):
-    """A bundle cannot be written where it was asked for."""
+    """A bundle cannot be written to the given folder."""
 
 
 class ParityError(Gpt2xlError):
@@ -41,21 +41,21 @@ class ParityError(Gpt2xlError):
 
 
 class ProviderError(Gpt2xlError):
-    """The asked-for execution provider is not there."""
+    """onnxruntime is too old, or lacks the execution provider that was asked for."""
 
 
 class RequestError(Gpt2xlError, ValueError):
-    """A prompt or an option that cannot be served."""
+    """A prompt or an option is out of range."""
 
 
 class Gpt2xlWarning(UserWarning):
-    """What was asked for is done, but not in the way it was asked for."""
+    """The request is served, but not in the way that was asked for."""
 
 
 def one_line(text: object, max_length: int = MAX_LENGTH) -> str:
-    r"""``text`` as a line of a terminal or a log: control characters escaped, too long ones cut in the middle.
+    r"""``text`` as one line, safe to print: control characters escaped, the middle cut out where it is too long.
 
-    Files and arguments may hold anything: line ends, terminal escapes, marks that turn the direction of text.
+    It may quote files and arguments with line ends, terminal escapes or marks that reverse the direction of text.
 
     >>> one_line("a\x1b[31m\nb")
     'a\\x1b[31m\\nb'
@@ -67,7 +67,7 @@ def one_line(text: object, max_length: int = MAX_LENGTH) -> str:
 
 
 def first_line(reason: BaseException) -> str:
-    """What ``reason`` says in its first line, its kind where it says nothing."""
+    """The first line of the message of ``reason``, or its class name where the message is empty."""
     return next(iter(str(reason).splitlines()), "") or type(reason).__name__
 
 

@@ -1,18 +1,12 @@
 """Load a bundle where it can run."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from warnings import warn
 
-from gpt2xl.bundle.bundle import Bundle, check_int8_cache, open_bundle
-from gpt2xl.errors import BundleError, Gpt2xlWarning, ProviderError
+from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.model import Model
-from gpt2xl.sessions.protocol import open_best
-from gpt2xl.startup.cuda import check_precision
-from gpt2xl.startup.memory import check_memory
-from gpt2xl.startup.providers import Device, Provider, choose_device
-from gpt2xl.startup.session_cache import SessionCache
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions, Provider
 from gpt2xl.text.tokenizer import Tokenizer
 
 
@@ -21,7 +15,6 @@ def load(
     *,
     provider: Provider = "auto",
     threads: int = 0,
-    session_cache: str | Path | SessionCache | None = None,
     spinning: bool = True,
     exact_prompts: bool = False,
     cuda_graph: bool = True,
@@ -34,8 +27,6 @@ def load(
         provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it, it starts, and the bundle is in
             float16.
         threads: threads for one operator; 0 leaves it to onnxruntime.
-        session_cache: a folder for sessions that load faster the next time; the first load of a
-            large bundle writes twice its size there and takes seconds longer. None writes nothing.
         spinning: whether threads wait for work at full speed; False for a model that guesses for another
             one (``draft``), or their threads get into each other's way.
         exact_prompts: with an int8 KV cache, whether prompts are attended to as single tokens are, so that
@@ -47,59 +38,20 @@ def load(
 
     Raises:
         BundleError: the folder is incomplete, too large for the memory this process may have, or
-            onnxruntime cannot load it or is too old for its int8 KV cache.
-        ProviderError: CUDA was asked for and is not there, or not for this bundle.
+            onnxruntime cannot load it.
+        ProviderError: onnxruntime is too old, or CUDA was asked for and is not there, or not for this bundle.
+        RequestError: an option is out of its range.
     """
-    if isinstance(session_cache, str | Path):
-        session_cache = SessionCache(Path(session_cache))
-    load_on = partial(
-        _load_on,
-        open_bundle(Path(folder)),
+    options = LoadOptions(
+        provider=provider,
         threads=threads,
-        session_cache=session_cache,
         spinning=spinning,
         exact_prompts=exact_prompts,
         cuda_graph=cuda_graph,
     )
-    try:
-        return load_on(device=choose_device(provider))
-    except ProviderError as reason:
-        if provider != "auto":
-            raise
-        warn(f"running on the CPU: {reason}", Gpt2xlWarning, 2)
-        return load_on(device="cpu")
-
-
-def _load_on(
-    bundle: Bundle,
-    device: Device,
-    threads: int,
-    session_cache: SessionCache | None,
-    *,
-    spinning: bool,
-    exact_prompts: bool,
-    cuda_graph: bool,
-) -> Model:
-    check_int8_cache(bundle)
-    entry = None
-    if device == "cuda":
-        check_precision(bundle)
-    else:
-        entry = session_cache.entry(bundle) if session_cache else None
-        check_memory(bundle, mapped=entry is not None and entry.is_whole)
+    bundle = open_bundle(Path(folder))
     # onnxruntime leaves the interpreter to others while it loads.
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
-        try:
-            session = open_best(
-                bundle,
-                device,
-                threads,
-                entry,
-                spinning=spinning,
-                exact_prompts=exact_prompts,
-                cuda_graph=cuda_graph,
-            )
-        except MemoryError:
-            raise BundleError(f"not enough memory to load '{bundle.folder}'.") from None
+        session = open_session(bundle, options)
         return Model(bundle.config, tokenizer.result(), session, bundle)

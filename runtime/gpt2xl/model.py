@@ -18,15 +18,12 @@ from gpt2xl.decoding.samplers import greedy as greedy_sampler
 from gpt2xl.decoding.scheduler import Request, generate_batch
 from gpt2xl.decoding.speculation import Acceptance, Costs, Speculator
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.base import Graph
-from gpt2xl.sessions.device_engine import DeviceEngineSession
-from gpt2xl.sessions.protocol import Session, same_bits_alone
+from gpt2xl.sessions.exactness import Exactness
+from gpt2xl.sessions.protocol import Session
 from gpt2xl.startup.providers import Device
 from gpt2xl.text.prompts import prompt_ids
 from gpt2xl.text.results import Generation, Stream, Transcript
 from gpt2xl.text.tokenizer import Tokenizer
-
-FLOAT_ROUNDING = 1e-3  # of logits; what differs by less gives the same token but for a tie
 
 
 class Model:
@@ -94,8 +91,7 @@ class Model:
         request = self._request(ids, sampler, max_new_tokens, 1 if greedy else top_k)
         drafter = self._drafter(draft, prompt_lookup)
         costs = self._costs.setdefault(draft or self, Costs())
-        tolerance = FLOAT_ROUNDING if self._is_float else 0.0
-        speculator = Speculator(drafter, costs, tolerance) if drafter else None
+        speculator = Speculator(drafter, costs, self._exactness.tolerance) if drafter else None
         guesses = speculator.acceptance if speculator else Acceptance()
         transcript = Transcript(
             self.tokenizer, list(request.ids), None if greedy else seed, guesses
@@ -124,39 +120,29 @@ class Model:
         with self._idle_lock:
             idle, self._idle = self._idle, None
         context = idle or Context(self.session)
-        if context.ids and not context.is_loaded and not self._is_exact:
+        if context.ids and not context.is_loaded and not self._exactness.may_merge_steps:
             context.truncate(0)
         return context
 
     @property
     def device(self) -> Device:
         """Where it runs."""
-        return self.session.device if isinstance(self.session, Graph) else "cpu"
-
-    @property
-    def _is_float(self) -> bool:
-        return self._bundle is not None and self._bundle.is_float
+        return self.session.device
 
     @cached_property
-    def _is_exact(self) -> bool:
-        """Whether tokens fed together make the texts that they make one by one."""
-        return self._may_be_exact and (self._is_float or same_bits_alone(self.session))
-
-    @property
-    def _may_be_exact(self) -> bool:
-        # Over floats, a step of several positions sums in another order. That mostly, but not always, tips some
-        # quantized activation: nothing that a few trials could tell.
-        return self._is_float or self.session.has_int8_cache
+    def _exactness(self) -> Exactness:
+        is_float = self._bundle is not None and self._bundle.is_float
+        return Exactness(self.session, is_float=is_float)
 
     def _drafter(self, draft: "Model | None", prompt_lookup: bool) -> Drafter | None:
         if draft is None:
-            return PromptLookup() if prompt_lookup and self._may_be_exact else None
+            return PromptLookup() if prompt_lookup and self._exactness.may_feed_several else None
         # To compare tokenizers takes as long as a step or two: once for each draft.
         if draft not in self._costs and not self._speaks_as(draft):
             raise RequestError(
                 "the draft model has another tokenizer than the model it guesses for."
             )
-        return DraftModel(draft.session) if self._may_be_exact else None
+        return DraftModel(draft.session) if self._exactness.may_feed_several else None
 
     def _speaks_as(self, other: "Model") -> bool:
         """Whether both give any text the same ids, and logits for the same ones."""
@@ -285,8 +271,7 @@ class Model:
         self, requests: Iterable[tuple[int, Request]], rows: int, begun: dict[int, Transcript]
     ) -> Iterator[tuple[int, Generation]]:
         """What becomes of ``begun``, which grows as requests are read."""
-        on_device = isinstance(self.session, DeviceEngineSession)
-        rows = rows if rows == 1 or on_device or self._is_exact else 1
+        rows = rows if rows == 1 or self._exactness.may_share_rows else 1
         ends = self.config.eos_token_ids
         for number, token in generate_batch(self.session, requests, rows, ends):
             begun[number].add(token)

@@ -14,12 +14,9 @@ import numpy.typing as npt
 
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.loading import load
-from gpt2xl.sessions.base import Ids
-from gpt2xl.sessions.engine import EngineSession
-from gpt2xl.sessions.protocol import Session, last_logits, score_top
-from gpt2xl.startup.memory import weights_size
-from gpt2xl.startup.providers import Provider
-from gpt2xl.startup.session_cache import SessionCache
+from gpt2xl.sessions.logits import Ids
+from gpt2xl.sessions.protocol import Session
+from gpt2xl.startup.options import Provider
 
 PROMPTS = (64, 512, 900)
 CONTEXTS = (64, 900)
@@ -47,7 +44,6 @@ def measure_speed(
     *,
     provider: Provider = "auto",
     threads: int = 0,
-    session_cache: SessionCache | None = None,
 ) -> Iterator[Speed]:
     """Measure the bundle in ``folder`` with random ids; sizes beyond its context are left out.
 
@@ -55,16 +51,15 @@ def measure_speed(
         folder: of the bundle.
         provider: as of `load`.
         threads: as of `load`.
-        session_cache: as of `load`.
 
     Yields:
         Figures, as they are known. Peak memory is the process's, so measure one bundle a process.
     """
     start = time.perf_counter()
-    model = load(folder, provider=provider, threads=threads, session_cache=session_cache)
+    model = load(folder, provider=provider, threads=threads)
     yield Speed("load", None, time.perf_counter() - start, "s")
     session, ids = model.session, _random_ids(model.config.vocab_size)
-    last_logits(session, ids(1, 8), session.new_cache(capacity=8))  # the first run allocates
+    session.forward(ids(1, 8), session.new_cache(capacity=8))  # the first run allocates
     for size in _within(session, PROMPTS):
         yield Speed("prefill", size, size / _prefill(session, ids(1, size)), "tokens/s")
     decoding = 0.0
@@ -72,7 +67,7 @@ def measure_speed(
         rate = 1 / _decode(session, ids(1, size), ids)
         decoding = decoding or rate
         yield Speed("decode", size, rate, "tokens/s")
-    if isinstance(session, EngineSession):
+    if session.shares_steps:
         for rows in ROWS if _within(session, (ROW_CONTEXT,)) else ():
             rate = rows / _decode(session, ids(rows, ROW_CONTEXT), ids)
             yield Speed("batch", rows, rate, "tokens/s")
@@ -82,7 +77,7 @@ def measure_speed(
     bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
     yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
     if decoding:
-        reached = decoding * weights_size(open_bundle(folder)) / bandwidth
+        reached = decoding * open_bundle(folder).weights_size / bandwidth
         yield Speed("bandwidth reached", None, 100 * reached, "%")
 
 
@@ -116,7 +111,7 @@ def _timed(action: Callable[[], object]) -> float:
 def _prefill(session: Session, ids: Ids) -> float:
     """Seconds until the first logits: the better of two."""
     return min(
-        _timed(lambda: last_logits(session, ids, session.new_cache(capacity=ids.shape[1])))
+        _timed(lambda: session.forward(ids, session.new_cache(capacity=ids.shape[1])))
         for _ in range(2)
     )
 
@@ -129,11 +124,11 @@ def _decode(
     """Seconds of a step after ``prompt``, for all rows."""
     rows, size = prompt.shape
     cache = session.new_cache(rows, capacity=size + STEPS)
-    last_logits(session, prompt, cache)
+    session.forward(prompt, cache)
     times = []
     for _ in range(STEPS):
         start = time.perf_counter()
-        score_top(session, ids(rows, 1), cache, TOP_K)
+        session.forward_top(ids(rows, 1), cache, TOP_K)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 

@@ -12,10 +12,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gpt2xl import ParityError, RequestError, load
-from gpt2xl.bundle.bundle import Bundle, int8_cache_supported, open_bundle
+from gpt2xl.bundle.bundle import Bundle, open_bundle
+from gpt2xl.sessions.opening import open_session
 from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.sessions.protocol import Session, last_logits, open_best
-from gpt2xl.startup.providers import Device
+from gpt2xl.sessions.protocol import Session
+from gpt2xl.startup.graph import open_graph
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.check.parity import Tolerance
 from gpt2xl_export.export import export
 from gpt2xl_export.formats.nbits import NBits, dequantize_blocks, encode, to_blocks
@@ -85,13 +87,17 @@ def test_fewer_bits_make_a_smaller_file(exported: Callable[[str], Path]) -> None
 def logits_of(session: Session, rows: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.float32]:
     cache = session.new_cache(len(rows))
     for start in range(0, rows.shape[1], step):
-        last = last_logits(session, rows[:, start : start + step], cache)
+        last = session.forward(rows[:, start : start + step], cache)[:, -1]
     return last
 
 
-def open_portable(bundle: Bundle, device: Device) -> Session:
+def open_engine(bundle: Bundle) -> Session:
+    return open_session(bundle, LoadOptions(provider="cpu"))
+
+
+def open_portable(bundle: Bundle) -> Session:
     assert bundle.portable is not None
-    return PortableSession(bundle.portable, bundle.config.n_positions, device, 0)
+    return PortableSession(open_graph(bundle.portable, "cpu", LoadOptions()), bundle.config)
 
 
 @pytest.mark.parametrize("kind", ["engine", "portable"])
@@ -99,7 +105,7 @@ def test_int8_gives_a_prompt_the_same_logits_alone_in_a_batch_and_in_chunks(
     exported: Callable[[str], Path], kind: str
 ) -> None:
     bundle = open_bundle(exported("int8"))
-    session = (open_best if kind == "engine" else open_portable)(bundle, "cpu")
+    session = (open_engine if kind == "engine" else open_portable)(bundle)
     rows = np.random.default_rng(0).integers(0, bundle.config.vocab_size, (8, 70))
     rows[3] = 7  # one dull neighbour, one lively
     alone = logits_of(session, rows[:1], 70)
@@ -116,12 +122,11 @@ def test_the_demo_gives_a_prompt_the_same_bits_alone_in_a_batch_and_in_chunks(
     tmp_path: Path, precision: str
 ) -> None:
     manifest = export(DEMO, tmp_path / "out", ExportOptions(precision))
-    if manifest["kv"] != "int8":
-        pytest.skip("this onnxruntime has no int8 KV cache")
+    assert manifest["kv"] == "int8"
     bundle = open_bundle(tmp_path / "out")
     rows = np.random.default_rng(0).integers(0, bundle.config.vocab_size, (8, 130))
 
-    session = open_best(bundle, "cpu", exact_prompts=True)
+    session = open_session(bundle, LoadOptions(provider="cpu", exact_prompts=True))
     alone = logits_of(session, rows[:1], 130)
     assert np.array_equal(logits_of(session, rows, 130)[:1], alone)
     for step in (1, 7, 64):
@@ -129,7 +134,7 @@ def test_the_demo_gives_a_prompt_the_same_bits_alone_in_a_batch_and_in_chunks(
         assert np.array_equal(logits_of(session, rows, step)[:1], alone)
 
     # Otherwise short steps agree to the bit, and long ones do; the one with the other nearly.
-    session = open_best(bundle, "cpu")
+    session = open_session(bundle, LoadOptions(provider="cpu"))
     long, short = logits_of(session, rows[:1], 130), logits_of(session, rows[:1], 1)
     assert np.array_equal(short, alone)
     assert np.array_equal(logits_of(session, rows[:1], 7), short)
@@ -142,8 +147,7 @@ def test_the_demo_gives_a_prompt_the_same_bits_alone_in_a_batch_and_in_chunks(
 def test_quantized_weights_bring_an_int8_cache_unless_told_otherwise(
     checkpoint: Path, make_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    automatic = "int8" if int8_cache_supported() else "float"
-    wanted = {"int8": automatic, "int4": automatic, "fp32": "float", "fp16": "float"}
+    wanted = {"int8": "int8", "int4": "int8", "fp32": "float", "fp16": "float"}
     wanted["int4-fp16"] = "float"
     for precision, kv in wanted.items():
         out = tmp_path / precision
@@ -191,9 +195,9 @@ def test_an_int4_head_and_embedding_are_what_is_stored(
     export(checkpoint, tmp_path / "restored", ExportOptions("fp32"))
 
     ids = np.random.default_rng(0).integers(0, 286, (1, 40))
-    for open_one in (open_best, open_portable):
+    for open_one in (open_engine, open_portable):
         wanted, got = (
-            logits_of(open_one(open_bundle(tmp_path / name), "cpu"), ids, 40)
+            logits_of(open_one(open_bundle(tmp_path / name)), ids, 40)
             for name in ("restored", "out")
         )
         # The head rounds what it is multiplied with to 8 bits.
@@ -229,23 +233,13 @@ def test_smaller_blocks_are_more_exact(checkpoint: Path, tmp_path: Path) -> None
     assert errors == sorted(errors)
 
 
-def test_an_int8_kv_cache_needs_a_newer_onnxruntime(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("onnxruntime.__version__", "1.26.0")
-    with pytest.raises(RequestError, match=r"needs onnxruntime 1\.27 or newer, this is 1\.26\.0"):
-        export(checkpoint, tmp_path / "out", ExportOptions(kv="int8"))
-
-
-@pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27")
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_an_int8_kv_cache_stays_close(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     manifest = export(checkpoint, tmp_path / "out", ExportOptions(precision, kv="int8"))
     assert manifest["kv"] == "int8"
     assert manifest["parity"]["engine"]["stepwise"]["mean_kl"] < 0.2
-    session = open_best(open_bundle(tmp_path / "out"), "cpu")
-    types = {value.type for value in session.inputs.values() if "past" in value.name}  # type: ignore[attr-defined] # of the engine session
-    assert types == {"tensor(int8)"}
+    session = open_session(open_bundle(tmp_path / "out"), LoadOptions(provider="cpu"))
+    assert session.has_int8_cache
 
 
 @pytest.mark.parametrize(

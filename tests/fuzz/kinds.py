@@ -59,7 +59,7 @@ class Kind:
 def generate(rng: Random, model: Path, *more: str, like: Path | None = None) -> Command:
     """A few tokens from ``model``; the undamaged ``like`` has to give the same ones."""
     draw = ("--greedy",) if rng.random() < 0.5 else ("--seed", "3", "--top-k", rng.choice("05"))
-    options = (*draw, "-n", "3", "--threads", "1", "--no-session-cache")
+    options = (*draw, "-n", "3", "--threads", "1")
     as_json = ("--json",) if "--json" in more else ()
     whole = ("generate", PROMPT, "-m", str(like), *options, *as_json) if like else ()
     words = ("generate", PROMPT, "-m", str(model), *options, *more)

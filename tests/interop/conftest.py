@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.sessions.protocol import BatchLogits, last_logits, open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.export import export
 from gpt2xl_export.output.graphs import ExportOptions
 from gpt2xl_export.recipes import RECIPES
@@ -81,14 +83,14 @@ def prompts(model: gpt2xl.Model) -> dict[str, list[int]]:
 
 
 @pytest.fixture(scope="session")
-def engine_logits(folder: Path) -> Callable[[list[int]], BatchLogits]:
+def engine_logits(folder: Path) -> Callable[[list[int]], npt.NDArray[np.float32]]:
     """Ids -> logits [n, vocab_size] by our engine graph, a step at a time."""
-    session = open_best(open_bundle(folder), "cpu")
+    session = open_session(open_bundle(folder), LoadOptions(provider="cpu"))
 
-    def run(ids: list[int]) -> BatchLogits:
+    def run(ids: list[int]) -> npt.NDArray[np.float32]:
         cache = session.new_cache()
         return np.concatenate(
-            [last_logits(session, np.array([[token_id]]), cache) for token_id in ids]
+            [session.forward(np.array([[token_id]]), cache)[:, -1] for token_id in ids]
         )
 
     return run
@@ -98,7 +100,7 @@ def engine_logits(folder: Path) -> Callable[[list[int]], BatchLogits]:
 def check(
     model: gpt2xl.Model,
     prompts: dict[str, list[int]],
-    engine_logits: Callable[[list[int]], BatchLogits],
+    engine_logits: Callable[[list[int]], npt.NDArray[np.float32]],
     precision: str,
     slack: float,
 ) -> Callable[[Sequence[list[int]]], None]:

@@ -8,13 +8,14 @@ from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import generate_tokens
 from gpt2xl.decoding.samplers import greedy
-from gpt2xl.sessions.protocol import open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions
 
 
 def test_the_portable_graph_gives_the_tokens_of_the_engine_graph(
     folder: Path, prompts: dict[str, list[int]], check: Callable[[list[list[int]]], None]
 ) -> None:
-    session = open_best(replace(open_bundle(folder), engine=None), "cpu")
+    session = open_session(replace(open_bundle(folder), engine=None), LoadOptions(provider="cpu"))
     rows = []
     for ids in prompts.values():
         tokens = generate_tokens(

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import gpt2xl
-from gpt2xl.sessions.protocol import BatchLogits
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.source.checkpoint import open_checkpoint
 
@@ -28,7 +28,9 @@ def scorer(folder: Path) -> Any:
     return registry.get_model("onnxruntime")(pretrained=str(folder))
 
 
-def log_likelihood(logits: BatchLogits, ids: list[int], start: int) -> tuple[float, float]:
+def log_likelihood(
+    logits: npt.NDArray[np.float32], ids: list[int], start: int
+) -> tuple[float, float]:
     """(log-probability of ids[start:], their smallest lead over any other), by logits [n, v]."""
     rows, targets = logits[start - 1 : -1].astype(np.float64), np.array(ids[start:])
     rows = rows - rows.max(-1, keepdims=True)
@@ -43,7 +45,7 @@ def log_likelihood(logits: BatchLogits, ids: list[int], start: int) -> tuple[flo
 def test_its_log_likelihoods_are_ours(
     scorer: Any,
     model: gpt2xl.Model,
-    engine_logits: Callable[[list[int]], BatchLogits],
+    engine_logits: Callable[[list[int]], npt.NDArray[np.float32]],
     slack: float,
     context: str,
     continuation: str,

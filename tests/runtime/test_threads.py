@@ -14,7 +14,9 @@ import gpt2xl
 from gpt2xl import Model
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.device_engine import DeviceEngineSession
-from gpt2xl.sessions.protocol import open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.graph import open_graph
+from gpt2xl.startup.options import LoadOptions
 
 Texts = dict[tuple[str, int], list[int]]
 KINDS = ("fp32", "int8", "int4", "portable", "device")
@@ -35,11 +37,13 @@ def model(request: pytest.FixtureRequest, make_bundle: Callable[..., Path]) -> M
     loaded = gpt2xl.load(folder, threads=1)
     bundle = open_bundle(folder)
     if kind == "portable":
-        session = open_best(replace(bundle, engine=None), "cpu", 1)
+        session = open_session(replace(bundle, engine=None), LoadOptions(provider="cpu", threads=1))
         return Model(loaded.config, loaded.tokenizer, session)
     if kind == "device":
-        device = DeviceEngineSession(bundle.graph, bundle.config.n_positions, "cpu", 1)
-        device.cuda_graph = True
+        device = DeviceEngineSession(
+            replace(open_graph(bundle.graph, "cpu", LoadOptions(threads=1)), captures_steps=True),
+            bundle.config,
+        )
         return Model(loaded.config, loaded.tokenizer, device)
     return loaded
 

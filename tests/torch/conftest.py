@@ -16,7 +16,8 @@ import pytest
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.sessions.protocol import last_logits
+from gpt2xl.startup.graph import open_graph
+from gpt2xl.startup.options import LoadOptions
 
 AnySession = EngineSession | PortableSession
 Logits = npt.NDArray[np.float32]
@@ -95,9 +96,13 @@ def sessions(folder: Path) -> dict[str, AnySession]:
     bundle = open_bundle(folder)
     found: dict[str, AnySession] = {}
     if bundle.engine is not None:
-        found["engine"] = EngineSession(bundle.engine, bundle.config.n_positions, "cpu", 1)
+        found["engine"] = EngineSession(
+            open_graph(bundle.engine, "cpu", LoadOptions(threads=1)), bundle.config
+        )
     if bundle.portable is not None:
-        found["portable"] = PortableSession(bundle.portable, bundle.config.n_positions, "cpu", 1)
+        found["portable"] = PortableSession(
+            open_graph(bundle.portable, "cpu", LoadOptions(threads=1)), bundle.config
+        )
     return found
 
 
@@ -105,16 +110,16 @@ def stepwise(session: AnySession, ids: list[int], size: int) -> Logits:
     """Logits after every ``size`` tokens."""
     cache = session.new_cache()
     pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
-    return np.concatenate([last_logits(session, np.array([piece]), cache) for piece in pieces])
+    return np.concatenate([session.forward(np.array([piece]), cache)[:, -1] for piece in pieces])
 
 
 def greedy(session: AnySession, prompt: list[int]) -> tuple[list[int], Logits]:
     """NEW tokens with the logits each was chosen from."""
     cache = session.new_cache()
-    rows = [last_logits(session, np.array([prompt]), cache)]
+    rows = [session.forward(np.array([prompt]), cache)[:, -1]]
     ids = [int(rows[0].argmax())]
     while len(ids) < NEW:
-        rows.append(last_logits(session, np.array([ids[-1:]]), cache))
+        rows.append(session.forward(np.array([ids[-1:]]), cache)[:, -1])
         ids.append(int(rows[-1].argmax()))
     return ids, np.concatenate(rows)
 

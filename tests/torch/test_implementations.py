@@ -12,7 +12,8 @@ import pytest
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.sessions.protocol import last_logits
+from gpt2xl.startup.graph import open_graph
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.export import export
 from gpt2xl_export.output.graphs import ExportOptions
 from gpt2xl_export.reference.forward import Reference
@@ -33,21 +34,26 @@ def reference(source: Path, bundle: Path, ids: list[int]) -> Logits:
 def stepwise(session: EngineSession | PortableSession, ids: list[int]) -> Logits:
     """Logits after every token."""
     cache = session.new_cache()
-    return np.concatenate([last_logits(session, np.array([[token]]), cache) for token in ids])
+    return np.concatenate([session.forward(np.array([[token]]), cache)[:, -1] for token in ids])
 
 
 def engine(source: Path, bundle: Path, ids: list[int]) -> Logits:
     """The engine graph, token by token."""
     opened = open_bundle(bundle)
     assert opened.engine is not None
-    return stepwise(EngineSession(opened.engine, opened.config.n_positions, "cpu", 1), ids)
+    return stepwise(
+        EngineSession(open_graph(opened.engine, "cpu", LoadOptions(threads=1)), opened.config), ids
+    )
 
 
 def portable(source: Path, bundle: Path, ids: list[int]) -> Logits:
     """The portable graph, token by token."""
     opened = open_bundle(bundle)
     assert opened.portable is not None
-    return stepwise(PortableSession(opened.portable, opened.config.n_positions, "cpu", 1), ids)
+    return stepwise(
+        PortableSession(open_graph(opened.portable, "cpu", LoadOptions(threads=1)), opened.config),
+        ids,
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpt2xl_cli.options import Json, Provider, SessionCache, Threads, model_folder, show_warning
+from gpt2xl_cli.options import Json, Provider, Threads, model_folder, show_warning
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 
@@ -42,7 +42,6 @@ def bench(
     ] = None,
     provider: Provider = "auto",
     threads: Threads = 0,
-    session_cache: SessionCache = True,
     as_json: Json = False,
 ) -> None:
     """Measure how fast bundles are on this machine, and how much memory they take."""
@@ -53,7 +52,7 @@ def bench(
         raise RequestError("--recommend chooses among bundles: name two or more.")
     if picture:
         _check_matplotlib()
-    options = [provider, str(threads), str(int(session_cache))]
+    options = [provider, str(threads)]
     results = {str(folder): _measure(folder, options) for folder in folders}
     if picture:
         from gpt2xl_cli.bench_picture import draw
@@ -155,19 +154,16 @@ def _check_matplotlib() -> None:
 
 
 def main() -> None:
-    """Of the process that measures: bundle, provider, threads, whether to use saved sessions."""
+    """Of the process that measures: bundle, provider, threads."""
     import gpt2xl
     from gpt2xl.speed import measure_speed
-    from gpt2xl_cli.models import cache_folder
 
     warnings.showwarning = show_warning
-    folder, provider, threads, cached = sys.argv[1:]
-    cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
+    folder, provider, threads = sys.argv[1:]
     speeds = measure_speed(
         Path(folder),
         provider=provider,  # type: ignore[arg-type]  # the command line has checked it
         threads=int(threads),
-        session_cache=cache if int(cached) else None,
     )
     try:
         for speed in speeds:

@@ -15,7 +15,6 @@ from gpt2xl_cli.options import (
     Model,
     Provider,
     Seed,
-    SessionCache,
     Special,
     Temperature,
     Threads,
@@ -24,11 +23,10 @@ from gpt2xl_cli.options import (
     text_or_stdin,
 )
 from gpt2xl_cli.signals import cleaning_up
-from gpt2xl_cli.terminal import echo_line, echo_text
+from gpt2xl_cli.terminal import echo_text
 
 if TYPE_CHECKING:
     from gpt2xl import Piece
-    from gpt2xl import SessionCache as SavedSessions
 
 
 def generate(
@@ -71,23 +69,19 @@ def generate(
     provider: Provider = "auto",
     cuda_graph: CudaGraph = True,
     threads: Threads = 0,
-    session_cache: SessionCache = True,
     as_json: Json = False,
 ) -> None:
     """Continue a text."""
     import gpt2xl
-    from gpt2xl_cli.models import cache_folder
 
     text = text_or_stdin(prompt)
     if prompt is None or prompt == "-":
         text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     folder = model_folder(model)
-    cache = gpt2xl.SessionCache(cache_folder() / "sessions", save=False)
     loaded = gpt2xl.load(
         folder,
         provider=provider,
         threads=threads,
-        session_cache=cache if session_cache else None,
         cuda_graph=cuda_graph,
     )
     smaller = None
@@ -119,21 +113,6 @@ def generate(
             _print_stream(text if echo else "", stream)
         if prompt_cache:
             loaded.save_prompt(text, prompt_cache, parse_special=special)
-    device = loaded.device
-    del loaded, stream  # the process that fills the cache may need the memory
-    if session_cache and device == "cpu":
-        _fill(cache, folder)
-
-
-def _fill(cache: "SavedSessions", folder: Path) -> None:
-    from gpt2xl.startup.session_cache import fill_in_background
-
-    if fill_in_background(folder, cache):
-        echo_line(
-            f"Saving the session to {cache.folder} for a quicker start, twice the model's size;"
-            " --no-session-cache does without.",
-            err=True,
-        )
 
 
 def _print_stream(prompt: str, pieces: Iterable["Piece"]) -> None:

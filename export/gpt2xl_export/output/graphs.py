@@ -8,7 +8,6 @@ from typing import Any, Literal
 import onnx
 import onnx_ir as ir
 
-from gpt2xl.bundle.bundle import int8_cache_need, int8_cache_supported
 from gpt2xl.errors import CheckpointError, ParityError, RequestError
 from gpt2xl_export.check.parity import Tolerance
 from gpt2xl_export.formats.linears import store_as
@@ -55,9 +54,7 @@ class ExportOptions:
         """Without "auto", for ``checkpoint``."""
         quantized = self.precision.startswith("int") and not self.recipe.float16
         quantized = quantized and checkpoint.config.head_dim % HEAD_STEP == 0
-        automatic: Literal["float", "int8"] = (
-            "int8" if quantized and int8_cache_supported() else "float"
-        )
+        automatic: Literal["float", "int8"] = "int8" if quantized else "float"
         return replace(
             self,
             kv=automatic if self.kv == "auto" else self.kv,
@@ -90,8 +87,6 @@ class ExportOptions:
             )
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError(f"{self.precision} goes with neither keep nor an int8 KV cache.")
-        if self.kv == "int8" and not int8_cache_supported():
-            raise RequestError(f"an int8 KV cache {int8_cache_need()}.")
         if self.backend == "optimum" and self != ExportOptions(backend="optimum"):
             raise RequestError("the optimum backend makes fp32 only, and takes no other option.")
         formats(self.block_size)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl_export.formats import int8, nbits
 from gpt2xl_export.formats.linears import drop_unused_weights, rewriter
 from gpt2xl_export.graph.builder import typed
@@ -26,9 +27,6 @@ HEAD_SINK = 11  # input number; k_scale and v_scale follow
 NO_SINK = -1e30  # nothing beside any score
 LONG = "long_step_from"
 OPSET = 24  # TensorScatter
-# Shorter steps give the same bits however a text is cut into them: speculation, whose steps have up to 8
-# positions, relies on it.
-LONG_FROM = 9
 
 
 def quantize_kv_cache(model: ir.Model, ranges: Sequence[tuple[FloatArray, FloatArray]]) -> None:
@@ -97,7 +95,7 @@ def _step(model: ir.Model, before: ir.Node, n_head: int) -> tuple[Step, ir.Value
     values = ir.convenience.create_value_mapping(model.graph)
     model.graph.opset_imports[""] = OPSET
     new = rewriter(model)
-    limit = typed(new.constant(LONG, LONG_FROM), INT64, [])
+    limit = typed(new.constant(LONG, LONG_STEP), INT64, [])
     shape = new.op("Shape", [values["input_ids"]], "step.shape")
     length = new.op("Gather", [shape, new.constant("axis_1", 1)], "step.length")
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])

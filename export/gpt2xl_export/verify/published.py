@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.errors import ParityError
-from gpt2xl.sessions.protocol import Session, last_logits
+from gpt2xl.sessions.protocol import Session
 
 Logits = npt.NDArray[np.float64]
 
@@ -124,7 +124,7 @@ def replay(session: Session, ids: Sequence[int], positions: Sequence[int]) -> It
     """For each of ``positions``, ascending: the logits that predict ``ids[position]``."""
     cache, fed = session.new_cache(), 0
     for position in positions:
-        logits = last_logits(session, np.array([ids[fed:position]], np.int64), cache)[0]
+        logits = session.forward(np.array([ids[fed:position]], np.int64), cache)[:, -1][0]
         fed = position
         yield logits.astype(np.float64)
 

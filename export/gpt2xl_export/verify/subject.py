@@ -10,7 +10,9 @@ import onnx_ir as ir
 from gpt2xl.bundle.bundle import Bundle, open_bundle
 from gpt2xl.bundle.manifest import MANIFEST, Manifest, Origin, read_manifest
 from gpt2xl.errors import BundleError
-from gpt2xl.sessions.protocol import Session, open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.sessions.protocol import Session
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.layerwise import run_pieces, run_whole
 from gpt2xl_export.check.parity import Tolerance, Walk, prompts
@@ -118,4 +120,4 @@ class Subject:
     @cached_property
     def session(self) -> Session:
         """The whole model, loaded."""
-        return open_best(self.bundle, "cpu")
+        return open_session(self.bundle, LoadOptions(provider="cpu"))

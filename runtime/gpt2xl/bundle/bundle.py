@@ -1,17 +1,13 @@
-"""Find what a bundle folder holds; the contract is docs/bundle.md."""
+"""The files of a bundle folder; docs/bundle.md describes them."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime
-
 from gpt2xl.bundle.config import GPT2Config, read_config
 from gpt2xl.bundle.hints import is_lfs_pointer, lfs_hint, no_bundle
 from gpt2xl.bundle.manifest import Manifest, read_manifest
 from gpt2xl.errors import BundleError
-
-INT8_CACHE_FROM = (1, 27)  # onnxruntime; 1.25 and 1.26 load such graphs and fail at the first step
 
 
 @dataclass(frozen=True)
@@ -29,8 +25,13 @@ class Bundle:
 
     @property
     def is_float(self) -> bool:
-        """Whether nothing is quantized, so that what float rounding changes stays as small."""
+        """Whether neither weights nor KV cache are quantized."""
         return self.manifest is not None and self.manifest.is_float
+
+    @property
+    def long_step_from(self) -> int | None:
+        """As the manifest says; None where it does not."""
+        return self.manifest.long_step_from if self.manifest else None
 
     @property
     def tokenizer(self) -> Path:
@@ -44,9 +45,18 @@ class Bundle:
         assert graph is not None
         return graph
 
+    @property
+    def weights_size(self) -> int:
+        """Bytes of `graph` and of the data file that it is known to have."""
+        listed = self.manifest.files if self.manifest else {}
+        files = [self.folder / name for name in listed if name.endswith(".onnx_data")]
+        if not files:  # somebody else's export
+            files = [self.graph.with_name(self.graph.name + end) for end in ("_data", ".data")]
+        return sum(path.stat().st_size for path in (self.graph, *files) if os.path.isfile(path))
+
 
 def open_bundle(folder: Path) -> Bundle:
-    """Read ``folder``'s config and manifest and find its graphs, loading neither of them.
+    """Read the config and the manifest in ``folder`` and find its graphs, without loading them.
 
     Raises:
         BundleError: no such folder, no graph, or a file whose size is not the manifest's.
@@ -63,27 +73,6 @@ def open_bundle(folder: Path) -> Bundle:
     if engine is None and portable is None:
         raise BundleError(f"'{folder}' holds neither onnx/engine*.onnx nor onnx/model*.onnx.")
     return Bundle(folder, config, engine, portable, manifest)
-
-
-def int8_cache_supported() -> bool:
-    """Whether this onnxruntime's GroupQueryAttention can keep its cache in int8."""
-    major, minor = onnxruntime.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= INT8_CACHE_FROM
-
-
-def int8_cache_need() -> str:
-    """What an int8 KV cache needs, and what there is."""
-    oldest = ".".join(map(str, INT8_CACHE_FROM))
-    return f"needs onnxruntime {oldest} or newer, this is {onnxruntime.__version__}"
-
-
-def check_int8_cache(bundle: Bundle) -> None:
-    """Raise BundleError where ``bundle`` keeps its cache in int8 and this onnxruntime cannot."""
-    if bundle.manifest and bundle.manifest.kv == "int8" and not int8_cache_supported():
-        raise BundleError(
-            f"'{bundle.folder}' has an int8 KV cache, which {int8_cache_need()}: update it,"
-            " or export with `--kv float`."
-        )
 
 
 def _check_sizes(folder: Path, manifest: Manifest) -> None:

@@ -7,10 +7,9 @@ from gpt2xl.errors import Gpt2xlError
 from gpt2xl.files.json_values import Value
 
 SIZES = {"vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
-"""The sizes that a config has to have, and what transformers takes where it leaves them out."""
-END_OF_TEXT_ID = (
-    50256  # bos_token_id and eos_token_id where a config leaves them out, not where they are null
-)
+"""Sizes that every config has, and the defaults of transformers."""
+END_OF_TEXT_ID = 50256
+"""bos_token_id and eos_token_id where a config leaves them out; null means that there is none."""
 OTHER_NAMES = {
     "hidden_size": "n_embd",
     "max_position_embeddings": "n_positions",
@@ -23,7 +22,7 @@ MAX_SIZE = 2**31 - 1
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """The Hugging Face config keys that decide what a GPT-2 computes, under their own names."""
+    """The keys of a Hugging Face config that decide what a GPT-2 computes, under their own names."""
 
     vocab_size: int
     n_positions: int
@@ -46,17 +45,17 @@ class GPT2Config:
 
     @property
     def inner_dim(self) -> int:
-        """Width of the feed-forward layer; 4 * n_embd unless n_inner says otherwise."""
+        """Width of the feed-forward layer: n_inner, or 4 * n_embd."""
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
-        """The ids that end a text; may be empty."""
+        """Token ids that end a text; may be empty."""
         ids = self.eos_token_id
         return frozenset(() if ids is None else (ids,) if isinstance(ids, int) else ids)
 
     def attention_scale(self, layer: int) -> float:
-        """What attention scores of ``layer`` (from 0) are multiplied with."""
+        """The factor of the attention scores in ``layer``, counted from 0."""
         scale = self.head_dim**-0.5 if self.scale_attn_weights else 1.0
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
@@ -65,7 +64,7 @@ def read_config(folder: Path, error: type[Gpt2xlError]) -> GPT2Config:
     """The config of the model in ``folder``, its special ids overridden by its generation_config.json.
 
     Raises:
-        error: no config.json, not a GPT-2's, or values that no GPT-2 can have.
+        error: no config.json, not a GPT-2's, or values that are impossible.
     """
     path = folder / "config.json"
     top = resolved(Value.read(path, error))
@@ -95,10 +94,10 @@ def read_config(folder: Path, error: type[Gpt2xlError]) -> GPT2Config:
 
 
 def resolved(config: Value) -> Value:
-    """A config.json as every reader understands it: sizes and special ids are there, under their GPT-2 names.
+    """A config.json with every size and special id written out under its GPT-2 name.
 
-    As in transformers, a size's other name (hidden_size) goes before the GPT-2 name (n_embd), and n_ctx says
-    nothing.
+    As in transformers, the other name of a size (hidden_size) has precedence over the GPT-2 name (n_embd), and
+    n_ctx is ignored.
     """
     content = dict(config.mapping())
     renamed = {own: content.pop(name) for name, own in OTHER_NAMES.items() if name in content}

@@ -1,7 +1,6 @@
-"""What an ONNX file says about its external data; locations outside its folder are refused.
+"""External data of an ONNX file: where it is and how large; locations outside the file's folder are refused.
 
-onnxruntime before 1.24 follows any path. Reads protobuf's wire format, so that the runtime does without
-the onnx package. Field numbers: onnx/onnx.proto.
+Reads protobuf's wire format, so that the runtime needs no onnx package. Field numbers: onnx/onnx.proto.
 """
 
 import os
@@ -24,7 +23,7 @@ DTYPES: Mapping[int, type[np.generic]] = {
 }  # fmt: skip
 MAX_BYTES = 2**31 - 1  # of a protobuf
 MAX_DIMS = 64
-MAX_DEPTH = 100  # as protobuf itself has it
+MAX_DEPTH = 100  # the limit of protobuf itself
 Fields = dict[int, Any]  # field number -> the message inside, or LEAF
 LEAF: Fields = {}
 ENTRY: Fields = {1: LEAF, 2: LEAF}  # StringStringEntryProto: key, value
@@ -47,25 +46,25 @@ class StoredTensor:
     """A path, from the graph's folder."""
     offset: int
     length: int
-    """Bytes; 0 where the graph does not tell."""
+    """Bytes; 0 where the graph does not say."""
 
     @property
     def dtype(self) -> type[np.generic] | None:
-        """Its numpy type; None for types that no GPT-2 of ours has."""
+        """Its numpy type; None for types that our exports do not use."""
         return DTYPES.get(self.data_type)
 
     @property
     def nbytes(self) -> int | None:
-        """Bytes that its shape asks for, where its type is known."""
+        """Bytes that its shape implies; None where its type is unknown."""
         return prod(self.dims) * np.dtype(self.dtype).itemsize if self.dtype else None
 
 
 def check_external_data(path: Path) -> None:
-    """Look at the external-data locations of ``path``.
+    """Refuse an ONNX file whose external data is missing, damaged or outside its folder.
 
     Raises:
-        BundleError: the file is not whole, a location leaves its folder (a link in it may lead to the blobs of the
-            hub's cache), or a tensor's size is not that of its data.
+        BundleError: the file is cut short, a location leaves its folder (a link may lead to the blobs of the
+            hub's cache), or the size of a tensor differs from that of its data.
     """
     content = read_bytes(path, BundleError, MAX_BYTES)
     try:
@@ -94,22 +93,19 @@ def check_external_data(path: Path) -> None:
 
 
 def external_locations(model: bytes) -> Iterator[str]:
-    """The `location` of every externally stored tensor of a serialized ModelProto."""
-    return (value for key, value in external_entries(model) if key == "location")
-
-
-def external_entries(model: bytes) -> Iterator[tuple[str, str]]:
-    """Key and value of every external_data entry of a serialized ModelProto, tensor by tensor.
+    """The location of every externally stored tensor of a serialized ModelProto, nested graphs included.
 
     Raises:
-        IndexError, ValueError: not a whole ModelProto, or more than any model has in it.
+        IndexError, ValueError: not a whole ModelProto, or with more fields or nesting than any model has.
     """
-    return _entries(WireReader(), memoryview(model), MODEL)
+    entries = _entries(WireReader(), memoryview(model), MODEL)
+    return (value for key, value in entries if key == "location")
 
 
 def _entries(
     reader: WireReader, message: memoryview, known: Fields, depth: int = 0
 ) -> Iterator[tuple[str, str]]:
+    """Key and value of every external_data entry in ``message``, tensor by tensor."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deep")
     if known is ENTRY:
@@ -125,7 +121,7 @@ def stored_tensors(model: bytes) -> Iterator[StoredTensor]:
     """The externally stored initializers of the main graph of a serialized ModelProto.
 
     Raises:
-        IndexError, ValueError: as of `external_entries`.
+        IndexError, ValueError: as of `external_locations`.
     """
     reader = WireReader()
     for number, graph in reader.messages(memoryview(model)):

@@ -1,4 +1,4 @@
-"""What a folder holds that is no bundle, so that an error can say what to do with it."""
+"""Folders that are not bundles: what they hold, and what to do with them, for error messages."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ MODEL_WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether ``path`` is the few lines that Git LFS leaves in place of a file."""
+    """Whether ``path`` is a Git LFS pointer instead of the file itself."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -22,20 +22,20 @@ def is_lfs_pointer(path: Path) -> bool:
 
 
 def lfs_hint(path: Path) -> str:
-    """What to do about a pointer, as one line."""
+    """The error message for a Git LFS pointer."""
     return f"'{path}' is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder."
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether ``folder`` holds a PEFT adapter and no weights of a whole model."""
+    """Whether ``folder`` holds a PEFT adapter without the weights of a whole model."""
     return (folder / ADAPTER_CONFIG).is_file() and not _holds(folder, *MODEL_WEIGHTS)
 
 
 def adapter_hint(folder: Path, error: type[Gpt2xlError]) -> str:
-    """What to do with the adapter in ``folder``, as one line.
+    """The error message for an adapter in ``folder``.
 
     Raises:
-        error: its config is no JSON object.
+        error: its config is not a JSON object.
     """
     if is_lfs_pointer(folder / ADAPTER_CONFIG):
         return lfs_hint(folder / ADAPTER_CONFIG)
@@ -49,7 +49,7 @@ def adapter_hint(folder: Path, error: type[Gpt2xlError]) -> str:
 
 
 def no_bundle(folder: Path) -> str:
-    """Why ``folder``, which holds no graph, cannot be loaded, and what to do; one line."""
+    """The error message for a ``folder`` without a graph."""
     if is_adapter(folder):
         return adapter_hint(folder, BundleError)
     hint = "; it is a checkpoint: run `gpt2xl export` on it first"

@@ -1,4 +1,4 @@
-"""gpt2xl.json, what an export says about its bundle; docs/bundle.md has its keys."""
+"""gpt2xl.json, the manifest that an export writes; docs/bundle.md lists its keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,14 +31,14 @@ class Origin:
     revision: str | None = None
     """The hub's commit."""
     sha256: Mapping[str, str] | None = None
-    """Of each weight file; of an adapter, its config's, too."""
+    """By weight file; of an adapter, its config as well."""
     adapter: "Origin | None" = None
-    """What was merged into it."""
+    """The adapter that was merged into it."""
 
 
 @dataclass(frozen=True)
 class PassError:
-    """What changing a weight's format cost."""
+    """The error that a change of format has brought into a weight."""
 
     method: str
     relative_error: float
@@ -47,7 +47,7 @@ class PassError:
 
 @dataclass(frozen=True)
 class Figures:
-    """How far a graph's logits are from the checkpoint's."""
+    """The difference between a graph's logits and the checkpoint's."""
 
     max_abs_logit_diff: float
     mean_kl: float
@@ -58,7 +58,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Tokenization:
-    """How tokenizer.json was compared with a second reading of the source's files."""
+    """The comparison of tokenizer.json with a second implementation on the source's files."""
 
     strings: int
     tokens: int
@@ -68,11 +68,14 @@ class Tokenization:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest, every value of the type it should have."""
+    """The content of a manifest; types have been checked."""
 
     precision: str | None = None
     kv: Kv = "float"
     """Type of the KV cache."""
+    long_step_from: int | None = None
+    """Of engine graphs with an int8 cache: steps of at least this many tokens attend in floats. None where the
+    export did not say: 9."""
     keep: tuple[str, ...] = ()
     """FORMAT:PATTERN of weights in another format."""
     backend: str = "gpt2xl"
@@ -80,24 +83,24 @@ class Manifest:
     passes: Mapping[str, PassError] = field(default_factory=dict)
     """By weight."""
     parity: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
-    """By graph, "portable" and "engine", and by how it was fed, "whole" and "stepwise"."""
+    """By graph ("portable", "engine"), then by the way it was fed ("whole", "stepwise")."""
     tokenization: Tokenization | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
-    """By name; all but the manifest itself."""
+    """By name; the manifest itself is not listed."""
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The JSON as it stands."""
+    """The parsed JSON."""
 
     @property
     def is_float(self) -> bool:
-        """Whether nothing is quantized, so that what float rounding changes stays as small."""
+        """Whether neither weights nor KV cache are quantized."""
         return self.precision in (None, "fp32") and self.kv == "float" and not self.keep
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of the bundle in ``folder``; None where there is none: somebody else's export.
+    """The manifest of the bundle in ``folder``; None where it has none: other tools write no manifest.
 
     Raises:
-        BundleError: it cannot be read, or a value has a foreign type; names file and key.
+        BundleError: it cannot be read, or a value has a wrong type; the message names file and key.
     """
     path = folder / MANIFEST
     if not path.is_symlink() and not path.exists():
@@ -106,6 +109,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     return Manifest(
         precision=_optional_text(top.get("precision")),
         kv=_kv(top.get("kv", "float")),
+        long_step_from=_optional_integer(top.get("long_step_from"), 2),
         keep=tuple(item.text() for item in top.get("keep").items()),
         backend=top.get("backend", "gpt2xl").text(),
         source=_origin(top.get("source")),
@@ -126,6 +130,10 @@ def _kv(value: Value) -> Kv:
 
 def _optional_text(value: Value) -> str | None:
     return None if value.content is None else value.text()
+
+
+def _optional_integer(value: Value, minimum: int) -> int | None:
+    return None if value.content is None else value.integer(minimum)
 
 
 def _origin(value: Value) -> Origin | None:

@@ -1,16 +1,15 @@
-"""Protobuf's wire format, as far as ONNX files need it (protobuf.dev, "Encoding")."""
+"""The part of protobuf's wire format that ONNX files use (protobuf.dev, "Encoding")."""
 
 from collections.abc import Iterator
 
-MAX_FIELDS = 1 << 20  # of a file: a GPT-2 XL has some 20,000; a second of reading
+MAX_FIELDS = 1 << 20  # about a second of reading; GPT-2 XL has some 20,000
 VARINT_BYTES = 10
 
 
 class WireReader:
-    """Reads the messages of one file within limits, so that its time is linear and short.
+    """Reads the messages of one file, at most MAX_FIELDS fields, so that a crafted file takes no longer than a model.
 
-    Its methods raise IndexError or ValueError where a message is not whole, or a file has more fields than any
-    model.
+    Its methods raise IndexError or ValueError where a message is cut short or a file has too many fields.
     """
 
     def __init__(self) -> None:
@@ -23,7 +22,7 @@ class WireReader:
                 yield number, value
 
     def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-        """As `messages`, and (number, value) of the varints."""
+        """(number, content) of the fields that `messages` gives, and (number, value) of varints."""
         at = 0
         while at < len(message):
             self._fields_left -= 1
@@ -58,7 +57,7 @@ def packed_varints(message: memoryview) -> Iterator[int]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """(value, where it ends)."""
+    """The value that starts at ``at``, and the offset of its end."""
     value = 0
     for index in range(VARINT_BYTES):
         byte = message[at + index]

@@ -6,9 +6,9 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.decoding.samplers import TopLogits
-from gpt2xl.sessions.base import StepLogits
-from gpt2xl.sessions.protocol import Session, score_top
+from gpt2xl.sessions.exactness import reusable_prefix
+from gpt2xl.sessions.logits import StepLogits, TopLogits
+from gpt2xl.sessions.protocol import Session
 
 
 class Context:
@@ -37,9 +37,8 @@ class Context:
         """
         long_step = self.session.long_step_from
         if long_step > 1 and not self.is_loaded:
-            from_long_steps = self._prompt_length if self._prompt_length >= long_step else 0
-            usable = min(from_long_steps, len(ids) - long_step)
-            self.truncate(min(common_prefix(self.ids, ids), max(0, usable)))
+            shared = common_prefix(self.ids, ids)
+            self.truncate(reusable_prefix(shared, self._prompt_length, len(ids), long_step))
         # How what was restored was fed, and what little may follow it, is not known to the next text.
         self._prompt_length = 0 if self.is_loaded else len(ids)
         self.cache.reserve(len(ids) + new)
@@ -57,7 +56,10 @@ class Context:
         known = min(common_prefix(self.ids, ids), len(ids) - keep)
         self.truncate(known)  # nothing more is known should the session fail
         new = np.array([ids[known:]], np.int64)
-        logits = score_top(self.session, new, self.cache, self.top_k, keep)[0]
+        if keep == 1:
+            logits = self.session.forward_top(new, self.cache, self.top_k)[0]
+        else:
+            logits = self.session.forward(new, self.cache, keep=keep)[0]
         self.ids = list(ids)
         return logits
 

@@ -1,37 +1,20 @@
 """Turn one row of logits into one token id."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.errors import RequestError
+from gpt2xl.sessions.logits import Logits, TopLogits
 
-Logits = npt.NDArray[np.float32]
 Sampler = Callable[[Logits], int]
 BLOCKS = 512
 LOWEST_TEMPERATURE = (
     1e-200  # by which any difference of float32 may be divided; draws as lower ones do
 )
-
-
-@dataclass(frozen=True)
-class TopLogits:
-    """The largest logits of some positions: what leaves a GPU in place of all. Indexed as an array of positions."""
-
-    logits: npt.NDArray[np.float32]
-    """[..., k], those of a position by ascending id."""
-    ids: npt.NDArray[np.int64]
-    """[..., k]."""
-
-    def __getitem__(self, positions: Any) -> "TopLogits":
-        return TopLogits(self.logits[positions], self.ids[positions])
-
-    def __iter__(self) -> Iterator["TopLogits"]:
-        return map(self.__getitem__, range(len(self.logits)))
 
 
 def draw(sampler: Sampler, logits: Logits | TopLogits) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import Token, finish_reason, generate_tokens
-from gpt2xl.decoding.samplers import Logits, Sampler, TopLogits, draw
-from gpt2xl.sessions.engine import EngineCache, EngineSession
-from gpt2xl.sessions.protocol import Session, score_top
+from gpt2xl.decoding.samplers import Sampler, draw
+from gpt2xl.sessions.logits import Logits, TopLogits
+from gpt2xl.sessions.protocol import Cache, Session
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def generate_batch(
     Yields:
         The number of a request, and its next token.
     """
-    if isinstance(session, EngineSession):
+    if session.shares_steps:
         yield from _Rows(session, rows, eos_token_ids).run(requests)
         return
     for number, request in requests:
@@ -81,11 +81,11 @@ class _Row:
 class _Rows:
     """The first rows of the cache are in use, without a gap: they can be fed as they lie."""
 
-    def __init__(self, session: EngineSession, rows: int, eos_token_ids: AbstractSet[int]) -> None:
+    def __init__(self, session: Session, rows: int, eos_token_ids: AbstractSet[int]) -> None:
         self._session, self._rows, self._eos = session, rows, eos_token_ids
         self._cache = session.new_cache(rows, capacity=1)
         self._active: list[_Row] = []
-        self._view: EngineCache | None = None
+        self._view: Cache | None = None
 
     def run(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Token]]:
         queue = iter(requests)
@@ -102,7 +102,7 @@ class _Rows:
         own = self._cache.rows(index, index + 1)
         own.truncate(0)
         new = np.array([ids], np.int64)
-        logits = score_top(self._session, new, own, row.request.top_k)
+        logits = self._session.forward_top(new, own, row.request.top_k)
         token = row.add(logits[0, -1], self._eos)
         if not token.finish_reason:
             self._active.append(row)
@@ -114,7 +114,8 @@ class _Rows:
             self._view = self._cache.rows(0, len(self._active))
         ids = np.array([[row.last] for row in self._active], np.int64)
         wanted = [row.request.top_k for row in self._active]
-        logits = score_top(self._session, ids, self._view, max(wanted) if all(wanted) else 0)
+        top_k = max(wanted) if all(wanted) else 0
+        logits = self._session.forward_top(ids, self._view, top_k)
         tokens = [row.add(logits[at, -1], self._eos) for at, row in enumerate(self._active)]
         numbers = [row.number for row in self._active]
         for index in reversed(range(len(tokens))):

@@ -15,8 +15,8 @@ import numpy as np
 
 from gpt2xl.decoding.context import Context, common_prefix
 from gpt2xl.decoding.drafting import Drafter
-from gpt2xl.decoding.samplers import Logits, Sampler, TopLogits
-from gpt2xl.sessions.base import StepLogits
+from gpt2xl.decoding.samplers import Sampler
+from gpt2xl.sessions.logits import Logits, StepLogits, TopLogits
 
 COUNTS = (1, 3, 7)  # guesses in a step
 MAY_LOSE = 0.015  # of the time so far, should guessing not pay

@@ -1,8 +1,8 @@
-"""Write a file or folder aside and rename it into place: all of it or nothing, and nothing left.
+"""Write a file or folder under a temporary name, then rename it: readers see all of it or nothing.
 
-``.NAME.partial-*`` stands aside until ``NAME`` is whole. A folder cannot replace another in one step, so
-the old one is ``.NAME.old-*`` for a moment. ``.NAME.lock`` is locked by the process that writes ``NAME``.
-The system frees the lock of a killed process: whoever acquires it may remove what the dead process left.
+``NAME`` is written as ``.NAME.partial-*``. A folder cannot replace another in one step, so the old one is
+renamed to ``.NAME.old-*`` for a moment. The process that writes ``NAME`` holds a lock on ``.NAME.lock``. The
+system frees the lock of a killed process, and the next holder removes what that process has left.
 """
 
 import errno
@@ -24,17 +24,17 @@ POLL_SECONDS, WAIT_SECONDS = 0.05, 60
 
 @contextmanager
 def locked(target: Path, *, wait: bool = False) -> Iterator[None]:
-    """Be the only one who writes ``target``, and begin with removing what a killed process left of it.
+    """Hold the lock on ``target`` during the block; first remove what a killed writer has left.
 
     Where the file system has no locks, the block runs without one and nothing is removed.
 
     Args:
-        target: file or folder, there or not; of a link, what it leads to.
-        wait: whether to wait for another process or thread that writes it.
+        target: a file or folder, which need not exist; a link is followed.
+        wait: whether to wait for another process or thread that holds the lock.
 
     Raises:
-        BusyError: another one writes it, and ``wait`` is False or a minute has passed.
-        OSError: nothing can be written beside it, or its name is too long.
+        BusyError: another one holds the lock, and ``wait`` is False or WAIT_SECONDS have passed.
+        OSError: its folder is not writable, or its name is too long.
     """
     real = _real(target)
     if not real.name:
@@ -56,17 +56,17 @@ def locked(target: Path, *, wait: bool = False) -> Iterator[None]:
                         _remove_leftovers(real)
                     yield
                 finally:
-                    if sys.platform == "win32":  # where no open file can be removed
+                    if sys.platform == "win32":  # an open file cannot be removed there
                         file.close()
-                    _remove(path)  # while it is locked: later it might be another's
+                    _remove(path)  # before the lock is released: later it may be another writer's
                 break
 
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """A new name for the block to make a file or folder of, which then becomes ``target``.
+    """A temporary name; what the block writes there is then renamed to ``target``.
 
-    Where the block raises, ``target`` stays as it was. Hold `locked` meanwhile.
+    Where the block raises, ``target`` stays as it was. The caller holds `locked` meanwhile.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -78,7 +78,7 @@ def written_aside(target: Path) -> Iterator[Path]:
         ('whole', ['out.txt'])
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: the file or folder cannot be renamed.
     """
     real = _real(target)
     aside = _beside(real, f"partial-{secrets.token_hex(4)}")
@@ -93,7 +93,7 @@ def written_aside(target: Path) -> Iterator[Path]:
 
 
 def _replace_folder(aside: Path, target: Path) -> None:
-    """Rename both; the old folder ends under the name ``aside``."""
+    """Swap the folders: afterwards the old one has the name ``aside``."""
     old = aside.with_name(aside.name.replace(".partial-", ".old-"))
     try:
         target.rename(old)
@@ -104,7 +104,7 @@ def _replace_folder(aside: Path, target: Path) -> None:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Of writers that are dead; a folder that was about to be replaced gets its name back."""
+    """Remove the files of killed writers; a folder that was being replaced gets its name back."""
     kind = re.compile(rf"\.{re.escape(target.name)}\.(partial|old)-[0-9a-f]{{8}}")
     for name in os.listdir(target.parent):
         if not (found := kind.fullmatch(name)):
@@ -113,7 +113,7 @@ def _remove_leftovers(target: Path) -> None:
         if found[1] == "old" and not os.path.lexists(target):
             leftover.rename(target)
             continue
-        if found[1] == "old":  # half of one must not come back
+        if found[1] == "old":  # a half removed one must not be restored
             leftover = leftover.rename(_beside(target, f"partial-{secrets.token_hex(4)}"))
         _remove(leftover)
 
@@ -135,11 +135,13 @@ def _beside(target: Path, suffix: str) -> Path:
 
 
 def _opened(path: Path, target: Path) -> IO[bytes]:
-    """The lock's file; errors name ``target``."""
+    """Open the lock file; errors name ``target``."""
     try:
         with suppress(FileNotFoundError):
-            path.with_suffix(".partial-00000000").lstat()  # the longest name that will be needed
-        # Neither through a link that somebody has put there, nor waiting for the reader of a pipe.
+            path.with_suffix(
+                ".partial-00000000"
+            ).lstat()  # raises if the longest name needed is too long
+        # Do not follow a link that somebody has put there, and do not wait for the reader of a pipe.
         safely = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | safely, 0o666), "r+b", 0)
     except OSError as reason:
@@ -147,7 +149,7 @@ def _opened(path: Path, target: Path) -> IO[bytes]:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock a file for as long as it is open; False: another one has, None: there are no locks."""
+    """Lock an open file until it is closed; False: it is locked already, None: there are no locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -163,7 +165,7 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file still has its name: its last holder may have removed it meanwhile."""
+    """Whether ``path`` is still the open file: the last holder may have removed it."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), path.stat())
     return False

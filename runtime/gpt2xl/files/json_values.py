@@ -1,4 +1,4 @@
-"""Read JSON that others wrote: every value is checked where it is used, errors name file and key."""
+"""Read untrusted JSON: every value is checked when it is used, and errors name file and key."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from gpt2xl.errors import Gpt2xlError
 from gpt2xl.files.reading import read_text
 
-MAX_BYTES = 16 << 20  # of JSON; as Python objects it takes up to 25 times as much memory
+MAX_BYTES = 16 << 20  # of a JSON file: as Python objects it takes up to 25 times as much memory
 LARGEST = 2**63 - 1
 
 
@@ -18,7 +18,7 @@ def read_json(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) 
     """The JSON object in ``path``.
 
     Raises:
-        error: no readable file, none of UTF-8, no JSON, NaN or Infinity in it, or no object.
+        error: the file is unreadable, not UTF-8, not JSON, holds NaN or Infinity, or is not an object.
     """
     text = read_text(path, error, max_bytes)
     try:
@@ -36,7 +36,7 @@ def read_json_if_there(path: Path, error: type[Gpt2xlError]) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As ``json.loads``, for JSON only: ValueError for NaN, Infinity, 1e999 and nesting without end."""
+    """As ``json.loads``, but strict: ValueError for NaN, Infinity, 1e999 and nesting that is too deep."""
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
@@ -52,14 +52,14 @@ def _finite(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of a JSON file, not looked at yet."""
+    """A value of a JSON file that is not checked yet."""
 
     content: Any
     file: Path
     error: type[Gpt2xlError]
-    """What to raise."""
+    """Raised where the value is wrong."""
     key: str = ""
-    """Where in the file: "parity.engine.whole"."""
+    """The path in the file: "parity.engine.whole"."""
 
     @classmethod
     def read(cls, file: Path, error: type[Gpt2xlError]) -> "Value":
@@ -67,7 +67,7 @@ class Value:
         return cls(read_json(file, error), file, error)
 
     def entries(self) -> dict[str, "Value"]:
-        """Of an object; an absent one (None) has none."""
+        """The entries of an object; None counts as an empty one."""
         return {name: self._entry(name, value) for name, value in self.mapping().items()}
 
     def get(self, name: str, default: Any = None) -> "Value":
@@ -75,7 +75,7 @@ class Value:
         return self._entry(name, self.mapping().get(name, default))
 
     def mapping(self) -> dict[str, Any]:
-        """An object as it stands; an absent one (None) is empty."""
+        """The object itself; None counts as an empty one."""
         if self.content is not None and not isinstance(self.content, dict):
             self.refuse("an object")
         return self.content or {}
@@ -85,7 +85,7 @@ class Value:
         return Value(content, self.file, self.error, key)
 
     def items(self, maximum: int = 1024) -> list["Value"]:
-        """Of a list of at most ``maximum``; an absent one (None) has none."""
+        """The items of a list of at most ``maximum``; None counts as an empty one."""
         if self.content is not None and not isinstance(self.content, list):
             self.refuse("a list")
         if len(self.content or ()) > maximum:
@@ -96,15 +96,15 @@ class Value:
         ]
 
     def text(self) -> str:
-        """A string."""
+        """The string."""
         return self.content if isinstance(self.content, str) else self.refuse("a string")
 
     def flag(self) -> bool:
-        """True or false."""
+        """The boolean."""
         return self.content if isinstance(self.content, bool) else self.refuse("true or false")
 
     def integer(self, minimum: int = 0, maximum: int = LARGEST) -> int:
-        """A whole number from ``minimum`` to ``maximum``."""
+        """The integer, from ``minimum`` to ``maximum``."""
         if type(self.content) is int and minimum <= self.content <= maximum:
             return self.content
         what = {0: "an integer >= 0", 1: "a positive integer"}.get(
@@ -114,13 +114,13 @@ class Value:
         self.refuse(f"at most {maximum}" if is_larger else what)
 
     def number(self) -> float:
-        """A number, which may be written as an integer."""
+        """The number, which may be written as an integer."""
         if type(self.content) in (int, float) and abs(self.content) <= LARGEST:
             return float(self.content)
         self.refuse("a number")
 
     def refuse(self, wanted: str) -> NoReturn:
-        """Raise the error: this has to be ``wanted``."""
+        """Raise `error`, saying that the value has to be ``wanted``."""
         raise self.error(
             f"'{self.file}': {self.key or 'the content'} has to be {wanted}, but is"
             f" {reprlib.repr(self.content)}."

@@ -1,4 +1,4 @@
-"""Read small files whole, and tell which files belong to a folder; whoever made them is not trusted."""
+"""Read small untrusted files, and check which files belong to a folder."""
 
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,8 +12,7 @@ def read_bytes(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES)
     """The content of ``path``.
 
     Raises:
-        error: nothing there, no regular file, larger than ``max_bytes``, or
-            unreadable.
+        error: the file is missing, not regular, larger than ``max_bytes``, or unreadable.
     """
     check_regular(path, error, max_bytes)
     try:
@@ -21,7 +20,7 @@ def read_bytes(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES)
             content = file.read(max_bytes + 1)
     except OSError as reason:
         raise error(f"'{path}' cannot be read: {reason.strerror}.") from None
-    if len(content) > max_bytes:  # it grows
+    if len(content) > max_bytes:  # it grows while it is read
         raise _too_large(path, error, max_bytes)
     return content
 
@@ -29,7 +28,7 @@ def read_bytes(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES)
 def check_regular(path: Path, error: type[Gpt2xlError], max_bytes: int | None = None) -> None:
     """Raise ``error`` unless ``path`` is a file of at most ``max_bytes``, or a link to one.
 
-    Opening a FIFO would wait for ever, and a device or a file with a gap would fill the memory.
+    Opening a FIFO would block, and a device or a sparse file would fill the memory.
     """
     if not os.path.isfile(path):
         what = "is not a regular file" if os.path.exists(path) else "does not exist"
@@ -54,7 +53,7 @@ def read_text(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) 
 
 
 def is_inside(name: str) -> bool:
-    r"""Whether the relative path ``name`` stays in its folder as it is written, on any system.
+    r"""Whether the relative path ``name`` stays inside its folder, on any operating system.
 
     >>> [is_inside(name) for name in ("onnx/model.onnx_data", "../a", "/a", "C:a", "b\\..\\..\\a")]
     [True, False, False, False, False]
@@ -65,10 +64,10 @@ def is_inside(name: str) -> bool:
 
 
 def belongs_to(path: Path, folder: Path) -> bool:
-    """Whether ``path`` lies in ``folder`` after links are followed, or where the hub's cache keeps its files.
+    """Whether ``path``, with links followed, lies in ``folder`` or in the hub cache's blobs of the same model.
 
-    That cache holds a model in ``snapshots/COMMIT``, whose files are links to ``blobs`` beside it. Links to
-    other places may come from an archive that somebody else has packed.
+    The hub cache keeps a model in ``snapshots/COMMIT``, whose files are links to the ``blobs`` beside it. Links
+    to other places may come from a malicious archive.
     """
     # os.path.realpath, since Path.resolve raises for a link to itself.
     folder, path = Path(os.path.realpath(folder)), Path(os.path.realpath(path))

@@ -1,8 +1,7 @@
-"""What both kinds of graph share: names, types and the inputs of a step; knows nothing of text."""
+"""What all kinds of session share: the graph's inputs and outputs, the inputs of a step, errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -10,21 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.errors import BundleError, first_line
-from gpt2xl.sessions.signature import read_ports
-from gpt2xl.startup.providers import Device, open_session
-from gpt2xl.startup.session_cache import Entry
+from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.errors import BundleError, RequestError, first_line
+from gpt2xl.sessions.cancellation import Cancellation, Cancelled, cancellable
+from gpt2xl.sessions.exactness import PREFILL_CHUNK
+from gpt2xl.sessions.logits import Ids
+from gpt2xl.sessions.protocol import KeysAndValues, Lengths
+from gpt2xl.sessions.signature import read_signature
+from gpt2xl.startup.graph import OpenedGraph
+from gpt2xl.startup.providers import Device
 
-Ids = npt.NDArray[np.int64]  # [batch_size, sequence_length]
-StepLogits = npt.NDArray[np.float32]  # [batch_size, keep, vocab_size]
-
-# Most positions of a prompt fed at once on a CPU: 336 to 480 are no faster and take more memory.
-PREFILL_CHUNK = 256
-TILE = 48  # rows that onnxruntime's integer products work on together
-# Positions from which on a step over an int8 KV cache attends in floats, which round in another way; shorter
-# ones and longer ones each give the same bits among themselves.
-LONG_STEP = 9
-
+LOGITS, HIDDEN = "logits", "last_hidden_state"
 CACHE_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -32,65 +27,82 @@ CACHE_TYPES: dict[str, type[np.generic]] = {
 }
 
 
-class Graph:
-    """One ONNX file, loaded."""
+class OrtSession:
+    """An opened graph and what is known of its inputs and outputs.
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    Args:
+        graph: opened by onnxruntime.
+        config: of the bundle.
+
+    Raises:
+        BundleError: the graph lacks an input that this kind of session needs.
+    """
+
+    needed_options: ClassVar[frozenset[str]] = frozenset()
     """Inputs with a default that graphs of this kind have."""
 
-    def __init__(
-        self,
-        path: Path,
-        n_positions: int,
-        device: Device,
-        threads: int,
-        entry: Entry | None = None,
-        *,
-        spinning: bool = True,
-        cuda_graph: bool = False,
-    ) -> None:
-        self.path = path
-        self.lock = RLock()  # of devices where runs of several threads exclude each other
-        self.n_positions = n_positions
-        self.device = device
-        self.session, self._weights = open_session(
-            path, device, threads, entry, spinning=spinning, cuda_graph=cuda_graph
-        )
-        self.ports = read_ports(self.session, path)
-        self.inputs = self.ports.inputs
-        self.past = [name for name in self.inputs if name.startswith("past_key_values.")]
+    def __init__(self, graph: OpenedGraph, config: GPT2Config) -> None:
+        self.path = graph.path
+        self.session = graph.session
+        self.n_positions = config.n_positions
+        self.vocab_size = config.vocab_size
+        self.widths = {LOGITS: config.vocab_size, HIDDEN: config.n_embd}
+        """Last dimension of each output, the cache aside."""
+        self.signature = read_signature(graph.session, graph.path)
+        self.past = [n for n in self.signature.inputs if n.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
-        self.optional = set(self.ports.optional)
-        if missing := sorted(self.needs - self.optional):
-            raise BundleError(f"'{path}' lacks {', '.join(missing)}: not an engine graph.")
+        self.captures_steps = graph.captures_steps
+        """Whether runs may be captured as a CUDA graph."""
+        self.lock = RLock()
+        """Held during each use of a device that one thread at a time may use."""
+        self._device: Device = graph.device
+        self._weights = graph.weights
+        if missing := sorted(self.needed_options - self.signature.optional.keys()):
+            raise BundleError(f"'{self.path}' lacks {', '.join(missing)}: not an engine graph.")
+
+    @property
+    def device(self) -> Device:
+        """See ``Session.device``."""
+        return self._device
 
     @property
     def has_int8_cache(self) -> bool:
         """See ``Session.has_int8_cache``."""
-        return bool(self.inputs[self.past[0]].type == "tensor(int8)")
+        return self.signature.inputs[self.past[0]].type == "tensor(int8)"
 
     @property
     def prefill_chunk(self) -> int:
-        """Positions of a prompt to feed at once: on a GPU all of it."""
+        """See ``Session.prefill_chunk``."""
         return PREFILL_CHUNK if self.device == "cpu" else self.n_positions
 
+    def check_has(self, output: str) -> None:
+        """Raise RequestError where the graph has no such output."""
+        if output not in self.signature.outputs:
+            raise RequestError(
+                f"'{self.path}' has no output '{output}': the engine graph of a gpt2xl export has."
+            )
+
+    def output_type(self, name: str) -> type[np.generic]:
+        """The numpy type of output ``name``."""
+        return CACHE_TYPES[self.signature.outputs[name].type]
+
     def release_weights(self) -> None:
-        """Hand back the rows of the embedding that a long prompt has read."""
+        """Give back the pages of the embedding that a long prompt has read."""
         if self._weights:
             self._weights.release()
 
-    def empty_past(self, name: str, batch_size: int, length: int) -> npt.NDArray[np.generic]:
-        """[batch_size, n_head, length, head_dim], head counts read off the graph itself."""
-        _, n_head, _, head_dim = self.inputs[name].shape
-        dtype = CACHE_TYPES[self.inputs[name].type]
-        return np.zeros((batch_size, n_head, length, head_dim), dtype)
+    def empty_past(self, rows: int, length: int) -> npt.NDArray[np.generic]:
+        """Zeros for one layer's keys or values, [rows, n_head, length, head_dim]."""
+        past = self.signature.inputs[self.past[0]]
+        _, n_head, _, head_dim = past.shape
+        return np.zeros((rows, n_head, length, head_dim), CACHE_TYPES[past.type])
 
-    def step_inputs(self, input_ids: Ids, lengths: npt.NDArray[np.int64]) -> dict[str, Ids]:
-        """What the graph is fed, the cache aside.
+    def step_inputs(self, input_ids: Ids, lengths: Lengths) -> dict[str, Ids]:
+        """The inputs of a step, the cache aside.
 
         Args:
-            input_ids: [batch_size, n].
-            lengths: tokens that each row's cache holds, [batch_size].
+            input_ids: [rows, n].
+            lengths: tokens that each row of the cache holds, [rows].
         """
         positions = lengths[:, None] + np.arange(input_ids.shape[1])
         ends = positions[:, -1:]
@@ -99,59 +111,60 @@ class Graph:
             "attention_mask": (np.arange(ends.max() + 1) <= ends).astype(np.int64),
             "position_ids": positions,
         }
-        return {name: value for name, value in every.items() if name in self.inputs}
+        return {name: value for name, value in every.items() if name in self.signature.inputs}
 
     @contextmanager
-    def failures_explained(self) -> Iterator[None]:
-        """Turn what onnxruntime raises while running into one line of ours."""
+    def run_options(self, output: str, cancel: Cancellation | None) -> Iterator[ort.RunOptions]:
+        """Options for one run in the block, which gives ``output``.
+
+        Raises:
+            BundleError: onnxruntime fails.
+            Cancelled: by ``cancel``.
+        """
         try:
-            yield
-        except Exception as reason:  # its classes share no base but Exception
+            with cancellable(cancel) as options:
+                options.only_execute_path_to_fetches = output != LOGITS  # spares the head
+                yield options
+        except Cancelled:
+            raise
+        except Exception as reason:  # onnxruntime's error classes share no base but Exception
             raise BundleError(
                 f"onnxruntime failed in '{self.path}', which may not fit its config.json:"
                 f" {first_line(reason)}"
             ) from None
 
-    def check_logits(self, logits: npt.NDArray[np.floating[Any]]) -> None:
-        """Raise BundleError where one of ``logits``, [..., n], is NaN, or the largest is infinite."""
-        if not np.isfinite(logits.max(-1)).all():  # the largest is NaN where any is
+    def check_values(self, values: npt.NDArray[np.floating[Any]], output: str = LOGITS) -> None:
+        """Raise BundleError where one of ``values``, [..., n], is NaN, or the largest is infinite."""
+        if not np.isfinite(values.max(-1)).all():  # the largest is NaN where any is
             raise BundleError(
-                f"'{self.path}' gives logits that are not numbers: its weights are damaged. `gpt2xl"
+                f"'{self.path}' gives {output} that are not numbers: its weights are damaged. `gpt2xl"
                 " verify` says which file is; export or download it again."
             )
 
 
-def chunks(input_ids: Ids, size: int) -> list[Ids]:
-    """``input_ids`` cut into few pieces of at most ``size`` positions, whole tiles but for the last.
-
-    They are of nearly one length, so that no piece of a long prompt is shorter than LONG_STEP.
-
-    >>> [chunk.shape[1] for chunk in chunks(np.zeros((1, 900), np.int64), 256)]
-    [240, 240, 240, 180]
-    >>> [chunk.shape[1] for chunk in chunks(np.zeros((1, 257), np.int64), 256)]
-    [144, 113]
-    """
-    count, tile = input_ids.shape[1], min(TILE, size)
-    if count <= size:
-        return [input_ids]
-    tiles = np.arange(0, count, tile)
-    pieces = np.array_split(tiles, -(-len(tiles) // (size // tile)))
-    return np.split(input_ids, [piece[0] for piece in pieces[1:]], axis=1)
+@contextmanager
+def restored_on_failure(lengths: Lengths) -> Iterator[None]:
+    """Put ``lengths`` of a cache back where the block raises: tokens beyond them are overwritten later."""
+    before = lengths.copy()
+    try:
+        yield
+    except BaseException:
+        lengths[:] = before
+        raise
 
 
-def on_cpu(values: npt.NDArray[Any]) -> ort.OrtValue:
-    """``values`` for onnxruntime, not copied: they have to outlive the result."""
+def on_cpu(values: npt.NDArray[np.generic]) -> ort.OrtValue:
+    """``values`` for onnxruntime, not copied."""
     return ort.OrtValue.ortvalue_from_numpy(values)
 
 
-def check_fit(
-    values: Sequence[npt.NDArray[np.generic]],
-    held: Sequence[npt.NDArray[np.generic]],
-    n_positions: int,
-) -> int:
-    """Raise ValueError unless ``values`` can take the place of ``held``; their number of tokens.
+def checked_length(values: KeysAndValues, held: KeysAndValues, n_positions: int) -> int:
+    """The number of tokens in ``values``, which are to replace ``held``.
 
-    Both are [rows, n_head, tokens, head_dim] for each layer's key and value.
+    Both are laid out as ``Cache.keys_and_values``.
+
+    Raises:
+        ValueError: shapes or types differ, or there are more than ``n_positions``.
     """
     length = values[0].shape[2] if values and values[0].ndim == 4 else 0
     found = [(value.shape, value.dtype) for value in values]

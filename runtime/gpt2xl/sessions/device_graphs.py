@@ -1,6 +1,6 @@
-"""Two graphs of one operator each, for what is done on a device between steps.
+"""Two graphs of one operator each, for work on a device between steps.
 
-They are written out because the runtime has no onnx to build them with; tests build them.
+They are serialized here because the runtime does not depend on onnx; tests build them and compare.
 """
 
 from base64 import b64decode
@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import onnxruntime as ort
 
-from gpt2xl.decoding.samplers import TopLogits
+from gpt2xl.sessions.logits import TopLogits
 
 # TopK, opset 20: (logits [batch_size, keep, vocab_size], k [1]) -> (top_logits, top_ids).
 TOP_K_GRAPH = b64decode(
@@ -26,7 +26,7 @@ COPY_GRAPH = b64decode(
 
 
 class TopK:
-    """The largest logits found where they are: a few numbers leave a GPU instead of the whole vocabulary."""
+    """Finds the largest logits on the device, so that few numbers are copied from it."""
 
     def __init__(self, providers: list[str]) -> None:
         self._session = _open(TOP_K_GRAPH, providers)
@@ -46,14 +46,14 @@ class TopK:
 
 
 class Copy:
-    """Bytes copied from place to place on a device."""
+    """Copies bytes within a device."""
 
     def __init__(self, providers: list[str], device: str) -> None:
         self._session = _open(COPY_GRAPH, providers)
         self._device = device
 
     def __call__(self, source: int, target: int, size: int) -> None:
-        """``size`` bytes from the address ``source`` to ``target``, which do not overlap."""
+        """Copy ``size`` bytes from the address ``source`` to ``target``; the ranges may not overlap."""
         binding = self._session.io_binding()
         binding.bind_input("source", self._device, 0, np.uint8, [size], source)
         binding.bind_output("target", self._device, 0, np.uint8, [size], target)

@@ -1,4 +1,4 @@
-"""Ids in, logits of the last positions out, the KV cache kept between steps; knows nothing of text."""
+"""What the rest of the runtime knows of a loaded graph: token ids in, logits out, a KV cache between steps."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,47 +6,66 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.bundle.bundle import Bundle
-from gpt2xl.decoding.samplers import TopLogits
-from gpt2xl.sessions.base import Ids, StepLogits
-from gpt2xl.sessions.device_engine import DeviceEngineSession
-from gpt2xl.sessions.engine import EngineSession
-from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.sessions.signature import check_ports
-from gpt2xl.startup.providers import Device, can_capture
-from gpt2xl.startup.session_cache import Entry
+from gpt2xl.sessions.cancellation import Cancellation
+from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
+from gpt2xl.startup.providers import Device
 
-BatchLogits = npt.NDArray[np.float32]  # [batch_size, vocab_size]
-PROBE = 8  # tokens
+Lengths = npt.NDArray[np.int64]  # [rows]
+KeysAndValues = Sequence[npt.NDArray[np.generic]]
 
 
 class Cache(Protocol):
-    """Keys and values of the tokens seen so far, one row a sequence."""
+    """Keys and values of the tokens fed so far, a row for each text."""
+
+    @property
+    def lengths(self) -> Lengths:
+        """Tokens that each row holds, [rows]."""
 
     @property
     def length(self) -> int:
-        """Tokens in the longest row."""
+        """Tokens that the longest row holds."""
 
     @property
-    def keys_and_values(self) -> list[npt.NDArray[np.generic]]:
-        """Those in use, [rows, n_head, length, head_dim] for each layer's key and value."""
+    def keys_and_values(self) -> KeysAndValues:
+        """For each layer the key, then the value, [rows, n_head, length, head_dim] each."""
 
-    def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
-        """Hold ``values``, as ``keys_and_values`` gives them; ValueError when they do not fit."""
+    def fill(self, values: KeysAndValues) -> None:
+        """Replace the content by ``values``, laid out as `keys_and_values`.
+
+        Raises:
+            ValueError: they have another shape or type.
+        """
 
     def truncate(self, length: int) -> None:
-        """Forget all but the first ``length`` tokens of every row."""
+        """Keep at most the first ``length`` tokens of every row."""
 
     def reserve(self, capacity: int) -> None:
-        """Make room for ``capacity`` tokens in each row at once, where there is none yet."""
+        """Allocate memory for ``capacity`` tokens a row, if it is not there yet.
+
+        Views made by `rows` before are invalid afterwards.
+        """
+
+    def rows(self, start: int, stop: int) -> "Cache":
+        """A view of the rows from ``start`` to before ``stop``: it shares their memory and lengths."""
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Make row ``target`` a copy of row ``source``."""
 
 
 class Session(Protocol):
-    """One graph, loaded."""
+    """A loaded graph; several threads may use it at once, each with caches of its own."""
 
     @property
     def n_positions(self) -> int:
-        """Tokens a row can hold."""
+        """Most tokens that a row can hold."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Logits of one position."""
+
+    @property
+    def device(self) -> Device:
+        """Where the graph runs."""
 
     @property
     def has_int8_cache(self) -> bool:
@@ -54,75 +73,67 @@ class Session(Protocol):
 
     @property
     def long_step_from(self) -> int:
-        """Steps of so many tokens round in another way than shorter ones do; 1 where none does."""
+        """Steps of at least this many tokens round differently from shorter ones; 1 where all round alike."""
 
-    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
+    @property
+    def prefill_chunk(self) -> int:
+        """Most tokens of a prompt that `forward` feeds in one run."""
+
+    @property
+    def shares_steps(self) -> bool:
+        """Whether rows of different lengths are computed together in one step."""
+
+    def new_cache(self, rows: int = 1, capacity: int | None = None) -> Cache:
         """An empty cache.
 
         Args:
-            batch_size: its rows.
-            capacity: tokens a row will need, as far as known; n_positions at most.
+            rows: how many texts it holds.
+            capacity: tokens a row to allocate memory for at first; None for n_positions.
+
+        Raises:
+            RequestError: the device has no memory for so many rows.
         """
 
-    def score(self, input_ids: Ids, cache: Cache, keep: int = 1) -> StepLogits:
-        """Feed ``input_ids`` after what ``cache`` holds; logits of each row's last ``keep`` positions.
+    def forward(
+        self, input_ids: Ids, cache: Cache, *, keep: int = 1, cancel: Cancellation | None = None
+    ) -> StepLogits:
+        """Feed ``input_ids`` after what ``cache`` holds.
 
-        The cache grows by ``sequence_length``; the caller keeps it within n_positions.
+        Args:
+            input_ids: [rows, n]; each row of the cache grows by n, and may not exceed n_positions.
+            cache: from `new_cache` of this session.
+            keep: positions at the end of ``input_ids`` whose logits are wanted.
+            cancel: ends the call from another thread.
+
+        Returns:
+            Logits, [rows, keep, vocab_size].
+
+        Raises:
+            BundleError: onnxruntime fails, or the logits are not numbers. The cache is as before the call.
+            Cancelled: by ``cancel``. The cache is as before the call.
         """
 
+    def forward_top(
+        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+    ) -> StepLogits | TopLogits:
+        """As `forward` with ``keep=1``, but only the ``top_k`` largest logits where that is faster.
 
-def last_logits(session: Session, input_ids: Ids, cache: Cache) -> BatchLogits:
-    """As ``Session.score``, of the last position: [batch_size, vocab_size]."""
-    return session.score(input_ids, cache)[:, -1]
+        Args:
+            input_ids: as of `forward`.
+            cache: as of `forward`.
+            top_k: how many logits suffice; 0 for all.
+            cancel: as of `forward`.
 
+        Returns:
+            All logits, [rows, 1, vocab_size], or the largest, [rows, 1, top_k].
+        """
 
-def score_top(
-    session: Session, input_ids: Ids, cache: Cache, top_k: int, keep: int = 1
-) -> StepLogits | TopLogits:
-    """As ``Session.score``; of one position only the ``top_k`` largest logits (0: all) where that is quicker."""
-    if isinstance(session, DeviceEngineSession) and top_k and keep == 1:
-        return session.top_logits(input_ids, cache, top_k)
-    return session.score(input_ids, cache, keep)
+    def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
+        """Feed ``input_ids`` as `forward` does; the activations after the final layer norm.
 
+        Returns:
+            [rows, n, n_embd].
 
-def same_bits_alone(session: Session) -> bool:
-    """Whether tokens fed together, in one row or as rows, give the bits that they give one by one.
-
-    Where activations or the KV cache are quantized, one bit rounded the other way makes other texts, and
-    some kernels (those of int4, for one) round a single row in a way of its own.
-    """
-    ids = np.arange(min(PROBE, session.n_positions), dtype=np.int64)[None]
-    count = ids.shape[1]
-    together = session.score(ids, session.new_cache(capacity=count), count)[0]
-    cache = session.new_cache(capacity=count)
-    singly = [session.score(ids[:, [at]], cache)[0, 0] for at in range(count)]
-    rows = session.score(ids.T, session.new_cache(count, capacity=1))[:, -1]
-    last = session.score(ids[:, -1:], session.new_cache(capacity=1))[0, -1]
-    same_rows = np.array_equal(rows[[0, -1]], [singly[0], last])
-    return same_rows and np.array_equal(together, singly)
-
-
-def open_best(
-    bundle: Bundle,
-    device: Device,
-    threads: int = 0,
-    entry: Entry | None = None,
-    *,
-    spinning: bool = True,
-    exact_prompts: bool = False,
-    cuda_graph: bool = False,
-) -> Session:
-    """The engine graph where the bundle has one, else the portable one; arguments as of `load`."""
-    graph, n_positions = bundle.graph, bundle.config.n_positions
-    if bundle.engine is None:
-        portable = PortableSession(graph, n_positions, device, threads, entry, spinning=spinning)
-        check_ports(portable.ports, bundle.config, in_place=False)
-        return portable
-    if device == "cpu":
-        session = EngineSession(graph, n_positions, device, threads, entry, spinning=spinning)
-    else:
-        session = DeviceEngineSession(graph, n_positions, device, threads, cuda_graph=cuda_graph)
-        session.cuda_graph = can_capture(session.session)
-    check_ports(session.ports, bundle.config, in_place=True)
-    session.exact_prompts = exact_prompts
-    return session
+        Raises:
+            RequestError: the graph has no such output.
+        """

@@ -1,4 +1,4 @@
-"""What has to be there before onnxruntime can use CUDA, looked for first: onnxruntime itself tells in many lines."""
+"""Check what onnxruntime needs for CUDA before it does: its own errors take many lines."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ XQA = "ORT_ENABLE_XQA"
 
 
 def check_precision(bundle: Bundle) -> None:
-    """Raise ProviderError for a bundle of ours that CUDA would not run, or for the most part not."""
+    """Raise ProviderError for a bundle of ours most of which CUDA could not run."""
     precision = bundle.manifest.precision if bundle.manifest else None
     if precision is not None and not precision.endswith("fp16"):
         raise ProviderError(
@@ -28,17 +28,17 @@ def check_precision(bundle: Bundle) -> None:
 
 
 def choose_attention() -> None:
-    """Have onnxruntime attend to one new position by flash attention, where the user has not chosen.
+    """Make onnxruntime use flash attention for decode steps, unless the user has chosen.
 
-    Its other kernel, XQA, is made for several query heads over one of keys: with one each a step of 64 rows
-    takes 1.4 times as long (docs/cuda.md). Only an environment variable tells it, so this holds for the whole
-    process from here on. It is set once, so that loads in several threads do not get into each other's way.
+    Its other kernel, XQA, is made for several query heads to one key head. GPT-2 has one each, and a step of
+    64 rows takes 1.4 times as long (docs/cuda.md). Only an environment variable selects the kernel, so the choice
+    holds for the whole process. It is never changed back, so that concurrent loads do not disturb each other.
     """
     os.environ.setdefault(XQA, "0")
 
 
 def load_cuda() -> None:
-    """Load the driver and CUDA's libraries, these also from where pip puts them.
+    """Load the driver and CUDA's libraries, the latter also from pip's folders.
 
     Raises:
         ProviderError: names what is missing.
@@ -47,15 +47,17 @@ def load_cuda() -> None:
         CDLL(DRIVER)
     except OSError:
         raise ProviderError(f"there is no NVIDIA driver here ({DRIVER}).") from None
-    with _printed_by_this_thread() as told:  # it prints what it does not find
+    with (
+        _printed_by_this_thread() as printed
+    ):  # preload_dlls prints the libraries that it does not find
         ort.preload_dlls()
-    *found, last = told.getvalue().splitlines() or [""]
-    if last.startswith("Please follow"):  # the last try failed, too
+    *found, last = printed.getvalue().splitlines() or [""]
+    if last.startswith("Please follow"):  # the last attempt has failed, too
         raise ProviderError(f"{found[-1]}: `pip install 'onnxruntime-gpu[cuda,cudnn]'`.")
 
 
 class _OwnThreadOnly(TextIOBase):
-    """Keeps what one thread writes, and passes on what the others do."""
+    """Keeps what one thread writes, and passes on what other threads write."""
 
     def __init__(self, others: TextIO | None) -> None:
         self.own = StringIO()
@@ -73,13 +75,13 @@ class _OwnThreadOnly(TextIOBase):
         return self._others is not None and self._others.isatty()
 
 
-_one_at_a_time = Lock()  # there is one stdout
+_stdout_lock = Lock()
 
 
 @contextmanager
 def _printed_by_this_thread() -> Iterator[StringIO]:
-    """What this thread prints in the block, kept back."""
-    with _one_at_a_time:
+    """Collects what this thread prints in the block."""
+    with _stdout_lock:
         stream = _OwnThreadOnly(sys.stdout)
         with redirect_stdout(stream):
             yield stream.own

@@ -1,10 +1,10 @@
-"""External weights in memory mappings that we own: onnxruntime reads them, we drop the pages it has copied.
+"""External weights in memory mappings of our own, so that we can release pages which onnxruntime has read.
 
-onnxruntime copies most weights into its kernels' layout while it loads. What it has read would stay resident:
-with GPT-2 XL in int4 the scales and the embedding count twice, 180 MB, and each row of the embedding that a
-prompt needs brings its neighbours along, 80 MB for 900 ids. A mapping of a file that nobody writes to can drop
-its pages at any time, from any thread: they are read again when they are needed. Each session has mappings of
-its own, which live as long as it does, so nothing else is ever touched.
+onnxruntime copies most weights into the layout of its kernels while it loads. The pages that it has read would
+stay resident: for GPT-2 XL in int4 that is 180 MB of scales and embedding, held twice. Each embedding row that a
+prompt reads brings in neighbouring pages, 80 MB for 900 ids. Pages of a mapped file that nobody writes to may be
+released at any time, from any thread: the system reads them again when they are needed. Each session has
+mappings of its own, which live as long as it does, so no other memory is touched.
 """
 
 import mmap
@@ -21,18 +21,20 @@ import onnxruntime as ort
 from gpt2xl.bundle.external_data import StoredTensor, stored_tensors
 from gpt2xl.startup.memory import address_space_left
 
-ALIGNMENT_BYTES = 64  # what vector instructions may ask of the start of a tensor
-RELEASE_SECONDS = 0.02  # while loading: GPT-2 XL in int8 reads some 30 MB in that time
+ALIGNMENT_BYTES = 64  # vector instructions may need it at the start of a tensor
+RELEASE_SECONDS = (
+    0.02  # between releases while loading: GPT-2 XL in int8 reads some 30 MB meanwhile
+)
 
 
 class MappedWeights:
-    """External tensors of one ONNX file, as onnxruntime values over mappings of their files.
+    """The external tensors of one ONNX file, as onnxruntime values over mappings of their files.
 
-    It has to outlive every session that was made with `lend`.
+    They have to outlive every session made with `lend`.
 
     Args:
         folder: where the ONNX file is.
-        tensors: those of the file; their locations have been checked by `check_external_data`.
+        tensors: of the file, checked by `check_external_data`.
 
     Raises:
         OSError: a file cannot be mapped.
@@ -49,20 +51,25 @@ class MappedWeights:
             if value is not None:
                 self._values[tensor.name] = value
 
+    @property
+    def size(self) -> int:
+        """Bytes of the mapped files."""
+        return sum(map(len, self._maps.values()))
+
     def lend(self, options: ort.SessionOptions) -> None:
-        """Have a session with ``options`` read these tensors from here."""
+        """Make a session with ``options`` read these tensors from our mappings."""
         for name, value in self._values.items():
             options.add_initializer(name, value)
 
     def release(self) -> None:
-        """Hand back all pages in memory; any thread may be reading them."""
+        """Release all resident pages; other threads may be reading them."""
         for mapping in self._maps.values():
-            with suppress(OSError):  # some sandboxes forbid it
+            with suppress(OSError):  # some sandboxes forbid madvise
                 mapping.madvise(mmap.MADV_DONTNEED)
 
     @contextmanager
     def releasing(self) -> Iterator[None]:
-        """Release again and again during the block, which loads a session, and at its end."""
+        """Release every RELEASE_SECONDS during the block, which loads a session, and at its end."""
         done = Event()
 
         def repeat() -> None:
@@ -80,17 +87,21 @@ class MappedWeights:
 
 
 def map_weights(graph: Path) -> MappedWeights | None:
-    """The weights of ``graph``; None where the system cannot hand pages back, or there is no room to map them."""
+    """The weights of ``graph``; None where the system cannot release pages, or address space is scarce."""
     if sys.platform != "linux":  # MADV_DONTNEED is absent there, or only a hint
         return None
     try:
         tensors = list(stored_tensors(graph.read_bytes()))
         files = {graph.parent / tensor.location for tensor in tensors}
         size, space = sum(path.stat().st_size for path in files), address_space_left()
-        # The mappings stay while onnxruntime packs a copy of nearly all they hold.
+        # The mappings stay while onnxruntime copies nearly all of their content.
         scarce = space is not None and space < 2.5 * size
         return None if scarce else MappedWeights(graph.parent, tensors)
-    except (IndexError, OSError, ValueError):  # an unusual graph or file: onnxruntime sees to it
+    except (
+        IndexError,
+        OSError,
+        ValueError,
+    ):  # an unusual graph or file, which is left to onnxruntime
         return None
 
 
@@ -100,11 +111,11 @@ def _mapping(path: Path) -> mmap.mmap:
 
 
 def _keep_apart(mapping: mmap.mmap, tensors: Sequence[StoredTensor]) -> None:
-    """Have the kernel see each large tensor as a mapping of its own, as it would be if onnxruntime mapped them.
+    """Make each large tensor a mapping of its own for the kernel.
 
-    Where a page is read, the kernel brings in those around it, up to the end of the mapping: 2 MB of a weight that
-    nobody needs, for each bias. Ranges with different advice are different mappings; this advice does
-    nothing else, since files are not dumped.
+    When a page is read, the kernel also maps cached pages around it, up to the end of the mapping: for each bias, 2 MB
+    of a neighbouring weight. Different advice splits a mapping in two; this advice has no other effect, because
+    mapped files are not dumped.
     """
     large = [t for t in tensors if t.offset % mmap.PAGESIZE == 0 and t.length >= mmap.PAGESIZE]
     ends = {-(-(t.offset + t.length) // mmap.PAGESIZE) * mmap.PAGESIZE for t in large}
@@ -115,7 +126,7 @@ def _keep_apart(mapping: mmap.mmap, tensors: Sequence[StoredTensor]) -> None:
 
 
 def _value(tensor: StoredTensor, mapping: mmap.mmap) -> ort.OrtValue | None:
-    """``tensor`` where it is mapped; None where onnxruntime has to see to it, or to refuse it."""
+    """``tensor`` over ``mapping``; None where onnxruntime has to load it, or to refuse it."""
     aligned = tensor.offset % ALIGNMENT_BYTES == 0
     inside = 0 < tensor.length <= len(mapping) - tensor.offset
     if tensor.dtype is None or not aligned or not inside or tensor.nbytes != tensor.length:

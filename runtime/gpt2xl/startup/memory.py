@@ -1,11 +1,10 @@
-"""Whether a bundle can fit at all: one line before loading instead of a kill in the middle of it.
+"""Memory limits of this process, to refuse a bundle that cannot fit before the system kills the process.
 
-Refuses only what surely cannot work. Unless a saved session maps them, onnxruntime copies nearly all
-weights to the heap in its kernels' layout, so a limit below their size is hopeless; above it, nobody
-knows. The KV cache is named but not counted: it takes memory as the text grows.
+Only what is certain to fail is refused. onnxruntime copies nearly all weights to the heap, in the layout of its
+kernels, so loading fails where a limit is below their size; above it, loading may work. The KV cache is named
+but not counted: it takes memory as the text grows.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,27 +14,22 @@ from gpt2xl.errors import BundleError
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 KV_BYTES = {"int8": 1}  # by the manifest's "kv"; float32 otherwise
-Limit = tuple[str, int]  # what limits, bytes it leaves
+Limit = tuple[str, int]  # name of the limit, bytes left below it
 
 
-def check_memory(
-    bundle: Bundle, *, mapped: bool = False, proc: Path = PROC, cgroups: Path = CGROUPS
-) -> None:
-    """Refuse a bundle that this process may not hold.
+def check_memory(bundle: Bundle, *, proc: Path = PROC, cgroups: Path = CGROUPS) -> None:
+    """Refuse a bundle whose weights exceed a memory limit of this process.
 
     Args:
-        bundle: what is about to be loaded.
-        mapped: whether a saved session maps its weights: such pages count as address space only.
-        proc: where the kernel tells about processes.
-        cgroups: where control groups are mounted.
+        bundle: to be loaded.
+        proc: the proc file system.
+        cgroups: the mount point of control groups.
 
     Raises:
         BundleError: a limit is below the size of the weights.
     """
-    need = weights_size(bundle)
-    limits = [_address_space(proc)]
-    if not mapped:
-        limits += [_data_segment(proc), _system(proc), *_cgroups(proc, cgroups)]
+    need = bundle.weights_size
+    limits = [_address_space(proc), _data_segment(proc), _system(proc), *_cgroups(proc, cgroups)]
     name, free = min(filter(None, limits), key=lambda limit: limit[1], default=("", need))
     if free >= need:
         return
@@ -46,25 +40,14 @@ def check_memory(
     )
 
 
-def weights_size(bundle: Bundle) -> int:
-    """Bytes of the graph and the data file it is known to have."""
-    listed = bundle.manifest.files if bundle.manifest else {}
-    data = [name for name in listed if name.endswith(".onnx_data")]
-    graph = bundle.graph
-    files = [graph, *(bundle.folder / name for name in data)]
-    if not data:  # somebody else's export
-        files += [graph.with_name(graph.name + end) for end in ("_data", ".data")]
-    return sum(path.stat().st_size for path in files if os.path.isfile(path))
-
-
 def address_space_left(proc: Path = PROC) -> int | None:
-    """Bytes this process may still map; None for no limit."""
+    """Bytes that this process may still map; None where there is no limit."""
     limit = _address_space(proc)
     return limit and limit[1]
 
 
 def memory_left(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Bytes of heap this process may still fill without swapping; None where nobody tells."""
+    """Bytes of heap that this process may still use without swapping; None where the system does not say."""
     limits = filter(None, [_system(proc, swap=False), *_cgroups(proc, cgroups)])
     return min((free for _, free in limits), default=None)
 
@@ -102,14 +85,14 @@ def _system(proc: Path, *, swap: bool = True) -> Limit | None:
 
 
 def _cgroups(proc: Path, root: Path) -> Iterator[Limit]:
-    """Of this process's control groups and those above them, versions 2 and 1."""
+    """Limits of this process's control groups and their parents, versions 2 and 1."""
     swap_there = _table(proc / "meminfo").get("SwapTotal", 0)
     for line in _lines(proc / "self" / "cgroup"):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers in {"", "memory"}:
             base = root / controllers
             group = base / path.lstrip("/")
-            # Inside a container the path may be the host's: what is mounted is the container's own.
+            # In a container the path may be the host's, while the container's own group is mounted.
             for folder in [group, *group.parents]:
                 if folder.is_relative_to(base):
                     yield from _cgroup(folder, 1 if controllers else 2, swap_there)

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from gpt2xl.bundle.bundle import int8_cache_supported, open_bundle
+from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
-from gpt2xl.sessions.protocol import open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.export import export
 from gpt2xl_export.formats.int8 import LOWEST_GELU
 from gpt2xl_export.output.graphs import ExportOptions
@@ -18,7 +19,6 @@ from gpt2xl_export.reference.activations import gelu_erf, gelu_tanh
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 60))
 Outcome = tuple[npt.NDArray[np.float32], list[npt.NDArray[np.generic]]]
-pytestmark = pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27")
 
 
 def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcome:
@@ -26,7 +26,7 @@ def run(session: EngineSession, steps: tuple[int, ...], rows: int = 1) -> Outcom
     cache, at, logits = session.new_cache(rows, capacity=64), 0, []
     for step in steps:
         ids = np.repeat(IDS[:, at : at + step], rows, 0)
-        logits.append(session.score(ids, cache, step))
+        logits.append(session.forward(ids, cache, keep=step))
         at += step
     return np.concatenate(logits, 1), [values.copy() for values in cache.keys_and_values]
 
@@ -52,7 +52,7 @@ def test_long_steps_give_what_short_ones_do(
     make_checkpoint: Callable[..., Path], tmp_path: Path, config: dict[str, object]
 ) -> None:
     export(make_checkpoint(config), tmp_path / "out", ExportOptions("fp32", kv="int8"))
-    session = open_best(open_bundle(tmp_path / "out"), "cpu")
+    session = open_session(open_bundle(tmp_path / "out"), LoadOptions(provider="cpu"))
     assert isinstance(session, EngineSession)
     expected, expected_cache = run(session, (1,) * 60)
     for steps in ((60,), (20, 40), (9, 30, 12, 9), (30, 1, 20, 3, 6)):
@@ -95,7 +95,7 @@ def test_scales_of_blocks_take_what_a_code_is_a_step_of(
     for kv in ("float", "int8"):
         options = ExportOptions("int4", block_size, kv=kv, rounding="nearest")
         export(make_checkpoint(config), tmp_path / kv, options)
-        session = open_best(open_bundle(tmp_path / kv), "cpu")
+        session = open_session(open_bundle(tmp_path / kv), LoadOptions(provider="cpu"))
         assert isinstance(session, EngineSession)
         logits.append(run(session, (1,) * 60)[0])
     assert 0 < np.std(logits[0] - logits[1]) < 0.1 * np.std(logits[0])

@@ -15,7 +15,9 @@ from tokenizers import decoders, models, pre_tokenizers
 from gpt2xl import ParityError
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.samplers import greedy
-from gpt2xl.sessions.protocol import last_logits, open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadOptions
+from gpt2xl.startup.providers import Device
 from gpt2xl_export.verify.published import (
     Continuation,
     Published,
@@ -50,6 +52,16 @@ class FakeCache:
     def reserve(self, capacity: int) -> None:
         raise AssertionError
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([self.length])
+
+    def rows(self, start: int, stop: int) -> "FakeCache":
+        raise AssertionError
+
+    def copy_row(self, source: int, target: int) -> None:
+        raise AssertionError
+
 
 @dataclass
 class FakeSession:
@@ -59,15 +71,29 @@ class FakeSession:
     n_positions: int = 1024
     long_step_from: int = 1
     has_int8_cache: bool = False
+    vocab_size: int = VOCAB
+    device: Device = "cpu"
+    prefill_chunk: int = 256
+    shares_steps: bool = False
 
-    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
-        assert batch_size == 1
+    def new_cache(self, rows: int = 1, capacity: int | None = None) -> FakeCache:
+        assert rows == 1
         return FakeCache()
 
-    def score(self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1) -> Row:
+    def forward(
+        self, input_ids: npt.NDArray[np.int64], cache: Any, *, keep: int = 1, cancel: Any = None
+    ) -> Row:
         assert keep == 1
         cache.ids += input_ids[0].tolist()
         return self.rows.get(tuple(cache.ids), np.zeros(VOCAB, np.float32))[None, None]
+
+    def forward_top(
+        self, input_ids: npt.NDArray[np.int64], cache: Any, top_k: int, *, cancel: Any = None
+    ) -> Row:
+        return self.forward(input_ids, cache)
+
+    def last_hidden_state(self, input_ids: npt.NDArray[np.int64], cache: Any) -> Any:
+        raise AssertionError
 
 
 def known(name: str) -> Published:
@@ -237,7 +263,9 @@ def test_a_lossy_precision_may_differ_in_a_third_of_the_tokens() -> None:
 class BrokenSession(FakeSession):
     """Gives NaN."""
 
-    def score(self, input_ids: npt.NDArray[np.int64], cache: Any, keep: int = 1) -> Row:
+    def forward(
+        self, input_ids: npt.NDArray[np.int64], cache: Any, *, keep: int = 1, cancel: Any = None
+    ) -> Row:
         return np.full((1, 1, VOCAB), np.nan, np.float32)
 
 
@@ -317,12 +345,12 @@ def test_a_penalty_lowers_what_was_seen_and_an_n_gram_is_not_repeated() -> None:
 
 
 def test_a_real_session_is_replayed_as_it_generates(bundle: Path) -> None:
-    session = open_best(open_bundle(bundle), "cpu")
+    session = open_session(open_bundle(bundle), LoadOptions(provider="cpu"))
     cache, ids = session.new_cache(), [5, 6, 7]
-    logits = last_logits(session, np.array([ids]), cache)[0]
+    logits = session.forward(np.array([ids]), cache)[:, -1][0]
     for _ in range(12):
         ids.append(greedy(logits))
-        logits = last_logits(session, np.array([ids[-1:]]), cache)[0]
+        logits = session.forward(np.array([ids[-1:]]), cache)[:, -1][0]
     record = Continuation("nowhere", "prompt", ids, [[3, 5], [9, 15]])
     assert "8 of 8" in check_continuations([record], session, exact=True)
     table = Table("nowhere", "prompt", ids, "logit", 0.0, [(greedy(logits), float(logits.max()))])

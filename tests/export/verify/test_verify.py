@@ -14,7 +14,6 @@ from onnx.external_data_helper import uses_external_data
 from safetensors.numpy import load_file, save_file
 
 from gpt2xl import BundleError, load
-from gpt2xl.bundle.bundle import int8_cache_supported
 from gpt2xl_export.check.parity import Tolerance
 from gpt2xl_export.export import export
 from gpt2xl_export.output.graphs import ExportOptions
@@ -106,10 +105,7 @@ def test_without_a_source_the_rest_is_checked(bundle: Path) -> None:
         ExportOptions("int4"),
         ExportOptions("fp16"),
         ExportOptions("fp32", keep=("int4:h.*",)),
-        pytest.param(
-            ExportOptions("int8", kv="int8"),
-            marks=pytest.mark.skipif(not int8_cache_supported(), reason="onnxruntime before 1.27"),
-        ),
+        ExportOptions("int8", kv="int8"),
     ],
     ids=["int8", "int4", "fp16", "keep-int4", "kv-int8"],
 )

@@ -8,9 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from gpt2xl import BundleError, ProviderError, RequestError, load
+from gpt2xl import BundleError, load
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.startup.providers import choose_device, open_session
 
 
 @pytest.fixture
@@ -188,33 +187,3 @@ def test_a_manifest_of_another_shape_is_named(copy: Path, files: str) -> None:
     (copy / "gpt2xl.json").write_text('{"files": ' + files + "}")
     with pytest.raises(BundleError, match=r"gpt2xl\.json"):
         load(copy)
-
-
-def test_an_unknown_provider_is_refused() -> None:
-    with pytest.raises(RequestError, match="provider has to be one of cpu, cuda, auto, but is 'x'"):
-        choose_device("x")  # type: ignore[arg-type]
-
-
-def test_cuda_is_refused_where_the_wheel_has_none() -> None:
-    if choose_device("auto") == "cuda":
-        pytest.skip("this onnxruntime has CUDA")
-    assert choose_device("cpu") == "cpu"
-    with pytest.raises(ProviderError, match=r"has no CUDA.*pip install onnxruntime-gpu"):
-        choose_device("cuda")
-
-
-def test_a_negative_number_of_threads_is_refused(bundle: Path) -> None:
-    with pytest.raises(RequestError, match="threads has to be >= 0"):
-        open_session(bundle / "onnx" / "model.onnx", "cpu", -1)
-
-
-def test_an_int8_cache_is_refused_where_onnxruntime_is_too_old_for_it(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = json.loads((copy / "gpt2xl.json").read_text())
-    (copy / "gpt2xl.json").write_text(json.dumps(manifest | {"kv": "int8"}))
-    monkeypatch.setattr("onnxruntime.__version__", "1.26.0")
-    with pytest.raises(BundleError, match=r"needs onnxruntime 1\.27 or newer, this is 1\.26\.0"):
-        load(copy)
-    monkeypatch.setattr("onnxruntime.__version__", "1.27.0")
-    load(copy)

@@ -17,6 +17,7 @@ WHOLE: dict[str, Any] = {
     "source": {"name": "tiny", "revision": None, "sha256": {"model.safetensors": SUM}},
     "precision": "int8",
     "kv": "int8",
+    "long_step_from": 12,
     "keep": ["fp32:h.0.*"],
     "backend": "gpt2xl",
     "passes": {"wte.weight": {"method": "int8", "max_abs_error": 0.5, "relative_error": 1}},
@@ -38,6 +39,7 @@ def test_a_whole_one(tmp_path: Path) -> None:
     assert found is not None
     assert found.source is not None
     assert (found.precision, found.kv, found.keep) == ("int8", "int8", ("fp32:h.0.*",))
+    assert found.long_step_from == 12
     assert (found.source.name, found.source.revision) == ("tiny", None)
     assert found.passes["wte.weight"].relative_error == 1.0
     assert found.parity["engine"]["whole"].mean_kl == 0.1
@@ -50,6 +52,7 @@ def test_what_an_export_writes_is_read(bundle: Path) -> None:
     found = read_manifest(bundle)
     assert found is not None
     assert found.is_float
+    assert found.long_step_from is None
     assert set(found.parity) == {"portable", "engine"}
     assert found.parity["engine"]["stepwise"].top1_agreement == 1.0
 
@@ -71,6 +74,7 @@ FOREIGN: dict[str, list[Any]] = {  # key -> values it cannot have
     "source.sha256.model.safetensors": [3, None],
     "precision": [3, ["fp32"], {}],
     "kv": [None, "fp8", 3, []],
+    "long_step_from": ["9", 1, -9, 9.5, True, []],
     "keep": ["x", {"a": 1}, 3],
     "keep[0]": [3, None, []],
     "backend": [None, 3],

@@ -5,25 +5,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2xl import Model
 from gpt2xl.decoding.context import Context, common_prefix
-from gpt2xl.sessions.base import Ids, StepLogits
-from gpt2xl.sessions.protocol import same_bits_alone
+from gpt2xl.sessions.exactness import steps_are_bitwise_equal
+from gpt2xl.sessions.logits import Ids, StepLogits
+from gpt2xl.startup.providers import Device
 
 
 @dataclass
 class FakeCache:
     """Holds the ids themselves, row by row."""
 
-    rows: list[list[int]]
+    texts: list[list[int]]
 
     @property
     def length(self) -> int:
-        return max(map(len, self.rows))
+        return max(map(len, self.texts))
 
     @property
     def keys_and_values(self) -> list[Any]:
@@ -33,10 +35,20 @@ class FakeCache:
         raise AssertionError
 
     def truncate(self, length: int) -> None:
-        self.rows = [row[:length] for row in self.rows]
+        self.texts = [row[:length] for row in self.texts]
 
     def reserve(self, capacity: int) -> None:
         """Any number fits."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([self.length])
+
+    def rows(self, start: int, stop: int) -> "FakeCache":
+        raise AssertionError
+
+    def copy_row(self, source: int, target: int) -> None:
+        raise AssertionError
 
 
 @dataclass
@@ -47,26 +59,40 @@ class FakeSession:
     n_positions: int = 64
     long_step_from: int = 1
     has_int8_cache: bool = False
+    vocab_size: int = 2
+    device: Device = "cpu"
+    prefill_chunk: int = 256
+    shares_steps: bool = False
     fed: list[int] = field(default_factory=list)
 
-    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
-        return FakeCache([[] for _ in range(batch_size)])
+    def new_cache(self, rows: int = 1, capacity: int | None = None) -> FakeCache:
+        return FakeCache([[] for _ in range(rows)])
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+    def forward(
+        self, input_ids: Ids, cache: Any, *, keep: int = 1, cancel: Any = None
+    ) -> StepLogits:
         self.fed.append(input_ids.shape[1])
         found = []
-        for row, ids in zip(cache.rows, input_ids.tolist(), strict=True):
+        for row, ids in zip(cache.texts, input_ids.tolist(), strict=True):
             ends = range(len(row) + 1, len(row) + len(ids) + 1)
             row += ids
             found.append([[sum((i + 1) * v for i, v in enumerate(row[:e])), e] for e in ends])
         together = self.noise * (input_ids.size > 1)
         return (np.array(found, np.float32) + np.float32(together))[:, -keep:]
 
+    def forward_top(
+        self, input_ids: Ids, cache: Any, top_k: int, *, cancel: Any = None
+    ) -> StepLogits:
+        return self.forward(input_ids, cache)
+
+    def last_hidden_state(self, input_ids: Ids, cache: Any) -> Any:
+        raise AssertionError
+
 
 def logits_of(ids: list[int], keep: int = 1) -> StepLogits:
     """By a session of their own."""
     session = FakeSession()
-    logits: StepLogits = session.score(np.array([ids]), session.new_cache(), keep)[0]
+    logits: StepLogits = session.forward(np.array([ids]), session.new_cache(), keep=keep)[0]
     return logits
 
 
@@ -127,9 +153,9 @@ def test_a_common_prefix_is_common_and_the_longest(first: list[int], second: lis
 
 
 def test_kernels_that_round_a_single_token_otherwise_are_found_out() -> None:
-    assert same_bits_alone(FakeSession())
-    assert not same_bits_alone(FakeSession(noise=1e-3))
-    assert same_bits_alone(FakeSession(n_positions=1))
+    assert steps_are_bitwise_equal(FakeSession())
+    assert not steps_are_bitwise_equal(FakeSession(noise=1e-3))
+    assert steps_are_bitwise_equal(FakeSession(n_positions=1))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])

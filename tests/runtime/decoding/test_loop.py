@@ -14,7 +14,8 @@ from gpt2xl import GPT2Config, Model, RequestError, Tokenizer
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import generate_tokens
 from gpt2xl.decoding.samplers import greedy
-from gpt2xl.sessions.base import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits
+from gpt2xl.startup.providers import Device
 
 VOCAB, CONTEXT, EOS = 289, 16, 286  # the tokenizer has 287 ids
 
@@ -33,6 +34,16 @@ class FakeCache:
     def reserve(self, capacity: int) -> None:
         """Any number fits."""
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([self.length])
+
+    def rows(self, start: int, stop: int) -> "FakeCache":
+        raise AssertionError
+
+    def copy_row(self, source: int, target: int) -> None:
+        raise AssertionError
+
 
 @dataclass
 class FakeSession:
@@ -44,11 +55,17 @@ class FakeSession:
     n_positions: int = CONTEXT
     long_step_from: int = 1
     has_int8_cache: bool = False
+    vocab_size: int = VOCAB
+    device: Device = "cpu"
+    prefill_chunk: int = 256
+    shares_steps: bool = False
 
-    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
+    def new_cache(self, rows: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+    def forward(
+        self, input_ids: Ids, cache: Any, *, keep: int = 1, cancel: Any = None
+    ) -> StepLogits:
         assert input_ids.dtype == np.int64
         self.prompt_length = self.prompt_length or input_ids.shape[1]
         cache.length += input_ids.shape[1]
@@ -59,6 +76,14 @@ class FakeSession:
             step = cache.length - keep + 1 + row - self.prompt_length
             logits[:, row, self.script[step % len(self.script)]] = 9
         return logits
+
+    def forward_top(
+        self, input_ids: Ids, cache: Any, top_k: int, *, cancel: Any = None
+    ) -> StepLogits:
+        return self.forward(input_ids, cache)
+
+    def last_hidden_state(self, input_ids: Ids, cache: Any) -> Any:
+        raise AssertionError
 
 
 def run(

@@ -16,8 +16,11 @@ import pytest
 from gpt2xl import Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.prompt_cache import bundle_id
-from gpt2xl.sessions.base import Ids, StepLogits
-from gpt2xl.sessions.protocol import Cache, Session, open_best
+from gpt2xl.sessions.logits import Ids, StepLogits
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.sessions.protocol import Cache, Session
+from gpt2xl.startup.options import LoadOptions
+from gpt2xl.startup.providers import Device
 
 PROMPT = "Once upon a time there was a king"
 
@@ -41,12 +44,38 @@ class Counting:
     def has_int8_cache(self) -> bool:
         return self.session.has_int8_cache
 
-    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> Cache:
-        return self.session.new_cache(batch_size, capacity)
+    @property
+    def vocab_size(self) -> int:
+        return self.session.vocab_size
 
-    def score(self, input_ids: Ids, cache: Cache, keep: int = 1) -> StepLogits:
+    @property
+    def device(self) -> Device:
+        return self.session.device
+
+    @property
+    def prefill_chunk(self) -> int:
+        return self.session.prefill_chunk
+
+    @property
+    def shares_steps(self) -> bool:
+        return self.session.shares_steps
+
+    def new_cache(self, rows: int = 1, capacity: int | None = None) -> Cache:
+        return self.session.new_cache(rows, capacity)
+
+    def forward(
+        self, input_ids: Ids, cache: Cache, *, keep: int = 1, cancel: Any = None
+    ) -> StepLogits:
         self.fed.append(input_ids.shape[1])
-        return self.session.score(input_ids, cache, keep)
+        return self.session.forward(input_ids, cache, keep=keep)
+
+    def forward_top(
+        self, input_ids: Ids, cache: Any, top_k: int, *, cancel: Any = None
+    ) -> StepLogits:
+        return self.forward(input_ids, cache)
+
+    def last_hidden_state(self, input_ids: Ids, cache: Any) -> Any:
+        raise AssertionError
 
 
 def counted(model: Model) -> tuple[Model, Counting]:
@@ -59,7 +88,9 @@ def portable_only(bundle: Path) -> Model:
     """A model of the portable graph."""
     opened = replace(open_bundle(bundle), engine=None)
     model = load(bundle)
-    return Model(opened.config, model.tokenizer, open_best(opened, "cpu"), opened)
+    return Model(
+        opened.config, model.tokenizer, open_session(opened, LoadOptions(provider="cpu")), opened
+    )
 
 
 OPEN: dict[str, Callable[[Path], Model]] = {"engine": load, "portable": portable_only}

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gpt2xl import Generation, Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.opening import open_session
 from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.sessions.protocol import open_best
+from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.export import export
 from gpt2xl_export.output.graphs import ExportOptions
 
@@ -98,7 +99,12 @@ def test_the_demos_texts_depend_on_no_other_row(
 @WAYS
 def test_a_portable_graph_does_one_text_after_the_other(bundle: Path, way: dict[str, Any]) -> None:
     opened = replace(open_bundle(bundle), engine=None)
-    model = Model(opened.config, load(bundle).tokenizer, open_best(opened, "cpu"), opened)
+    model = Model(
+        opened.config,
+        load(bundle).tokenizer,
+        open_session(opened, LoadOptions(provider="cpu")),
+        opened,
+    )
     assert isinstance(model.session, PortableSession)
     numbers = [number for number, _ in model.generate_batch(PROMPTS, rows=3, **way)]
     assert numbers == list(range(len(PROMPTS)))

@@ -17,7 +17,7 @@ from gpt2xl import Acceptance, Model, RequestError
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.drafting import LONGEST, SHORTEST, DraftModel, PromptLookup
 from gpt2xl.decoding.loop import generate_tokens
-from gpt2xl.decoding.samplers import Sampler, TopLogits, greedy, make_sampler
+from gpt2xl.decoding.samplers import Sampler, greedy, make_sampler
 from gpt2xl.decoding.speculation import (
     AGAIN,
     COUNTS,
@@ -27,7 +27,8 @@ from gpt2xl.decoding.speculation import (
     Speculator,
     difference,
 )
-from gpt2xl.sessions.base import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
+from gpt2xl.startup.providers import Device
 from gpt2xl.text.tokenizer import Tokenizer
 
 PRECISIONS = ["fp32", "int8", "int8-weight", "int4"]
@@ -65,6 +66,16 @@ class FakeCache:
     def reserve(self, capacity: int) -> None:
         """Any number fits."""
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([self.length])
+
+    def rows(self, start: int, stop: int) -> "FakeCache":
+        raise AssertionError
+
+    def copy_row(self, source: int, target: int) -> None:
+        raise AssertionError
+
 
 @dataclass
 class FakeSession:
@@ -78,11 +89,17 @@ class FakeSession:
     n_positions: int = CONTEXT
     long_step_from: int = 1
     has_int8_cache: bool = False
+    vocab_size: int = VOCAB
+    device: Device = "cpu"
+    prefill_chunk: int = 256
+    shares_steps: bool = False
 
-    def new_cache(self, batch_size: int = 1, capacity: int | None = None) -> FakeCache:
+    def new_cache(self, rows: int = 1, capacity: int | None = None) -> FakeCache:
         return FakeCache()
 
-    def score(self, input_ids: Ids, cache: Any, keep: int = 1) -> StepLogits:
+    def forward(
+        self, input_ids: Ids, cache: Any, *, keep: int = 1, cancel: Any = None
+    ) -> StepLogits:
         ids = input_ids[0]
         cache.length += len(ids)
         assert cache.length <= CONTEXT
@@ -92,6 +109,14 @@ class FakeSession:
         if keep > 1:
             logits[:, 0] += np.float32(self.noise)
         return logits.reshape(1, keep, -1)
+
+    def forward_top(
+        self, input_ids: Ids, cache: Any, top_k: int, *, cancel: Any = None
+    ) -> StepLogits:
+        return self.forward(input_ids, cache)
+
+    def last_hidden_state(self, input_ids: Ids, cache: Any) -> Any:
+        raise AssertionError
 
 
 @dataclass
@@ -480,7 +505,7 @@ def test_quantized_weights_beside_a_float_cache_are_not_guessed_for(
     texts = [model.generate(tale, greedy=True, max_new_tokens=100) for tale in tales[:3]]
     texts += [model.generate(tale, draft=demo("draft"), max_new_tokens=100) for tale in tales[:3]]
     assert [text.guesses for text in texts] == [Acceptance()] * 6
-    assert not model._is_exact
+    assert not model._exactness.may_merge_steps
 
 
 def test_a_draft_with_another_tokenizer_is_refused(

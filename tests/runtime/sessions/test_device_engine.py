@@ -4,87 +4,105 @@ Kernels aside, it is the same code: onnxruntime copies between devices, or does 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
 from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, RequestError, load
-from gpt2xl.bundle.bundle import Bundle, open_bundle
+from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.samplers import draw, greedy, largest, make_sampler
 from gpt2xl.decoding.scheduler import Request, generate_batch
-from gpt2xl.sessions.device_engine import DeviceEngineSession, device_value
+from gpt2xl.sessions.captured_step import device_value
+from gpt2xl.sessions.device_cache import DeviceCache
+from gpt2xl.sessions.device_engine import DeviceEngineSession
 from gpt2xl.sessions.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
 from gpt2xl.sessions.engine import EngineSession
-from gpt2xl.sessions.protocol import open_best
-from gpt2xl.startup.providers import Device, can_capture, open_session
+from gpt2xl.sessions.logits import Ids, TopLogits
+from gpt2xl.startup.graph import OpenedGraph, open_graph
+from gpt2xl.startup.options import LoadOptions
+from gpt2xl.startup.providers import Device
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 40))
 IDS_96 = np.random.default_rng(0).integers(0, 280, (1, 96))
 RNG = np.random.default_rng(1)
 
 
-def on_device(folder: Path, *, cuda_graph: bool = False) -> DeviceEngineSession:
+ONE_THREAD = LoadOptions(provider="cpu", threads=1)
+
+
+def on_device(folder: Path, *, captures_steps: bool = False) -> DeviceEngineSession:
     bundle = open_bundle(folder)
-    session = DeviceEngineSession(bundle.graph, bundle.config.n_positions, "cpu", 1)
-    session.cuda_graph = cuda_graph
-    return session
+    opened = open_graph(bundle.graph, "cpu", ONE_THREAD)
+    return DeviceEngineSession(replace(opened, captures_steps=captures_steps), bundle.config)
+
+
+def largest_of(
+    session: DeviceEngineSession, ids: Ids, cache: DeviceCache, top_k: int
+) -> npt.NDArray[np.int64]:
+    top = session.forward_top(ids, cache, top_k)
+    assert isinstance(top, TopLogits)
+    return top.ids
 
 
 def plain(folder: Path) -> EngineSession:
     bundle = open_bundle(folder)
-    return EngineSession(bundle.graph, bundle.config.n_positions, "cpu", 1)
+    return EngineSession(open_graph(bundle.graph, "cpu", ONE_THREAD), bundle.config)
 
 
-@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("captures_steps", [False, True])
 @pytest.mark.parametrize("steps", [(40,), (1,) * 40, (17, 1, 1, 12, 1, 8)], ids=str)
 def test_logits_and_cache_are_those_of_the_other_session(
-    bundle: Path, cuda_graph: bool, steps: tuple[int, ...]
+    bundle: Path, captures_steps: bool, steps: tuple[int, ...]
 ) -> None:
-    device, host = on_device(bundle, cuda_graph=cuda_graph), plain(bundle)
+    device, host = on_device(bundle, captures_steps=captures_steps), plain(bundle)
     cache, expected, at = device.new_cache(), host.new_cache(), 0
     for step in steps:
         ids = IDS[:, at : at + step]
         at += step
         np.testing.assert_allclose(
-            device.score(ids, cache), host.score(ids, expected), rtol=1e-4, atol=1e-5
+            device.forward(ids, cache), host.forward(ids, expected), rtol=1e-4, atol=1e-5
         )
-    assert ("step" in vars(cache)) == (cuda_graph and 1 in steps[1:])
+    assert ("step" in vars(cache)) == (captures_steps and 1 in steps[1:])
     for got, wanted in zip(cache.keys_and_values, expected.keys_and_values, strict=True):
         assert np.abs(got.astype(float) - wanted.astype(float)).max() < 1e-4
 
 
 def test_rows_of_any_length_replay_a_step(bundle: Path) -> None:
-    device, host = on_device(bundle, cuda_graph=True), plain(bundle)
+    device, host = on_device(bundle, captures_steps=True), plain(bundle)
     cache, ids = device.new_cache(3), np.repeat(IDS[:, :9], 3, 0)
-    device.score(ids, cache)
+    device.forward(ids, cache)
     cache.lengths[:] = 9, 4, 6
     token = np.array([[5], [6], [7]])
-    got = device.score(token, cache)
+    got = device.forward(token, cache)
     for row, length in enumerate((9, 4, 6)):
         alone = host.new_cache()
-        host.score(IDS[:, :length], alone)
-        np.testing.assert_allclose(got[row], host.score(token[[row]], alone)[0], atol=1e-4)
+        host.forward(IDS[:, :length], alone)
+        np.testing.assert_allclose(got[row], host.forward(token[[row]], alone)[0], atol=1e-4)
     assert cache.lengths.tolist() == [10, 5, 7]
 
 
 def test_what_a_cache_gives_another_one_takes(bundle: Path) -> None:
     device, host = on_device(bundle), plain(bundle)
     first, second = host.new_cache(), device.new_cache()
-    host.score(IDS[:, :30], first)
+    host.forward(IDS[:, :30], first)
     second.fill(first.keys_and_values)
     np.testing.assert_allclose(
-        device.score(IDS[:, 30:], second), host.score(IDS[:, 30:], first), atol=1e-4
+        device.forward(IDS[:, 30:], second), host.forward(IDS[:, 30:], first), atol=1e-4
     )
     second.truncate(10)
     fresh = host.new_cache()
-    host.score(IDS[:, :10], fresh)
+    host.forward(IDS[:, :10], fresh)
     np.testing.assert_allclose(
-        device.score(IDS[:, :3], second, 3), host.score(IDS[:, :3], fresh, 3), atol=1e-4
+        device.forward(IDS[:, :3], second, keep=3),
+        host.forward(IDS[:, :3], fresh, keep=3),
+        atol=1e-4,
     )
     with pytest.raises(ValueError, match="another shape"):
         second.fill([values[:, 1:] for values in first.keys_and_values])
@@ -93,12 +111,17 @@ def test_what_a_cache_gives_another_one_takes(bundle: Path) -> None:
 @pytest.mark.parametrize(
     "options", [{"greedy": True}, {"seed": 3}, {"seed": 3, "top_k": 0}], ids=str
 )
-@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("captures_steps", [False, True])
 def test_texts_are_those_of_the_other_session(
-    bundle: Path, options: dict[str, Any], cuda_graph: bool
+    bundle: Path, options: dict[str, Any], captures_steps: bool
 ) -> None:
     model = load(bundle, provider="cpu", threads=1)
-    moved = Model(model.config, model.tokenizer, on_device(bundle, cuda_graph=cuda_graph))
+    moved = Model(
+        model.config,
+        model.tokenizer,
+        on_device(bundle, captures_steps=captures_steps),
+        open_bundle(bundle),
+    )
     for prompt in ("Once upon a time", "Once upon a", "", "Once upon a time there"):
         expected = model.generate(prompt, max_new_tokens=30, **options)
         assert moved.generate(prompt, max_new_tokens=30, **options).new_ids == expected.new_ids
@@ -107,10 +130,15 @@ def test_texts_are_those_of_the_other_session(
     assert {n: t.new_ids for n, t in got.items()} == {n: t.new_ids for n, t in wanted.items()}
 
 
-@pytest.mark.parametrize("cuda_graph", [False, True])
-def test_texts_that_end_make_room_for_others(bundle: Path, cuda_graph: bool) -> None:
+@pytest.mark.parametrize("captures_steps", [False, True])
+def test_texts_that_end_make_room_for_others(bundle: Path, captures_steps: bool) -> None:
     model = load(bundle, provider="cpu", threads=1)
-    moved = Model(model.config, model.tokenizer, on_device(bundle, cuda_graph=cuda_graph))
+    moved = Model(
+        model.config,
+        model.tokenizer,
+        on_device(bundle, captures_steps=captures_steps),
+        open_bundle(bundle),
+    )
     prompts = ["a", "b" * 90, "c", "d" * 88, "e", "f"]  # those of 90 and 88 have room for few
     options: dict[str, Any] = {"max_new_tokens": 12, "seed": 4, "rows": 3}
     wanted = dict(model.generate_batch(prompts, **options))
@@ -120,23 +148,23 @@ def test_texts_that_end_make_room_for_others(bundle: Path, cuda_graph: bool) -> 
 
 
 def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
-    device, host = on_device(bundle, cuda_graph=True), plain(bundle)
+    device, host = on_device(bundle, captures_steps=True), plain(bundle)
     cache, token = device.new_cache(4), np.array([[5], [6]])
     for row, length in enumerate((9, 4, 96, 7)):  # the third is full
-        device.score(IDS_96[:, :length], cache.rows(row, row + 1))
+        device.forward(IDS_96[:, :length], cache.rows(row, row + 1))
     before = [values.copy() for values in cache.keys_and_values]
-    got = device.score(token, cache.rows(0, 2))
+    got = device.forward(token, cache.rows(0, 2))
     assert "step" in vars(cache)
     assert cache.lengths.tolist() == [10, 5, 96, 7]
     assert got.shape == (2, 1, 289)
     for row, length in enumerate((9, 4)):
         alone = host.new_cache()
-        host.score(IDS_96[:, :length], alone)
-        np.testing.assert_allclose(got[row], host.score(token[[row]], alone)[0], atol=1e-4)
+        host.forward(IDS_96[:, :length], alone)
+        np.testing.assert_allclose(got[row], host.forward(token[[row]], alone)[0], atol=1e-4)
     for was, now in zip(before, cache.keys_and_values, strict=True):
         assert np.array_equal(was[2, :, :95], now[2, :, :95])
         assert np.array_equal(was[3, :, :7], now[3, :, :7])
-    assert device.top_logits(token, cache.rows(0, 2), 3).ids.shape == (2, 1, 3)
+    assert largest_of(device, token, cache.rows(0, 2), 3).shape == (2, 1, 3)
 
 
 def test_each_text_of_a_batch_looks_at_its_own_top_k(bundle: Path) -> None:
@@ -183,11 +211,11 @@ def test_the_copy_graph_is_what_it_says() -> None:
 def test_rows_are_copied_and_fed_in_place(bundle: Path) -> None:
     device, host = on_device(bundle), plain(bundle)
     cache = device.new_cache(4)
-    device.score(IDS[:, :20], cache.rows(3, 4))
+    device.forward(IDS[:, :20], cache.rows(3, 4))
     cache.rows(1, 4).copy_row(2, 0)
     assert cache.lengths.tolist() == [0, 20, 0, 20]
     expected = host.new_cache()
-    host.score(IDS[:, :20], expected)
+    host.forward(IDS[:, :20], expected)
     for got, wanted in zip(cache.keys_and_values, expected.keys_and_values, strict=True):
         for row in (1, 3):
             assert np.abs(got[row].astype(float) - wanted[0].astype(float)).max() < 1e-4
@@ -211,24 +239,18 @@ def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
         assert draw(greedy, got[at]) == greedy(logits[at])
 
 
-def test_cuda_is_opened_with_a_graph_only_where_asked(bundle: Path) -> None:
-    graph = open_bundle(bundle).graph
-    session, _ = open_session(graph, "cpu", cuda_graph=True)
-    assert not can_capture(session)
-
-
 def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[str]:
     """Make this machine look as if it had a wheel with CUDA that then fails; devices that were tried."""
     tried: list[str] = []
 
-    def opens(bundle: Bundle, device: Device, *others: Any, **options: Any) -> Any:
+    def opens(path: Path, device: Device, options: LoadOptions) -> OpenedGraph:
         tried.append(device)
         if device == "cuda":
             raise reason
-        return open_best(bundle, device, *others, **options)
+        return open_graph(path, device, options)
 
-    monkeypatch.setattr("gpt2xl.loading.choose_device", lambda provider: "cuda")
-    monkeypatch.setattr("gpt2xl.loading.open_best", opens)
+    monkeypatch.setattr("gpt2xl.sessions.opening.choose_device", lambda provider: "cuda")
+    monkeypatch.setattr("gpt2xl.sessions.opening.open_graph", opens)
     return tried
 
 
@@ -236,7 +258,7 @@ def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = fails_on_cuda(monkeypatch, ProviderError("no driver."))
-    monkeypatch.setattr("gpt2xl.loading.check_precision", lambda bundle: None)
+    monkeypatch.setattr("gpt2xl.sessions.opening.check_precision", lambda bundle: None)
     with pytest.warns(Gpt2xlWarning) as told:
         model = load(bundle)
     assert str(told[-1].message) == "running on the CPU: no driver."
@@ -276,12 +298,12 @@ def test_a_graph_that_cannot_be_captured_runs_without(
         return real(path, options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr("onnxruntime.InferenceSession", opens)
-    monkeypatch.setattr("gpt2xl.startup.providers.load_cuda", lambda: None)
+    monkeypatch.setattr("gpt2xl.startup.graph.load_cuda", lambda: None)
     with (
         pytest.warns(Gpt2xlWarning, match="runs without a CUDA graph: .*not all nodes"),
         pytest.raises(ProviderError, match="could not start"),  # as this session has no CUDA
     ):
-        open_session(open_bundle(bundle).graph, "cuda", cuda_graph=True)
+        open_graph(open_bundle(bundle).graph, "cuda", LoadOptions())
     assert [options["enable_cuda_graph"] for _, options in tried] == ["1", "0"]
 
 
@@ -292,21 +314,21 @@ def test_a_device_that_fails_is_no_matter_of_graphs(
         raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected\nmore")
 
     monkeypatch.setattr("onnxruntime.InferenceSession", opens)
-    monkeypatch.setattr("gpt2xl.startup.providers.load_cuda", lambda: None)
+    monkeypatch.setattr("gpt2xl.startup.graph.load_cuda", lambda: None)
     with pytest.raises(
         ProviderError, match=r"^CUDA does not start: CUDA failure 100: no .* detected$"
     ):
-        open_session(open_bundle(bundle).graph, "cuda", cuda_graph=True)
+        open_graph(open_bundle(bundle).graph, "cuda", LoadOptions())
 
 
 def test_a_captured_step_is_released_with_its_cache(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, released = on_device(bundle, cuda_graph=True), list[int]()
+    session, released = on_device(bundle, captures_steps=True), list[int]()
     monkeypatch.setattr(session.session, "release_captured_graph", released.append, raising=False)
     for expected in (1, 2):
         cache = session.new_cache(2)
-        session.score(IDS[:, :4], cache.rows(0, 1))
-        session.score(np.array([[5]]), cache.rows(0, 1))
+        session.forward(IDS[:, :4], cache.rows(0, 1))
+        session.forward(np.array([[5]]), cache.rows(0, 1))
         del cache
         assert len(released) == expected

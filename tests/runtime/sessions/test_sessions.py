@@ -12,10 +12,11 @@ from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import generate_tokens
 from gpt2xl.decoding.samplers import greedy
-from gpt2xl.sessions.base import PREFILL_CHUNK, TILE, chunks
 from gpt2xl.sessions.engine import EngineCache, EngineSession
+from gpt2xl.sessions.opening import open_session
 from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.sessions.protocol import last_logits, open_best
+from gpt2xl.startup.graph import open_graph
+from gpt2xl.startup.options import LoadOptions
 
 AnySession = EngineSession | PortableSession
 Logits = npt.NDArray[np.float32]
@@ -29,9 +30,13 @@ def open_kind(folder: Path, kind: str) -> AnySession:
     bundle = open_bundle(folder)
     if kind == "engine":
         assert bundle.engine is not None
-        return EngineSession(bundle.engine, bundle.config.n_positions, "cpu", 1)
+        return EngineSession(
+            open_graph(bundle.engine, "cpu", LoadOptions(threads=1)), bundle.config
+        )
     assert bundle.portable is not None
-    return PortableSession(bundle.portable, bundle.config.n_positions, "cpu", 1)
+    return PortableSession(
+        open_graph(bundle.portable, "cpu", LoadOptions(threads=1)), bundle.config
+    )
 
 
 def random_ids(*shape: int, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -43,7 +48,7 @@ def feed(session: AnySession, ids: npt.NDArray[np.int64], size: int) -> list[Log
     """Logits after each piece of ``size`` tokens."""
     cache = session.new_cache(len(ids))
     pieces = [ids[:, start : start + size] for start in range(0, ids.shape[1], size)]
-    found = [last_logits(session, piece, cache) for piece in pieces]
+    found = [session.forward(piece, cache)[:, -1] for piece in pieces]
     assert cache.length == ids.shape[1]
     return found
 
@@ -72,7 +77,7 @@ def test_token_by_token_equals_running_the_whole_text_again(bundle: Path, kind: 
     session, ids = open_kind(bundle, kind), random_ids(1, 96)
     cached = feed(session, ids, 1)
     for length in range(1, 97):
-        again = last_logits(session, ids[:, :length], session.new_cache())
+        again = session.forward(ids[:, :length], session.new_cache())[:, -1]
         assert_same(cached[length - 1], again)
 
 
@@ -93,24 +98,8 @@ def test_a_prompt_longer_than_a_prefill_chunk_equals_one_run(
 ) -> None:
     session = open_kind(long_bundle, kind)
     ids, cache = random_ids(1, CONTEXT), session.new_cache()
-    assert_same(last_logits(session, ids[:, :length], cache)[0], whole[length - 1])
-    assert_same(last_logits(session, ids[:, length : length + 1], cache)[0], whole[length])
-
-
-@pytest.mark.parametrize("size", [1, 7, 48, 100, PREFILL_CHUNK])
-def test_pieces_are_whole_tiles_none_of_them_short(size: int) -> None:
-    for count in range(1, 1025, 3):
-        pieces = [piece.shape[1] for piece in chunks(random_ids(1, count), size)]
-        assert sum(pieces) == count
-        assert max(pieces) <= size
-        assert all(piece % min(TILE, size) == 0 for piece in pieces[:-1])
-        if size == PREFILL_CHUNK and count > size:
-            assert min(pieces) > TILE
-
-
-def test_pieces_keep_the_order_of_rows_and_ids() -> None:
-    ids = random_ids(2, 300)
-    np.testing.assert_array_equal(np.concatenate(chunks(ids, 128), 1), ids)
+    assert_same(session.forward(ids[:, :length], cache)[:, -1][0], whole[length - 1])
+    assert_same(session.forward(ids[:, length : length + 1], cache)[:, -1][0], whole[length])
 
 
 @pytest.mark.parametrize("size", [1, 8, CONTEXT])
@@ -129,7 +118,7 @@ def test_two_caches_of_a_session_do_not_touch_each_other(bundle: Path, kind: str
     session, ids = open_kind(bundle, kind), random_ids(2, 12)
     caches = [session.new_cache(), session.new_cache()]
     for at in range(12):  # turn by turn
-        found = [last_logits(session, ids[i : i + 1, at : at + 1], caches[i]) for i in range(2)]
+        found = [session.forward(ids[i : i + 1, at : at + 1], caches[i])[:, -1] for i in range(2)]
     for row in range(2):
         assert_same(found[row], feed(session, ids[row : row + 1], 12)[-1])
 
@@ -138,9 +127,9 @@ def test_two_caches_of_a_session_do_not_touch_each_other(bundle: Path, kind: str
 def test_logits_stay_as_they_were_when_the_next_step_runs(bundle: Path, kind: str) -> None:
     session = open_kind(bundle, kind)
     cache = session.new_cache()
-    first = last_logits(session, random_ids(1, 4), cache)
+    first = session.forward(random_ids(1, 4), cache)[:, -1]
     kept = first.copy()
-    last_logits(session, random_ids(1, 4, seed=1), cache)
+    session.forward(random_ids(1, 4, seed=1), cache)[:, -1]
     assert np.array_equal(first, kept)
 
 
@@ -171,13 +160,13 @@ def test_the_last_position_of_the_context_is_usable(bundle: Path) -> None:
 
 
 def test_the_engine_graph_is_the_one_that_opens(bundle: Path) -> None:
-    assert isinstance(open_best(open_bundle(bundle), "cpu"), EngineSession)
+    assert isinstance(open_session(open_bundle(bundle)), EngineSession)
 
 
 def cache_buffers(session: EngineSession, rows: int) -> tuple[EngineCache, list[Any]]:
     """A new cache and its buffers."""
     cache = session.new_cache(rows)
-    return cache, cache._buffers
+    return cache, [*cache.buffers]
 
 
 def test_the_engine_cache_is_allocated_once_and_written_in_place(bundle: Path) -> None:
@@ -187,8 +176,8 @@ def test_the_engine_cache_is_allocated_once_and_written_in_place(bundle: Path) -
     addresses = [buffer.ctypes.data for buffer in buffers]
     assert len(set(addresses)) == 4  # key and value of two layers
     for seed in range(3):
-        last_logits(session, random_ids(1, 5, seed=seed), cache)
-        *presents, _logits = cache.binding().get_outputs()
+        session.forward(random_ids(1, 5, seed=seed), cache)[:, -1]
+        *presents, _logits = cache.binding("logits").get_outputs()
         assert [present.data_ptr() for present in presents] == addresses
         assert all(np.any(buffer[:, :, cache.length - 1]) for buffer in buffers)
 
@@ -204,7 +193,7 @@ def test_the_engine_writes_nothing_beyond_the_tokens_it_has_seen(
         buffer[:] = 777.0
     for size in steps:
         before = [buffer[:, :, : cache.length].copy() for buffer in buffers]
-        last_logits(session, random_ids(2, size), cache)
+        session.forward(random_ids(2, size), cache)[:, -1]
         for buffer, old in zip(buffers, before, strict=True):
             assert np.array_equal(buffer[:, :, : old.shape[2]], old)
             assert np.all(buffer[:, :, cache.length :] == 777.0)
@@ -219,7 +208,7 @@ def test_a_cache_starts_small_and_grows_keeping_what_it_holds(
     ids, cache = random_ids(1, 96), session.new_cache(capacity=1)
     assert cache.capacity == 64
     for at in range(96):
-        got = last_logits(session, ids[:, at : at + 1], cache)[0]
+        got = session.forward(ids[:, at : at + 1], cache)[:, -1][0]
         assert_same(got, whole_96[at])
     assert cache.capacity == 96  # n_positions
 
@@ -231,8 +220,8 @@ def test_the_last_logits_asked_for_are_those_of_the_whole_text(
 ) -> None:
     session, ids = open_kind(bundle, kind), random_ids(1, 96)
     cache = session.new_cache()
-    last_logits(session, ids[:, :20], cache)
-    assert_same(session.score(ids[:, 20:60], cache, keep)[0], whole_96[60 - keep : 60])
+    session.forward(ids[:, :20], cache)[:, -1]
+    assert_same(session.forward(ids[:, 20:60], cache, keep=keep)[0], whole_96[60 - keep : 60])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -241,11 +230,11 @@ def test_a_truncated_cache_goes_on_as_if_the_rest_had_not_been(
 ) -> None:
     session, ids = open_kind(bundle, kind), random_ids(1, 96)
     cache = session.new_cache()
-    last_logits(session, ids[:, :30], cache)
-    last_logits(session, random_ids(1, 9, seed=5), cache)
+    session.forward(ids[:, :30], cache)[:, -1]
+    session.forward(random_ids(1, 9, seed=5), cache)[:, -1]
     cache.truncate(30)
     assert cache.length == 30
-    assert_same(session.score(ids[:, 30:40], cache, 10)[0], whole_96[30:40])
+    assert_same(session.forward(ids[:, 30:40], cache, keep=10)[0], whole_96[30:40])
 
 
 def test_rows_of_different_length_share_a_step(bundle: Path, whole_96: Logits) -> None:
@@ -253,12 +242,12 @@ def test_rows_of_different_length_share_a_step(bundle: Path, whole_96: Logits) -
     assert isinstance(session, EngineSession)
     ids, cache = random_ids(1, 96), session.new_cache(3)
     for row, length in enumerate((5, 40, 17)):
-        last_logits(session, ids[:, :length], cache.rows(row, row + 1))
+        session.forward(ids[:, :length], cache.rows(row, row + 1))[:, -1]
     assert cache.lengths.tolist() == [5, 40, 17]
-    got = last_logits(session, ids[0, [5, 40, 17]][:, None], cache)
+    got = session.forward(ids[0, [5, 40, 17]][:, None], cache)[:, -1]
     assert_same(got, whole_96[[5, 40, 17]])
     cache.copy_row(1, 0)
-    got = last_logits(session, ids[0, [41, 41]][:, None], cache.rows(0, 2))
+    got = session.forward(ids[0, [41, 41]][:, None], cache.rows(0, 2))[:, -1]
     assert_same(got, whole_96[[41, 41]])
 
 

@@ -51,7 +51,7 @@ def on_cuda(folder: Path, *, cuda_graph: bool) -> Model:
 def all_logits(session: Any, steps: tuple[int, ...]) -> Any:
     cache, at, found = session.new_cache(), 0, []
     for step in steps:
-        found.append(session.score(IDS[:, at : at + step], cache)[0, -1])
+        found.append(session.forward(IDS[:, at : at + step], cache)[0, -1])
         at += step
     return np.array(found)
 
@@ -81,7 +81,7 @@ def test_the_largest_logits_come_to_the_host(folder: Path) -> None:
     session: Any = on_cuda(folder, cuda_graph=True).session
     cache, other = session.new_cache(), session.new_cache()
     for step in (9, 1, 1, 1):
-        whole = session.score(IDS[:, :step], cache)
+        whole = session.forward(IDS[:, :step], cache)
         few = session.top_logits(IDS[:, :step], other, 40)
         assert few.ids.shape == (1, 1, 40)
         assert np.array_equal(few.ids[0, 0], np.sort(largest(whole[0, 0], 40)))
@@ -93,14 +93,14 @@ def test_rows_share_steps(folder: Path, cuda_graph: bool) -> None:
     session: Any = on_cuda(folder, cuda_graph=cuda_graph).session
     cache, token = session.new_cache(3), np.array([[5], [6], [7]])
     for row, length in enumerate((9, 4, 6)):
-        session.score(IDS[:, :length], cache.rows(row, row + 1))
+        session.forward(IDS[:, :length], cache.rows(row, row + 1))
     cache.copy_row(2, 0)
-    got = [session.score(token, cache)[:, 0], session.score(token, cache)[:, 0]]
+    got = [session.forward(token, cache)[:, 0], session.forward(token, cache)[:, 0]]
     for row, length in enumerate((6, 4, 6)):
         alone = session.new_cache()
-        session.score(IDS[:, :length], alone)
+        session.forward(IDS[:, :length], alone)
         for step in got:
-            wanted = session.score(token[[row]], alone)[0, 0]
+            wanted = session.forward(token[[row]], alone)[0, 0]
             assert np.abs(step[row] - wanted).max() < 0.02 * np.abs(wanted).max()
 
 

@@ -15,9 +15,10 @@ import pytest
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.bundle.external_data import stored_tensors
-from gpt2xl.sessions.protocol import last_logits, open_best
+from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.graph import open_graph
 from gpt2xl.startup.mapped_weights import map_weights
-from gpt2xl.startup.providers import open_session
+from gpt2xl.startup.options import LoadOptions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 IDS = np.arange(600)[None] % 90
@@ -85,15 +86,14 @@ def test_a_tensor_at_an_odd_place_is_left_to_onnxruntime(bundle: Path, tmp_path:
     weights = map_weights(tmp_path / "engine.onnx")
     assert weights is not None
     assert not weights._values
-    session, _ = open_session(tmp_path / "engine.onnx", "cpu")
-    assert session.get_inputs()
+    assert open_graph(tmp_path / "engine.onnx", "cpu", LoadOptions()).session.get_inputs()
 
 
 def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(bundle, tmp_path / "own")  # which no other test has loaded
-    session, weights = open_session(next(bundle.glob("**/engine*.onnx")), "cpu")
-    assert session.get_inputs()
-    assert weights is not None
+    opened = open_graph(next(bundle.glob("**/engine*.onnx")), "cpu", LoadOptions())
+    assert opened.session.get_inputs()
+    assert opened.weights is not None
     assert mapped(data_file(bundle))
     assert resident(data_file(bundle)) == 0
 
@@ -113,16 +113,16 @@ def test_each_large_tensor_is_a_mapping_of_its_own(bundle: Path) -> None:
 
 
 def test_a_long_prompt_leaves_nothing_of_the_embedding_in_memory(long: Path) -> None:
-    session = open_best(open_bundle(long), "cpu")
-    first = last_logits(session, IDS, session.new_cache())
+    session = open_session(open_bundle(long), LoadOptions(provider="cpu"))
+    first = session.forward(IDS, session.new_cache())[:, -1]
     assert resident(data_file(long)) == 0
-    again = last_logits(session, IDS, session.new_cache())
+    again = session.forward(IDS, session.new_cache())[:, -1]
     assert np.array_equal(first, again)
 
 
 def test_a_model_that_is_gone_leaves_no_mapping(long: Path) -> None:
-    session = open_best(open_bundle(long), "cpu")
-    last_logits(session, IDS, session.new_cache())
+    session = open_session(open_bundle(long), LoadOptions(provider="cpu"))
+    session.forward(IDS, session.new_cache())[:, -1]
     del session
     gc.collect()
     assert not mapped(data_file(long))
@@ -130,11 +130,11 @@ def test_a_model_that_is_gone_leaves_no_mapping(long: Path) -> None:
 
 def test_a_model_leaves_mappings_of_others_alone(long: Path) -> None:
     first = gpt2xl.load(long, threads=1)
-    last_logits(first.session, IDS, first.session.new_cache())
+    first.session.forward(IDS, first.session.new_cache())[:, -1]
     path = data_file(long)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as own:
         own[:] = b"x" * len(own)  # where another model's mapping may have been
-        last_logits(first.session, IDS[:, ::-1], first.session.new_cache())
+        first.session.forward(IDS[:, ::-1], first.session.new_cache())[:, -1]
         assert own[:] == b"x" * len(own)
 
 
@@ -145,9 +145,9 @@ def test_where_addresses_are_scarce_nothing_is_mapped(
     size = data_file(bundle).stat().st_size
     monkeypatch.setattr("gpt2xl.startup.mapped_weights.address_space_left", lambda: 2 * size)
     assert map_weights(graph) is None
-    session, weights = open_session(graph, "cpu")
-    assert weights is None
-    assert session.get_inputs()
+    opened = open_graph(graph, "cpu", LoadOptions())
+    assert opened.weights is None
+    assert opened.session.get_inputs()
 
 
 def test_a_session_keeps_the_weights_that_it_reads(long: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_session_keeps_the_weights_that_it_reads(long: Path) -> None:
     script = """
 import gc, sys, numpy as np, gpt2xl
 graph = gpt2xl.load(sys.argv[1], threads=1).session
-session, inputs = graph.session, graph.inputs
+session, inputs = graph.session, graph.signature.inputs
 del graph
 gc.collect()
 feed = {n: np.zeros((1, 2, 4, 16), np.float32) for n in inputs if n.startswith("past")}
