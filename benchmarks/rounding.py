@@ -18,8 +18,8 @@ from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.rounding import gptq
 from gpt2xl_export.rounding.calibration import ROWS, calibration_ids, written_length
+from gpt2xl_export.rounding.layers import Text, round_layers
 from gpt2xl_export.rounding.own_text import own_text
-from gpt2xl_export.rounding.rounder import Rounder
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 
@@ -61,18 +61,27 @@ def half_quadratic(
 
 
 def by_inputs(checkpoint: Checkpoint, text: list[list[int]], compensate: bool) -> Rounding:
-    """GPTQ, as the exporter does it."""
-    rounder = Rounder(checkpoint, lambda name: ".c_" in name, BLOCK, lambda: text, compensate=compensate)  # fmt: skip
-    return lambda name, weights: rounder(name).restored()
+    """GPTQ, as the exporter does it; asked for the matrices in the order of use."""
+    layers = round_layers(checkpoint, block_matrices(checkpoint), BLOCK, Text(text, compensate))
+    found = ((name, weight) for layer in layers for name, weight in layer.weights.items())
+
+    def apply(name: str, weights: FloatArray) -> FloatArray:
+        rounded_name, weight = next(found)
+        assert rounded_name == name
+        return weight.restored()
+
+    return apply
+
+
+def block_matrices(checkpoint: Checkpoint) -> list[str]:
+    """Names of the matrices of the transformer blocks."""
+    names = [name for name in checkpoint.tensor_names if name.startswith("h.") and ".c_" in name]
+    return [name for name in names if name.endswith("weight")]
 
 
 def rounded(checkpoint: Checkpoint, rounding: Rounding) -> Checkpoint:
     """The checkpoint with its block matrices rounded."""
-    names = [
-        n
-        for n in checkpoint.tensor_names
-        if n.startswith("h.") and ".c_" in n and n.endswith("weight")
-    ]
+    names = block_matrices(checkpoint)
     changed = {name: rounding(name, checkpoint.load(name)) for name in names}
 
     def load(name: str) -> FloatArray:

@@ -16,8 +16,8 @@ from typing import Any
 from held_out import held_out_windows
 
 import gpt2xl
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 
 MODELS = Path(__file__).parents[1] / "models"
 CASES = (

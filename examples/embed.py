@@ -1,14 +1,16 @@
-"""Embed gpt2xl in a program: python examples/embed.py BUNDLE "Once upon a time"."""
+"""Embed gpt2xl in a program: python examples/embed.py [MODEL [PROMPT]].
+
+MODEL is a bundle's folder, "demo", or a model on the hub; PROMPT is the text to continue.
+"""
 
 import sys
 
 import gpt2xl
 
 
-def main() -> None:
-    """Stream a text, then say how it ended."""
-    folder, prompt = sys.argv[1:3]
-    model = gpt2xl.load(folder)
+def main(model_name: str = "demo", prompt: str = "Once upon a time") -> None:
+    """Print a text as it is generated, then how it ended."""
+    model = gpt2xl.load(model_name)
     stream = model.stream(prompt, max_new_tokens=64, top_k=40, temperature=0.9, seed=1)
     print(prompt, end="")
     for piece in stream:
@@ -18,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:3])

@@ -1,4 +1,4 @@
-"""Small random checkpoints, the bundles made of them, and the shared data where it is there."""
+"""Small random checkpoints, bundles exported from them, and the shared data if it is present."""
 
 import json
 import os
@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TEXT = "Once upon a time there was a king who had a fair daughter, and the king said to her: go."
@@ -101,7 +101,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 
 @pytest.fixture
 def make_foreign(bundle: Path, tmp_path: Path) -> Callable[[], Path]:
-    """Call it for a copy of the bundle to damage, without the manifest that would notice."""
+    """Call it for a copy of the bundle without a manifest, so that damage is not noticed early."""
 
     def make() -> Path:
         folder = shutil.copytree(bundle, tmp_path / "foreign")
@@ -113,7 +113,7 @@ def make_foreign(bundle: Path, tmp_path: Path) -> Callable[[], Path]:
 
 @pytest.fixture(scope="session")
 def as_hub_cache() -> Callable[[Path, Path], Path]:
-    """Call it with a folder and a new one: the snapshot there whose files are links, as huggingface_hub lays it out."""
+    """Call it with a folder and a new one: copies it as huggingface_hub would, a snapshot of links to blobs."""
 
     def lay_out(folder: Path, repo: Path) -> Path:
         blobs, snapshot = repo / "blobs", repo / "snapshots" / "0123abc"
@@ -130,7 +130,7 @@ def as_hub_cache() -> Callable[[Path, Path], Path]:
 
 @pytest.fixture(scope="session")
 def run_graph() -> Callable[..., npt.NDArray[np.float32]]:
-    """Logits of one run of a graph over an empty cache by plain onnxruntime: none of our runtime."""
+    """Logits of one run of a graph over an empty cache, by onnxruntime without our runtime."""
     sessions: dict[Path, ort.InferenceSession] = {}
 
     def run(path: Path, ids: list[list[int]], **inputs: object) -> npt.NDArray[np.float32]:

@@ -1,11 +1,11 @@
-"""Entry point: handles signals as early as can be; one line instead of a traceback for a missing extra."""
+"""Entry point: install signal handlers before slow imports; name the extra if typer is missing."""
 
 import sys
 
 try:
     from gpt2xl_cli import signals
     from gpt2xl_cli.native_output import keep_off_stderr
-except KeyboardInterrupt:  # while nobody handles it yet
+except KeyboardInterrupt:  # before signals.install
     sys.stderr.write("error: interrupted.\n")
     sys.exit(130)
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command line."""
     signals.install()
     try:
-        import platformdirs  # noqa: F401
+        import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
         sys.exit("error: the command line needs `pip install 'gpt2xl[cli]'`.")

@@ -1,4 +1,4 @@
-"""The typer app: commands, and the one place where errors become a line on stderr."""
+"""The typer app, and the one place that turns errors into a line on stderr."""
 
 import io
 import os
@@ -15,11 +15,11 @@ from gpt2xl_cli.commands.generate import generate
 from gpt2xl_cli.commands.info import info
 from gpt2xl_cli.commands.tokens import detokenize, tokenize
 from gpt2xl_cli.commands.verify import verify
-from gpt2xl_cli.options import show_warning
 from gpt2xl_cli.signals import Stopped
 from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.warning_lines import show_warning
 
-INTERRUPTED = 130  # what typer turns a KeyboardInterrupt into, without a word
+INTERRUPTED = 130  # typer exits with it after a KeyboardInterrupt, without a message
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,11 +45,11 @@ def root(
         typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Run GPT-2 XL, and every GPT-2, without PyTorch."""
+    """Run GPT-2 XL, and any other GPT-2, without PyTorch."""
 
 
 def run() -> None:
-    """Turn our own errors and signals into one line and an exit code; typer sees to closed pipes."""
+    """Run a command; our own errors and signals end it with one line and an exit code."""
     warnings.showwarning = show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")

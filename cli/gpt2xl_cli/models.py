@@ -1,72 +1,30 @@
-"""Models that need no export by hand: the built-in demo, and those on the hub, in the user's cache."""
+"""The bundle folder that --model means: a folder, the built-in demo, or a model on the hub."""
 
-import os
-import time
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 
-import platformdirs
 import typer
 
-import gpt2xl
-from gpt2xl import BusyError, ExportError
-from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.exporting import export_shown, show_note
 
-NOTE = (
+DEMO_NOTE = (
     "Using the built-in demo, a tiny model of fairy tales."
     " For the real GPT-2 XL: gpt2xl generate -m gpt2-xl"
 )
-POLL_SECONDS = 0.2
-HUB_PRECISION = "int8"  # nearly exact, a quarter of the size
 
 
-def cache_folder() -> Path:
-    """What GPT2XL_CACHE names, else gpt2xl's folder in the user's cache."""
-    named = os.environ.get("GPT2XL_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("gpt2xl")
+def model_folder(model: str | None) -> Path:
+    """Find the bundle; None is the demo. Models with a name are exported at their first use.
 
+    A path that exists is a folder even if it could be a name on the hub.
+    """
+    from gpt2xl_export.named_models import DEMO, bundle_of
+    from gpt2xl_export.source.hub import is_hub_name
 
-def demo_checkpoint() -> Path:
-    """Where the demo's checkpoint is: in the wheel, or in the checkout of an editable install."""
-    installed = Path(str(files("gpt2xl_cli"))) / "models" / "demo"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "models" / "demo"
-
-
-def demo_bundle() -> Path:
-    """The demo's bundle, exported at its first use; says on stderr that it is the demo."""
-    typer.echo(NOTE, err=True)
-    checkpoint = demo_checkpoint()
-    digest = sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
-    return _cached(f"demo-{gpt2xl.__version__}-{digest[:12]}", str(checkpoint), "fp32")
-
-
-def hub_bundle(name: str) -> Path:
-    """The bundle of a model on the hub, downloaded and exported at its first use."""
-    folder = f"{name.replace('/', '--')}-{HUB_PRECISION}-{gpt2xl.__version__}"
-    return _cached(folder, name, HUB_PRECISION)
-
-
-def _cached(folder: str, source: str, precision: str) -> Path:
-    from gpt2xl_cli.commands.export import missing_extra_explained, run_export
-
-    bundle = cache_folder() / folder
-    if (bundle / "gpt2xl.json").is_file():
-        return bundle
-    with missing_extra_explained():
-        from gpt2xl_export.output.graphs import ExportOptions
-    if Path(source).is_dir():  # a download says what it does once it knows
-        echo_line(f"First use: exporting {source} as {precision} to {bundle}", err=True)
-    told = False
-    while not (bundle / "gpt2xl.json").is_file():
-        try:
-            run_export(source, bundle, ExportOptions(precision))
-        except BusyError:
-            if not told:
-                echo_line(f"Waiting for another gpt2xl, which is making {bundle}", err=True)
-            told = True
-            time.sleep(POLL_SECONDS)
-        except ExportError:
-            if not (bundle / "gpt2xl.json").is_file():  # else another process was faster
-                raise
-    return bundle
+    if model is None:
+        typer.echo(DEMO_NOTE, err=True)
+    elif Path(model).exists() or not is_hub_name(model):
+        return Path(model)
+    with export_shown() as bars:
+        return bundle_of(
+            model or DEMO, bars.show_export, note=show_note, show_progress=bars.is_shown
+        )

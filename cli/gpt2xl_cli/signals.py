@@ -1,7 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP: one line on stderr and 128 plus the signal's number as exit status.
+"""End on Ctrl-C, SIGTERM and SIGHUP with one line on stderr and exit status 128 + signal number.
 
-The process ends on the spot: an exception raised in the middle of an import may get lost or changed on
-its way. What has something to tidy up runs within `cleaning_up`, where a signal raises `Stopped`.
+By default the process exits inside the handler, because an exception raised in the middle of an import
+may be lost or replaced. Code that has to clean up runs within `cleaning_up`, where a signal raises
+`Stopped` instead.
 """
 
 import os
@@ -16,16 +17,14 @@ from types import FrameType
 MEANINGS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 SIGNALS = [getattr(signal, name) for name in MEANINGS if hasattr(signal, name)]
 ONE_STOP_SECONDS = 1.0
-"""Signals so close together are meant as one: `timeout` and terminals send several."""
-
-
+"""Signals that follow within this time count as one: `timeout` and terminals send several."""
 STUCK_SECONDS = 5.0
-"""How long a native call may take to end after a signal."""
+"""How long a native call may go on after a signal before the process is ended anyway."""
 _handled = Semaphore(0)
 
 
 class Stopped(BaseException):
-    """A signal asks to end; not an Exception, and nothing that typer has its own way with."""
+    """A signal asked the process to end. Not an Exception, and unlike KeyboardInterrupt not caught by typer."""
 
     def __init__(self, number: int, detail: str = "") -> None:
         meaning = MEANINGS[signal.Signals(number).name]
@@ -34,12 +33,12 @@ class Stopped(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """What a shell says of a process that this signal has ended."""
+        """The status that a shell reports for a process that this signal ended."""
         return 128 + self.number
 
 
 def install() -> None:
-    """Handle the signals that are not ignored, as SIGHUP is after `nohup`."""
+    """Install handlers, except for signals that are ignored (as `nohup` does with SIGHUP)."""
     for number in SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _end_at_once)
@@ -48,7 +47,7 @@ def install() -> None:
 
 
 def _watch() -> None:
-    """End the process where a handler cannot run: Python waits for the native call that it is in."""
+    """End the process when a handler cannot run because a native call does not return to Python."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -70,7 +69,7 @@ def _end_at_once(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def cleaning_up() -> Iterator[None]:
-    """In the block, signals raise `Stopped`, so that ``finally`` runs; if `install` was called."""
+    """Within the block, signals raise `Stopped`, so that ``finally`` runs. No effect without `install`."""
     handler = _Raising()
     taken = [number for number in SIGNALS if signal.getsignal(number) is _end_at_once]
     for number in taken:
@@ -80,7 +79,7 @@ def cleaning_up() -> Iterator[None]:
     except Exception:
         if handler.number is None:
             raise
-        raise Stopped(handler.number) from None  # what a C extension has made of it
+        raise Stopped(handler.number) from None  # a C extension replaced our exception
     finally:
         for number in taken:
             signal.signal(number, _end_at_once)
@@ -96,7 +95,7 @@ def with_detail(detail: Callable[[], str]) -> Iterator[None]:
 
 
 class _Raising:
-    """A handler that remembers what it has raised last."""
+    """A handler that raises `Stopped` and remembers the signal."""
 
     def __init__(self) -> None:
         self.number: int | None = None

@@ -1,23 +1,25 @@
-"""What each precision is made of: a format for every weight matrix."""
+"""The format of every weight matrix at each precision."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
 from gpt2xl.errors import RequestError
-from gpt2xl_export.check.parity import Tolerance
+from gpt2xl_export.check.difference import Tolerance
 from gpt2xl_export.formats.int8 import Int8
-from gpt2xl_export.formats.linears import Format
 from gpt2xl_export.formats.nbits import NBits
-from gpt2xl_export.rounding.gptq import Rounded, best_scales
+from gpt2xl_export.formats.protocol import Format
+from gpt2xl_export.rounding.gptq import best_scales
 
 KEPT = ("fp32", "int8", "int8-weight", "int4")
+"""The formats that a keep rule can name."""
 HEADS = ("wte.weight", "lm_head.weight")
 INT4_HEAD = "int4-head"
-"""Finer than int4 and without GPTQ: the embedding is looked up, not multiplied with."""
-# What a format may cost; a wrong graph costs several nats.
+"""Finer than int4 and without GPTQ: the embedding is looked up, so it has no inputs."""
+# What a format may cost in exactness; a wrong graph costs several nats.
 LOSSES = {
     "fp16": Tolerance(mean_kl=0.01),
     "int8": Tolerance(mean_kl=0.1),
@@ -31,16 +33,16 @@ class Recipe:
     """One precision."""
 
     suffix: str
-    """Of the graph files, as transformers.js spells it."""
+    """Of the graph files, in the spelling of transformers.js."""
     dtype: str
-    """transformers.js's name for it."""
+    """The precision's name in transformers.js."""
     blocks: str
     """The format of the transformer blocks' matrices, a key of `formats`."""
     head: str
-    """The format of the head, and of the token embedding."""
+    """The format of the head and of the token embedding."""
     tolerance: Tolerance
     float16: bool = False
-    """Whether all that stays floating-point becomes float16."""
+    """Whether everything that is not quantized becomes float16."""
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -53,41 +55,43 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def formats(
-    block_size: int,
-    rounder: Callable[[str], Rounded] | None = None,
-    *,
-    float16: bool = False,
-) -> Mapping[str, Format | None]:
-    """Every format a weight can have, by name.
+def formats(block_size: int, *, float16: bool = False) -> Mapping[str, Format | None]:
+    """Every format that a weight can have, by name, in the order in which they are stored.
 
     Args:
         block_size: inputs that share a scale in int4.
-        rounder: of the int4 weights; without one they are rounded to nearest.
-        float16: whether the scales of blocks are float16, as what they are multiplied with.
+        float16: whether the activations, and so the scales of blocks, are float16.
     """
-    scales = np.float16 if float16 else np.float32
-    if block_size < 16 or block_size & (block_size - 1):
-        raise RequestError(f"block_size has to be a power of 2 from 16 on, but is {block_size}.")
+    scale_type = _scale_type(float16)
     return {
         "fp32": None,
         "int8": Int8(),
-        "int8-weight": NBits(bits=8, block_size=32, scale_type=scales),
-        "int4": NBits(bits=4, block_size=block_size, rounder=rounder, scale_type=scales),
+        "int8-weight": NBits(bits=8, block_size=32, scale_type=scale_type),
+        "int4": int4(block_size, float16=float16),
         INT4_HEAD: NBits(bits=4, block_size=32, scale=best_scales),
     }
 
 
+def int4(block_size: int, *, float16: bool = False) -> NBits:
+    """The format int4, with which matrices can be rounded by GPTQ; arguments as of `formats`."""
+    return NBits(bits=4, block_size=block_size, scale_type=_scale_type(float16))
+
+
+def _scale_type(float16: bool) -> type[np.floating[Any]]:
+    return np.float16 if float16 else np.float32
+
+
 def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[str, str]:
-    """The format of each weight matrix in ``names``.
+    """Choose the format of each weight matrix in ``names``.
 
     Args:
-        recipe: decides where ``keep`` does not.
+        recipe: decides unless a rule does.
         names: of the matrices.
-        keep: FORMAT:PATTERN, a pattern of weight names such as ``fp32:h.0.*``; the last match wins.
+        keep: rules FORMAT:PATTERN, with a pattern of weight names such as ``fp32:h.0.*``; the last
+            match wins.
 
     Raises:
-        RequestError: an unknown format, or a pattern that matches nothing.
+        RequestError: a rule has an unknown format, or its pattern matches no weight.
     """
     assigned = {name: recipe.head if name in HEADS else recipe.blocks for name in names}
     for rule in keep:
@@ -96,11 +100,12 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
             raise RequestError(f"'{rule}': the format has to be one of {', '.join(KEPT)}.")
         matching = [name for name in assigned if fnmatchcase(name, pattern)]
         if not matching:
-            raise RequestError(f"'{rule}' matches no weight; they are called like {next(iter(assigned))}.")  # fmt: skip
+            example = next(iter(assigned))
+            raise RequestError(f"'{rule}' matches no weight; names look like {example}.")
         assigned |= dict.fromkeys(matching, form)
     return assigned | {name: INT4_HEAD for name in HEADS if assigned.get(name) == "int4"}
 
 
-def wants(assigned: Mapping[str, str], form: str) -> Callable[[str], bool]:
-    """Whether a weight has been assigned ``form``, by its name."""
+def has_format(assigned: Mapping[str, str], form: str) -> Callable[[str], bool]:
+    """A function that says whether a weight, by its name, has the format ``form``."""
     return lambda name: assigned.get(name) == form

@@ -1,7 +1,9 @@
 """Run GPT-2 from an exported bundle: numpy, onnxruntime and tokenizers, nothing else."""
 
 from gpt2xl.bundle.config import GPT2Config
-from gpt2xl.decoding.samplers import Sampler, make_sampler
+from gpt2xl.decoding.logprobs import Logprobs
+from gpt2xl.decoding.processors import LogitsProcessor
+from gpt2xl.decoding.samplers import Sampler
 from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import (
     BundleError,
@@ -16,6 +18,7 @@ from gpt2xl.errors import (
 )
 from gpt2xl.loading import load
 from gpt2xl.model import Model
+from gpt2xl.options import GenerationOptions, LoadOptions
 from gpt2xl.text.results import Generation, Piece, Stream, Timings
 from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.version import __version__
@@ -28,8 +31,12 @@ __all__ = [
     "ExportError",
     "GPT2Config",
     "Generation",
+    "GenerationOptions",
     "Gpt2xlError",
     "Gpt2xlWarning",
+    "LoadOptions",
+    "LogitsProcessor",
+    "Logprobs",
     "Model",
     "ParityError",
     "Piece",
@@ -42,5 +49,4 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "load",
-    "make_sampler",
 ]

@@ -1,57 +1,68 @@
 """Load a bundle where it can run."""
 
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Unpack, cast
 
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.errors import BundleError
 from gpt2xl.model import Model
+from gpt2xl.options import LoadKeywords, LoadOptions, updated
 from gpt2xl.sessions.opening import open_session
-from gpt2xl.startup.options import LoadOptions, Provider
 from gpt2xl.text.tokenizer import Tokenizer
+
+NAMED_MODELS = (
+    "gpt2xl.models"  # entry points: a function from a model's name to its bundle's folder
+)
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")  # "demo", "gpt2-xl", "owner/name"
 
 
 def load(
     folder: str | Path,
-    *,
-    provider: Provider = "auto",
-    threads: int = 0,
-    spinning: bool = True,
-    exact_prompts: bool = False,
-    cuda_graph: bool = True,
+    options: LoadOptions | None = None,
+    **keywords: Unpack[LoadKeywords],
 ) -> Model:
-    """Load the bundle in ``folder``; several threads may load at once.
+    """Load a model; several threads may load at once.
+
+    >>> demo = load("demo", threads=1)  # doctest: +SKIP
 
     Args:
-        folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json
-            and an ONNX graph with past-key-value inputs (optimum's, for instance).
-        provider: ``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it, it starts, and the bundle is in
-            float16.
-        threads: threads for one operator; 0 leaves it to onnxruntime.
-        spinning: whether threads wait for work at full speed; False for a model that guesses for another
-            one (``draft``), or their threads get into each other's way.
-        exact_prompts: with an int8 KV cache, whether prompts are attended to as single tokens are, so that
-            it changes no bit in how many steps they are fed; up to 1.5 times as slow.
-        cuda_graph: on CUDA, whether the step that makes a token is captured once and then replayed.
+        folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json and an ONNX
+            graph with past-key-value inputs (optimum's, for instance). A str that is no folder may name a
+            model: ``demo``, or one on the hub such as ``gpt2-xl`` or ``owner/name``; its bundle is made at the
+            first use, which needs the extra ``export`` (and ``hub``).
+        options: where and how to load.
+        **keywords: fields of `LoadOptions`, which replace those of ``options``.
 
     Warns:
-        Gpt2xlWarning: ``auto`` goes on without CUDA, or CUDA without a CUDA graph.
+        Gpt2xlWarning: ``provider`` "auto" goes on without CUDA, or CUDA without a CUDA graph.
 
     Raises:
-        BundleError: the folder is incomplete, too large for the memory this process may have, or
-            onnxruntime cannot load it.
-        ProviderError: onnxruntime is too old, or CUDA was asked for and is not there, or not for this bundle.
-        RequestError: an option is out of its range.
+        BundleError: there is no such folder, it is incomplete, too large for the memory this process may have,
+            or onnxruntime cannot load it.
+        ProviderError: CUDA was asked for and is not there, or not for this bundle.
+        RequestError: an option out of its range.
+        TypeError: an option that does not exist.
     """
-    options = LoadOptions(
-        provider=provider,
-        threads=threads,
-        spinning=spinning,
-        exact_prompts=exact_prompts,
-        cuda_graph=cuda_graph,
-    )
-    bundle = open_bundle(Path(folder))
-    # onnxruntime leaves the interpreter to others while it loads.
+    options = updated(options or LoadOptions(), keywords)
+    bundle = open_bundle(_folder(folder))
+    # onnxruntime releases the interpreter's lock while it loads.
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
         session = open_session(bundle, options)
         return Model(bundle.config, tokenizer.result(), session, bundle)
+
+
+def _folder(folder: str | Path) -> Path:
+    """``folder``, or the one of the model that it names."""
+    if isinstance(folder, Path) or Path(folder).exists() or not NAME.fullmatch(folder):
+        return Path(folder)
+    found = next(iter(entry_points(group=NAMED_MODELS)), None)
+    if found is None:
+        raise BundleError(
+            f"'{folder}' is not a folder. To load models by name: pip install 'gpt2xl[export,hub]'."
+        )
+    return cast(Callable[[str], Path], found.load())(folder)

@@ -8,23 +8,33 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.decoding.loop import Request
+from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.loading import load
+from gpt2xl.model import Model
+from gpt2xl.options import GenerationOptions, LoadKeywords, LoadOptions
 from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session
-from gpt2xl.startup.options import Provider
+from gpt2xl.startup.memory import weights_size
 
-PROMPTS = (64, 512, 900)
-CONTEXTS = (64, 900)
+PROMPTS = (64, 512, 900)  # tokens
+CONTEXTS = (64, 900)  # tokens
 ROWS = (1, 8, 16)
-ROW_CONTEXT = 64
+ROW_CONTEXT = 64  # tokens of each row's prompt
 TOP_K = 40
 STEPS = 16  # decoded tokens; their median counts
+BATCH_TOKENS = (
+    2 * STEPS
+)  # of each row: the first rows decode while the prompts of the others are fed
 BANDWIDTH_BYTES = 1 << 28  # per thread: far more than caches hold
+SIZES = {"prefill": "{} tokens", "decode": "after {} tokens", "batch": "{} rows"}
+
+RandomIds = Callable[[int], Ids]
 
 
 @dataclass(frozen=True)
@@ -38,47 +48,53 @@ class Speed:
     value: float
     unit: str
 
+    @property
+    def label(self) -> str:
+        """Name and size.
+
+        >>> Speed("decode", 64, 18.4, "tokens/s").label
+        'decode, after 64 tokens'
+        """
+        size = "1 row" if (self.name, self.size) == ("batch", 1) else self._sized()
+        return f"{self.name}, {size}" if size else self.name
+
+    def _sized(self) -> str:
+        return SIZES.get(self.name, "").format(self.size)
+
 
 def measure_speed(
-    folder: Path,
-    *,
-    provider: Provider = "auto",
-    threads: int = 0,
+    folder: str | Path,
+    options: LoadOptions | None = None,
+    **keywords: Unpack[LoadKeywords],
 ) -> Iterator[Speed]:
     """Measure the bundle in ``folder`` with random ids; sizes beyond its context are left out.
 
     Args:
-        folder: of the bundle.
-        provider: as of `load`.
-        threads: as of `load`.
+        folder: as of `load`.
+        options: as of `load`.
+        **keywords: as of `load`.
 
     Yields:
-        Figures, as they are known. Peak memory is the process's, so measure one bundle a process.
+        Figures, as they are known; batches of several rows only where they share steps. Peak memory is the
+        process's, so measure one bundle a process.
     """
     start = time.perf_counter()
-    model = load(folder, provider=provider, threads=threads)
+    model = load(folder, options, **keywords)
     yield Speed("load", None, time.perf_counter() - start, "s")
     session, ids = model.session, _random_ids(model.config.vocab_size)
-    session.forward(ids(1, 8), session.new_cache(capacity=8))  # the first run allocates
+    session.forward(ids(8), session.new_cache(capacity=8))  # the first run allocates
     for size in _within(session, PROMPTS):
-        yield Speed("prefill", size, size / _prefill(session, ids(1, size)), "tokens/s")
+        yield Speed("prefill", size, size / _prefill(session, ids(size)), "tokens/s")
     decoding = 0.0
     for size in _within(session, CONTEXTS):
-        rate = 1 / _decode(session, ids(1, size), ids)
+        rate = 1 / _decode(session, ids(size), ids)
         decoding = decoding or rate
         yield Speed("decode", size, rate, "tokens/s")
-    if session.shares_steps:
-        for rows in ROWS if _within(session, (ROW_CONTEXT,)) else ():
-            rate = rows / _decode(session, ids(rows, ROW_CONTEXT), ids)
-            yield Speed("batch", rows, rate, "tokens/s")
+    for rows in _rows(model):
+        yield Speed("batch", rows, rows / _batch_step(model, rows, ids), "tokens/s")
     yield from _memory()
-    if model.device != "cpu":
-        return  # what follows is of the CPU's memory
-    bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
-    yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
-    if decoding:
-        reached = decoding * open_bundle(folder).weights_size / bandwidth
-        yield Speed("bandwidth reached", None, 100 * reached, "%")
+    if model.device == "cpu":
+        yield from _bandwidth(model, decoding, (options or LoadOptions(**keywords)).threads)
 
 
 def memory_bandwidth(threads: int) -> float:
@@ -93,13 +109,19 @@ def memory_bandwidth(threads: int) -> float:
     return threads * BANDWIDTH_BYTES / seconds
 
 
-def _random_ids(vocab_size: int) -> Callable[[int, int], Ids]:
+def _random_ids(vocab_size: int) -> RandomIds:
     rng = np.random.default_rng(0)
-    return lambda rows, count: rng.integers(0, vocab_size, (rows, count))
+    return lambda count: rng.integers(0, vocab_size, (1, count))
 
 
 def _within(session: Session, sizes: tuple[int, ...]) -> list[int]:
     return [size for size in sizes if size + STEPS <= session.n_positions]
+
+
+def _rows(model: Model) -> tuple[int, ...]:
+    if model.session.n_positions < ROW_CONTEXT + BATCH_TOKENS:
+        return ()
+    return ROWS if model.shares_steps else ROWS[:1]
 
 
 def _timed(action: Callable[[], object]) -> float:
@@ -116,25 +138,38 @@ def _prefill(session: Session, ids: Ids) -> float:
     )
 
 
-def _decode(
-    session: Session,
-    prompt: Ids,
-    ids: Callable[[int, int], Ids],
-) -> float:
-    """Seconds of a step after ``prompt``, for all rows."""
-    rows, size = prompt.shape
-    cache = session.new_cache(rows, capacity=size + STEPS)
+def _decode(session: Session, prompt: Ids, ids: RandomIds) -> float:
+    """Seconds of a step after ``prompt``."""
+    cache = session.new_cache(capacity=prompt.shape[1] + STEPS)
     session.forward(prompt, cache)
-    times = []
-    for _ in range(STEPS):
-        start = time.perf_counter()
-        session.forward_top(ids(rows, 1), cache, TOP_K)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(
+        _timed(lambda: session.forward_top(ids(1), cache, TOP_K)) for _ in range(STEPS)
+    )
+
+
+def _batch_step(model: Model, rows: int, ids: RandomIds) -> float:
+    """Seconds of a step of `generate_batch` in which all ``rows`` decode."""
+    options = GenerationOptions(top_k=TOP_K)
+    scheduler, started = Scheduler(model.session, rows=rows), set[int]()
+    for seed in range(rows):
+        prompt = ids(ROW_CONTEXT)[0].tolist()
+        scheduler.submit(Request(prompt, options.chain(seed), BATCH_TOKENS))
+    while len(started) < rows:
+        started |= {number for number, _ in scheduler.step()}
+    return statistics.median(_timed(scheduler.step) for _ in range(STEPS))
+
+
+def _bandwidth(model: Model, decoding: float, threads: int) -> Iterator[Speed]:
+    """The memory's bandwidth, and how much of it reading all weights for each decoded token takes."""
+    bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
+    yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
+    if decoding and model.bundle:
+        reached = decoding * weights_size(model.bundle) / bandwidth
+        yield Speed("bandwidth reached", None, 100 * reached, "%")
 
 
 def _memory() -> Iterator[Speed]:
-    if sys.platform == "win32":  # nobody tells
+    if sys.platform == "win32":  # has no resource module
         return
     import resource
 

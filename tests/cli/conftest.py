@@ -1,6 +1,8 @@
-"""Run the command in this process or as one of its own, and hold every error to one line."""
+"""Run gpt2xl in this process or in one of its own; check that every error is one line."""
 
 import io
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ Run = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder and a cache of the test's own, nothing of the user's environment."""
+    """Give each test its own folder and cache, apart from the user's environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
@@ -26,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Call it with what stands after `gpt2xl`; all that lands on the file descriptors is caught."""
+    """Call it with the words after `gpt2xl`; output is captured at the file descriptors."""
 
     def run(*arguments: object, stdin: bytes | None = b"") -> CompletedProcess[str]:
         words = ["gpt2xl", *map(str, arguments)]
@@ -45,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start `gpt2xl` as a process of its own, all its streams being pipes."""
+    """Start `gpt2xl` in a process of its own, with pipes for all streams."""
     started = []
 
     def spawn(*arguments: object) -> subprocess.Popen[bytes]:
@@ -56,14 +58,14 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         return started[-1]
 
     yield spawn
-    for process in started:  # over by now, unless the test has failed
+    for process in started:  # still running only if the test failed
         process.kill()
         process.communicate()
 
 
 @pytest.fixture
 def error_line() -> Callable[..., str]:
-    """The only line of a run that failed as it should: exit code 1 or another, nothing on stdout."""
+    """Check that a run failed with one error line, the exit status and nothing on stdout; return the line."""
 
     def error_line(done: CompletedProcess[str], status: int = 1) -> str:
         assert done.stderr.startswith("error: "), done
@@ -77,7 +79,7 @@ def error_line() -> Callable[..., str]:
 
 @pytest.fixture
 def refused(run: Run, error_line: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
-    """Like `run`, for what has to end in one line of error and leave no file behind; the line."""
+    """Like `run`, for commands that have to fail with one error line and leave no file; return the line."""
 
     def refused(*arguments: object, stdin: bytes | None = b"", status: int = 1) -> str:
         before = sorted(tmp_path.rglob("*"))
@@ -86,3 +88,27 @@ def refused(run: Run, error_line: Callable[..., str], tmp_path: Path) -> Callabl
         return line
 
     return refused
+
+
+@pytest.fixture
+def on_terminal() -> Callable[..., bytes]:
+    """Run `gpt2xl` on a terminal; return what it writes there."""
+
+    def on_terminal(*arguments: object) -> bytes:
+        command = [sys.executable, "-m", "gpt2xl_cli", *map(str, arguments)]
+        master, slave = pty.openpty()
+        with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, close_fds=True):
+            os.close(slave)
+            output = b""
+            while True:
+                try:
+                    piece = os.read(master, 4096)
+                except OSError:  # the other end is closed
+                    break
+                if not piece:
+                    break
+                output += piece
+        os.close(master)
+        return output
+
+    return on_terminal

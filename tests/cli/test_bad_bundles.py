@@ -1,4 +1,4 @@
-"""Bundles that are broken, with and without the manifest that knows the sizes of their files."""
+"""Broken bundles, with and without the manifest that lists the sizes of their files."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def cut(name: str) -> Damage:
 
 
 def overwrite(name: str) -> Damage:
-    """Same size, other content."""
+    """Keep the size, change the content."""
 
     def damage(folder: Path) -> None:
         (folder / name).write_bytes(b"#" * (folder / name).stat().st_size)
@@ -35,7 +35,7 @@ def overwrite(name: str) -> Damage:
 
 
 def foreign(*damages: Damage) -> Damage:
-    """The same damage to a folder without a manifest, as somebody else exports it."""
+    """Apply the damages to a folder without a manifest, as other exporters write it."""
 
     def damage(folder: Path) -> None:
         for one in (remove("gpt2xl.json"), *damages):
@@ -59,7 +59,7 @@ def manifest(content: str) -> Damage:
     return damage
 
 
-def word_pieces(folder: Path) -> None:
+def wordpiece(folder: Path) -> None:
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -71,11 +71,11 @@ CHANGED: dict[str, tuple[Damage, str]] = {
     "the weights cut short": (cut(WEIGHTS), f"{WEIGHTS}' has "),
     "the weights missing": (remove(WEIGHTS), f"{WEIGHTS}' is missing"),
     "the config missing": (remove("config.json"), "config.json' does not exist"),
-    "the config a BERT's": (config(model_type="bert"), "model_type 'bert'"),
+    "the config of a BERT": (config(model_type="bert"), "model_type 'bert'"),
     "the tokenizer missing": (remove("tokenizer.json"), "tokenizer.json' is missing"),
-    "the manifest not JSON": (cut("gpt2xl.json"), "gpt2xl.json' cannot be read as JSON"),
-    "the manifest a list": (manifest("[]"), "gpt2xl.json' has to hold a JSON object"),
-    "the manifest of another kind": (manifest('{"files": [1]}'), "gpt2xl.json'"),
+    "a manifest that is not JSON": (cut("gpt2xl.json"), "gpt2xl.json' cannot be read as JSON"),
+    "a manifest that is a list": (manifest("[]"), "gpt2xl.json' has to hold a JSON object"),
+    "a manifest with values of the wrong type": (manifest('{"files": [1]}'), "gpt2xl.json'"),
 }
 
 UNLOADABLE: dict[str, tuple[Damage, str]] = {
@@ -90,13 +90,13 @@ UNLOADABLE: dict[str, tuple[Damage, str]] = {
     "foreign, the weights missing": (foreign(remove(WEIGHTS)), f"'{{}}/{WEIGHTS}' is missing"),
     "foreign, no tokenizer": (foreign(remove("tokenizer.json")), "tokenizer.json' does not exist"),
     "foreign, the tokenizer cut short": (foreign(cut("tokenizer.json")), "cannot be read"),
-    "foreign, a tokenizer of word pieces": (foreign(word_pieces), "not a byte-level BPE"),
+    "foreign, a WordPiece tokenizer": (foreign(wordpiece), "not a byte-level BPE"),
 }
 
 
 @pytest.mark.parametrize("command", ["info", "generate"])
 @pytest.mark.parametrize(("damage", "message"), CHANGED.values(), ids=CHANGED)
-def test_what_the_manifest_does_not_agree_with_is_refused_unloaded(
+def test_a_bundle_that_contradicts_its_manifest_is_refused_before_loading(
     damage: Damage, message: str, command: str, bundle: Path, tmp_path: Path, refused: Refused
 ) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
@@ -106,7 +106,7 @@ def test_what_the_manifest_does_not_agree_with_is_refused_unloaded(
 
 
 @pytest.mark.parametrize(("damage", "message"), UNLOADABLE.values(), ids=UNLOADABLE)
-def test_what_cannot_be_loaded_is_named(
+def test_a_file_that_cannot_be_loaded_is_named(
     damage: Damage, message: str, bundle: Path, tmp_path: Path, refused: Refused
 ) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
@@ -114,13 +114,13 @@ def test_what_cannot_be_loaded_is_named(
     assert message.format(copy) in refused("generate", "Once", "-m", copy)
 
 
-def test_word_pieces_are_refused_when_tokenizing_as_well(tmp_path: Path, refused: Refused) -> None:
-    word_pieces(tmp_path)
+def test_tokenize_refuses_a_wordpiece_tokenizer(tmp_path: Path, refused: Refused) -> None:
+    wordpiece(tmp_path)
     assert "not a byte-level BPE" in refused("tokenize", "Once", "-m", tmp_path)
 
 
 @pytest.mark.parametrize("command", [["info"], ["generate", "Once", "-m"]])
-def test_a_checkpoint_is_told_apart_and_the_way_out_named(
+def test_a_checkpoint_is_refused_with_the_command_to_export_it(
     command: list[str], checkpoint: Path, refused: Refused
 ) -> None:
     message = refused(*command, checkpoint)
@@ -129,7 +129,7 @@ def test_a_checkpoint_is_told_apart_and_the_way_out_named(
 
 
 @pytest.mark.parametrize("command", [["info"], ["generate", "Once", "-m"]])
-def test_a_folder_that_is_none_is_named(
+def test_a_path_that_is_not_a_bundle_folder_is_named(
     command: list[str], bundle: Path, tmp_path: Path, refused: Refused
 ) -> None:
     assert "'nowhere' is not a folder" in refused(*command, "nowhere")
@@ -137,7 +137,7 @@ def test_a_folder_that_is_none_is_named(
     assert f"'{tmp_path}' holds no ONNX file." in refused(*command, tmp_path)
 
 
-def test_a_whole_disk_is_not_searched_for_a_graph(
+def test_subfolders_are_not_searched_for_a_graph(
     bundle: Path, tmp_path: Path, refused: Refused
 ) -> None:
     shutil.copytree(bundle, tmp_path / "far" / "below")

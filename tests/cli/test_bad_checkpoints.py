@@ -1,4 +1,4 @@
-"""Checkpoints that are none: one line that names the file and what is wrong with it."""
+"""Broken checkpoints: one line that names the file and what is wrong with it."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def fill(name: str, value: float) -> Damage:
     return tensors(lambda content: content[name].fill(value))
 
 
-def word_pieces(folder: Path) -> None:
+def wordpiece(folder: Path) -> None:
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece()
@@ -84,12 +84,15 @@ CONFIGS: dict[str, tuple[Damage, str]] = {
     "not JSON": (write("config.json", b'{"model_type": '), "config.json' cannot be read as JSON"),
     "not UTF-8": (write("config.json", b"\xff{}"), "config.json' is not UTF-8: byte 0xff at"),
     "a JSON list": (write("config.json", b"[]"), "holds a list"),
-    "heads that do not fit": (config(n_head=5), "n_embd 32 is not a multiple of n_head 5"),
+    "n_embd not a multiple of n_head": (
+        config(n_head=5),
+        "n_embd 32 is not a multiple of n_head 5",
+    ),
     "a size missing": (config(n_layer=None), "tensor 'h.2.ln_1.weight' is missing"),  # of 12
     "a size negative": (config(n_embd=-32), "n_embd has to be a positive integer, but is -32"),
     "a size zero": (config(n_head=0), "n_head has to be a positive integer, but is 0"),
     "a size in quotes": (config(n_embd="32"), "n_embd has to be a positive integer, but is '32'"),
-    "a size with a point": (config(n_embd=32.0), "n_embd has to be a positive integer"),
+    "a size that is a float": (config(n_embd=32.0), "n_embd has to be a positive integer"),
     "a size that is true": (config(n_layer=True), "n_layer has to be a positive integer"),
     "a huge vocabulary": (config(vocab_size=10**30), "vocab_size has to be at most 2147483647"),
     "a huge context": (config(n_positions=10**9), f"[{10**9}, 32]"),
@@ -115,8 +118,8 @@ FILES: dict[str, tuple[Damage, str]] = {
     "no tokenizer": (remove("tokenizer.json"), "holds neither tokenizer.json nor vocab.json"),
     "a tokenizer cut short": (cut("tokenizer.json", 500), "tokenizer.json' cannot be read"),
     "a tokenizer not UTF-8": (write("tokenizer.json", b"\xff{}"), "tokenizer.json'"),
-    "a tokenizer of word pieces": (word_pieces, "not a byte-level BPE"),
-    "a tokenizer of more ids than the model": (
+    "a WordPiece tokenizer": (wordpiece, "not a byte-level BPE"),
+    "a tokenizer with more ids than the model": (
         fewer_ids,
         "has id 200, but config.json has vocab_size 200",
     ),
@@ -127,12 +130,15 @@ TENSORS: dict[str, tuple[Damage, str]] = {
         tensors(lambda content: content.pop("h.1.mlp.c_fc.bias")),
         "tensor 'h.1.mlp.c_fc.bias' is missing",
     ),
-    "all missing": (tensors(lambda content: content.clear()), "the weights are 0 tensors"),
+    "all missing": (
+        tensors(lambda content: content.clear()),
+        "the config asks for 2 layers, but there are only 0 tensors",
+    ),
     "one extra": (
         tensors(lambda content: content.update(extra=np.zeros(1, np.float32))),
         "tensor 'extra' belongs to no GPT-2",
     ),
-    "one turned": (
+    "one transposed": (
         tensors(lambda c: c.update({"h.0.mlp.c_fc.weight": np.zeros((128, 32), np.float32)})),
         "tensor 'h.0.mlp.c_fc.weight' has shape [128, 32], the config asks for [32, 128]",
     ),
@@ -148,7 +154,7 @@ TENSORS: dict[str, tuple[Damage, str]] = {
     ("damage", "message"),
     [pytest.param(*case, id=name) for name, case in (CONFIGS | FILES | TENSORS).items()],
 )
-def test_a_checkpoint_that_is_no_whole_gpt2_is_refused(
+def test_a_checkpoint_that_is_not_a_complete_gpt2_is_refused(
     damage: Damage, message: str, checkpoint: Path, tmp_path: Path, refused: Refused
 ) -> None:
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
@@ -157,13 +163,13 @@ def test_a_checkpoint_that_is_no_whole_gpt2_is_refused(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "checkpoint/config.json", "/no/where"])
-def test_a_source_that_is_no_folder_is_refused(
+def test_a_source_that_is_not_a_folder_is_refused(
     name: str, checkpoint: Path, refused: Refused
 ) -> None:
     Path("checkpoint").symlink_to(checkpoint)
     assert f"'{name}' is not a folder" in refused("export", name, "out")
 
 
-def test_an_empty_folder_is_no_checkpoint(tmp_path: Path, refused: Refused) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "empty").mkdir()
     assert "empty/config.json' does not exist" in refused("export", "empty", "out")

@@ -1,4 +1,4 @@
-"""Options and prompts that cannot be served: one line that names the option and its value."""
+"""Options and prompts out of range: one line that names the option and its value."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize(("option", "message"), OPTIONS.items(), ids=map("=".join, OPTIONS))
-def test_an_option_out_of_its_range_is_named(
+def test_an_option_out_of_range_is_named(
     option: tuple[str, str], message: str, json: list[str], bundle: Path, refused: Refused
 ) -> None:
     assert message in refused("generate", "-m", bundle, "Once", *option, *json)
@@ -47,7 +47,7 @@ def test_a_prompt_longer_than_the_context_is_refused(bundle: Path, refused: Refu
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
     reason="this onnxruntime has CUDA",
 )
-def test_cuda_is_refused_where_the_wheel_has_none(bundle: Path, refused: Refused) -> None:
+def test_cuda_is_refused_if_onnxruntime_lacks_it(bundle: Path, refused: Refused) -> None:
     message = refused("generate", "-m", bundle, "Once", "--provider", "cuda")
     assert f"onnxruntime {onnxruntime.__version__} has no CUDA" in message
     assert "`pip install onnxruntime-gpu`" in message
@@ -67,5 +67,5 @@ def test_an_argument_has_to_be_utf_8(
 
 
 @pytest.mark.parametrize("command", ["generate", "tokenize"])
-def test_a_lone_surrogate_is_no_text(command: str, bundle: Path, refused: Refused) -> None:
+def test_a_lone_surrogate_is_refused(command: str, bundle: Path, refused: Refused) -> None:
     assert "lone surrogate" in refused(command, "-m", bundle, "a\ud800b")

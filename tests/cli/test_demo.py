@@ -1,4 +1,4 @@
-"""Without -m: the built-in demo, exported at its first use into the user's cache."""
+"""Without -m: the built-in demo, exported into the user's cache at its first use."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+import gpt2xl_export.exporting
 from gpt2xl import CheckpointError
-from gpt2xl_cli import models as demo
-from gpt2xl_cli.commands import export as export_command
+from gpt2xl_export import named_models
 
 Run = Callable[..., CompletedProcess[str]]
 DEMO = Path(__file__).parents[2] / "models" / "demo"
@@ -24,27 +24,27 @@ DEMO = Path(__file__).parents[2] / "models" / "demo"
 EXPORTER = """
 import sys
 from pathlib import Path
-from gpt2xl_cli import models as demo
+from gpt2xl_cli.models import model_folder
+from gpt2xl_export import named_models
 from gpt2xl_export.source.sources import Source
-def resolve(source, *_, **__):
+def wait(folder, name):
     print("begun", flush=True)
     sys.stdin.readline()
-    return Source(Path(source), "first", "first")
-import gpt2xl_export.source.sources
-gpt2xl_export.source.sources.resolve = resolve
-demo.demo_checkpoint = lambda: Path(sys.argv[1])
-demo.demo_bundle()
+    return Source(folder, "first", "first")
+named_models.Source = wait
+named_models.demo_checkpoint = lambda: Path(sys.argv[1])
+model_folder(None)
 """
 
 
 @pytest.fixture
 def stand_in(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny random model in the demo's place."""
-    monkeypatch.setattr(demo, "demo_checkpoint", lambda: checkpoint)
+    """Replace the demo by a tiny random model."""
+    monkeypatch.setattr(named_models, "demo_checkpoint", lambda: checkpoint)
     return checkpoint
 
 
-def test_the_first_use_exports_it_and_the_next_ones_find_it(
+def test_the_first_use_exports_the_demo_and_later_ones_reuse_it(
     stand_in: Path, run: Run, tmp_path: Path
 ) -> None:
     first = run("generate", "Once", "--seed", 1)
@@ -61,24 +61,26 @@ def test_the_first_use_exports_it_and_the_next_ones_find_it(
 
 
 @pytest.mark.parametrize("command", [["tokenize", "Once"], ["detokenize", "65"]])
-def test_the_other_commands_use_it_as_well(command: list[str], stand_in: Path, run: Run) -> None:
+def test_other_commands_use_the_demo_too(command: list[str], stand_in: Path, run: Run) -> None:
     done = run(*command)
     assert done.returncode == 0
     assert "built-in demo" in done.stderr
 
 
-def test_another_model_is_no_demo(stand_in: Path, run: Run, bundle: Path, tmp_path: Path) -> None:
+def test_the_demo_is_not_exported_if_a_model_is_given(
+    stand_in: Path, run: Run, bundle: Path, tmp_path: Path
+) -> None:
     assert run("generate", "Once", "-m", bundle).stderr == ""
     assert not (tmp_path / "cache" / "gpt2xl").exists()
 
 
-def test_json_stays_alone_on_stdout(stand_in: Path, run: Run) -> None:
+def test_json_is_the_only_line_on_stdout(stand_in: Path, run: Run) -> None:
     done = run("generate", "Once", "--json")
     assert json.loads(done.stdout)["prompt"] == "Once"
     assert done.stdout.count("\n") == 1
 
 
-def test_another_demo_gets_a_bundle_of_its_own(
+def test_a_changed_demo_is_exported_again(
     stand_in: Path,
     run: Run,
     make_checkpoint: Callable[..., Path],
@@ -86,20 +88,20 @@ def test_another_demo_gets_a_bundle_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run("generate", "Once")
-    monkeypatch.setattr(demo, "demo_checkpoint", lambda: make_checkpoint(seed=1))
+    monkeypatch.setattr(named_models, "demo_checkpoint", lambda: make_checkpoint(seed=1))
     assert "First use" in run("generate", "Once").stderr
     assert len(os.listdir(tmp_path / "cache" / "gpt2xl")) == 2
 
 
-def test_a_process_that_was_faster_is_no_error(
+def test_an_export_by_another_process_is_not_an_error(
     stand_in: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(*arguments: Any) -> object:
-        real(*arguments)
-        return real(*arguments)
+    def overtaken(*arguments: Any, **more: Any) -> object:
+        real(*arguments, **more)
+        return real(*arguments, **more)
 
-    real = export_command.run_export
-    monkeypatch.setattr(export_command, "run_export", overtaken)
+    real = gpt2xl_export.exporting.export
+    monkeypatch.setattr("gpt2xl_export.exporting.export", overtaken)
     assert run("generate", "Once").returncode == 0
 
 
@@ -120,7 +122,9 @@ def test_the_second_of_two_first_uses_waits_for_the_first(
     assert json.loads((bundle / "gpt2xl.json").read_text())["source"]["revision"] == "first"
 
 
-def test_what_a_killed_first_use_left_is_removed(stand_in: Path, run: Run, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_first_use_are_removed(
+    stand_in: Path, run: Run, tmp_path: Path
+) -> None:
     command = [sys.executable, "-c", EXPORTER, str(stand_in)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
@@ -144,17 +148,17 @@ def test_a_cache_that_cannot_be_written_is_named(
     assert "cannot be written" in last
 
 
-def test_a_demo_that_is_not_there_is_named(
+def test_a_missing_demo_checkpoint_is_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "demo_checkpoint", lambda: tmp_path)
+    monkeypatch.setattr(named_models, "demo_checkpoint", lambda: tmp_path)
     done = run("generate", "Once")
     assert done.returncode == 1
     assert f"{tmp_path}/model.safetensors" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["gpt2-xl", "no-one/no-model"])
-def test_a_name_on_the_hub_is_looked_for_there(
+def test_a_hub_name_is_looked_up_on_the_hub(
     name: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(source: str, *_: object, **__: object) -> None:
@@ -166,8 +170,8 @@ def test_a_name_on_the_hub_is_looked_for_there(
     assert done.stderr.splitlines() == [f"error: no '{name}' on this hub"]
 
 
-def test_the_repositorys_own_demo_tells_a_tale(run: Run) -> None:
-    assert demo.demo_checkpoint() == DEMO
+def test_the_real_demo_generates_a_fairy_tale(run: Run) -> None:
+    assert named_models.demo_checkpoint() == DEMO
     assert (DEMO / "model.safetensors").is_file()
     started = time.monotonic()
     done = run("generate", "Once upon a time", "-n", 40, "--seed", 1)

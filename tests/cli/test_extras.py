@@ -1,4 +1,4 @@
-"""Without an extra: one line that names it; and no more of it is imported than a command needs."""
+"""A missing extra is named in one line, and commands import no more than they need."""
 
 import subprocess
 import sys
@@ -19,12 +19,12 @@ main()
 
 
 def without(modules: str, *arguments: object) -> CompletedProcess[str]:
-    """`gpt2xl` where ``modules`` (by commas) are not installed."""
+    """Run `gpt2xl` as if ``modules`` (separated by commas) were not installed."""
     command = [sys.executable, "-W", "error", "-c", MAIN, modules, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("module", ["typer", "platformdirs"])
+@pytest.mark.parametrize("module", ["typer", "rich"])
 def test_the_command_line_names_its_extra(module: str, error_line: ErrorLine) -> None:
     assert "`pip install 'gpt2xl[cli]'`" in error_line(without(module, "--version"))
 
@@ -43,7 +43,7 @@ def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
     assert done.stdout.startswith("Once")
 
 
-def test_help_needs_nothing_but_the_command_line() -> None:
+def test_help_needs_only_typer() -> None:
     absent = "numpy,onnxruntime,tokenizers,onnx,onnx_ir,safetensors"
     for arguments in (["-h"], ["generate", "-h"], ["export", "-h"]):
         done = without(absent, *arguments)

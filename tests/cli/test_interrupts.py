@@ -1,4 +1,4 @@
-"""Signals, a reader that goes away, and a killed process."""
+"""Signals, closed pipes and killed processes."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import gpt2xl_export.export
+import gpt2xl_export.exporting
 from gpt2xl import StreamDecoder
 
 Run = Callable[..., CompletedProcess[str]]
@@ -24,7 +24,7 @@ ENDLESS: dict[str, object] = {
 
 @pytest.fixture
 def talker(make_bundle: Callable[..., Path]) -> Path:
-    """The bundle of a model that talks for many seconds."""
+    """The bundle of a model that generates for many seconds."""
     return make_bundle(ENDLESS)
 
 
@@ -37,7 +37,7 @@ def first_bytes(process: Popen[bytes], count: int) -> bytes:
 
 
 def await_partial(process: Popen[bytes], folder: Path) -> None:
-    """Until the export has begun to write."""
+    """Wait until the export has begun to write."""
     while not any(name.startswith(".out.partial-") for name in os.listdir(folder)):
         assert process.poll() is None
         time.sleep(0.002)
@@ -61,7 +61,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("number", "status", "line"), ENDS)
-def test_every_signal_to_end_does_it_tidily(
+def test_every_signal_ends_an_export_and_leaves_nothing(
     number: int, status: int, line: bytes, make_checkpoint: Callable[..., Path], tmp_path: Path,
     spawn: Spawn,
 ) -> None:  # fmt: skip
@@ -78,7 +78,7 @@ def test_every_signal_to_end_does_it_tidily(
 
 
 def await_handler(process: Popen[bytes], number: int) -> None:
-    """Until the process handles the signal, which it does before it imports anything large."""
+    """Wait until the process handles the signal, which is before it imports anything large."""
     caught = 0
     while not caught >> (number - 1) & 1:
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -100,7 +100,7 @@ def test_a_signal_while_a_model_loads_is_one_line(
         assert (process.returncode, errors) == (status, line)
 
 
-def test_a_hangup_that_is_ignored_stays_so(bundle: Path) -> None:
+def test_an_ignored_hangup_stays_ignored(bundle: Path) -> None:
     command = ["nohup", sys.executable, "-m", "gpt2xl_cli", "tokenize", "-m", str(bundle)]
     pipe = subprocess.PIPE
     with Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
@@ -115,7 +115,7 @@ def test_a_hangup_that_is_ignored_stays_so(bundle: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_the_process_that_measures_ends_with_bench(talker: Path, spawn: Spawn) -> None:
+def test_a_signal_to_bench_ends_the_process_that_measures(talker: Path, spawn: Spawn) -> None:
     process = spawn("bench", talker)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while not (child := children.read_text().strip()):
@@ -128,15 +128,15 @@ def test_the_process_that_measures_ends_with_bench(talker: Path, spawn: Spawn) -
     assert not Path(f"/proc/{child}").exists()
 
 
-def test_the_library_handles_no_signal() -> None:
+def test_importing_installs_no_signal_handler() -> None:
     code = (
-        "import signal, gpt2xl, gpt2xl_export.export, gpt2xl_cli.app\n"
+        "import signal, gpt2xl, gpt2xl_export.exporting, gpt2xl_cli.app\n"
         "print(signal.getsignal(15), signal.getsignal(1))"
     )
     assert subprocess.check_output([sys.executable, "-c", code]) == b"0 0\n"
 
 
-def test_ctrl_c_ends_json_without_half_an_object(
+def test_ctrl_c_with_json_prints_nothing_on_stdout(
     bundle: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupting(self: StreamDecoder, token_id: int) -> str:
@@ -205,8 +205,8 @@ def test_ctrl_c_at_any_stage_leaves_nothing(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    real = gpt2xl_export.export.Progress
-    monkeypatch.setattr("gpt2xl_export.export.Progress", interrupting)
+    real = gpt2xl_export.exporting.Progress
+    monkeypatch.setattr("gpt2xl_export.exporting.Progress", interrupting)
     assert refused("export", checkpoint, "out", status=130) == "error: interrupted.\n"
 
 
@@ -224,7 +224,7 @@ def test_a_killed_export_leaves_no_folder_under_the_name(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_reader_that_goes_away_ends_the_text_without_a_word(talker: Path, spawn: Spawn) -> None:
+def test_a_closed_pipe_ends_the_text_without_a_message(talker: Path, spawn: Spawn) -> None:
     process = spawn("generate", "Once", "-m", talker, "-n", 16000, "--seed", 1)
     assert process.stdout is not None
     first_bytes(process, 10)
@@ -235,7 +235,7 @@ def test_a_reader_that_goes_away_ends_the_text_without_a_word(talker: Path, spaw
 
 
 @pytest.mark.parametrize("command", [["-h"], ["info", "{}"], ["tokenize", "Once", "-m", "{}"]])
-def test_a_reader_that_never_was_is_no_traceback(
+def test_a_pipe_closed_from_the_start_is_not_a_traceback(
     command: list[str], bundle: Path, spawn: Spawn
 ) -> None:
     process = spawn(*(word.format(bundle) for word in command))
@@ -246,7 +246,7 @@ def test_a_reader_that_never_was_is_no_traceback(
     assert (process.returncode, errors) == (1, b"")
 
 
-def test_a_signal_ends_a_native_call_that_does_not_end() -> None:
+def test_a_signal_ends_a_native_call_that_does_not_return() -> None:
     program = """
 import hashlib
 from gpt2xl_cli import signals

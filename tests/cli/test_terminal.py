@@ -1,8 +1,7 @@
-"""What files and arguments say never reaches the terminal as a command to it."""
+"""Control characters from files, arguments and models never reach the terminal."""
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -18,33 +17,12 @@ Run = Callable[..., CompletedProcess[str]]
 ESCAPE = "\x1b]0;title\x07\x1b[31m\u202ered\r\nnext"
 
 
-def on_terminal(*arguments: object) -> bytes:
-    """What the command writes to a terminal."""
-    command = [sys.executable, "-m", "gpt2xl_cli", *map(str, arguments)]
-    master, slave = pty.openpty()
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, close_fds=True):
-        os.close(slave)
-        output = b""
-        while True:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            output += piece
-    os.close(master)
-    return output
-
-
-def test_text_keeps_its_lines_and_tabs() -> None:
+def test_line_ends_and_tabs_are_not_escaped() -> None:
     assert escaped("a\n\tb é\u3000") == "a\n\tb é\u3000"
     assert escaped("\x1b[2J\r\x00\x7f\x9b") == r"\x1b[2J\x0d\x00\x7f\x9b"
 
 
-def test_what_a_manifest_says_is_shown_without_its_escapes(
-    run: Run, bundle: Path, tmp_path: Path
-) -> None:
+def test_values_of_a_manifest_are_escaped(run: Run, bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     manifest = json.loads((copy / "gpt2xl.json").read_text())
     manifest["source"]["name"] = ESCAPE
@@ -91,13 +69,13 @@ def test_an_error_about_an_argument_is_one_line_without_escapes(
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_a_name_too_long_is_one_line(
+def test_an_input_name_that_is_too_long_is_one_error_line(
     arguments: list[str], refused: Callable[..., str], bundle: Path
 ) -> None:
     refused(*arguments)
 
 
-def test_outputs_with_names_too_long_are_one_line(
+def test_an_output_name_that_is_too_long_is_one_error_line(
     bundle: Path, checkpoint: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     Path("in.jsonl").write_text('{"prompt": "Once"}')
@@ -107,7 +85,9 @@ def test_outputs_with_names_too_long_are_one_line(
     assert "name too long" in refused("generate", "Once", "-m", bundle, "--prompt-cache", long)
 
 
-def test_text_of_a_model_is_escaped_on_a_terminal_only(bundle: Path) -> None:
+def test_generated_text_is_escaped_only_on_a_terminal(
+    bundle: Path, on_terminal: Callable[..., bytes]
+) -> None:
     ids = subprocess.run(
         [sys.executable, "-m", "gpt2xl_cli", "tokenize", "a\x1b[31mb", "-m", str(bundle)],
         capture_output=True,
@@ -133,7 +113,7 @@ def test_text_of_a_model_is_escaped_on_a_terminal_only(bundle: Path) -> None:
     assert shown.startswith(b"Once\\x1b[31m")
 
 
-def test_an_export_shows_its_place_without_escapes(run: Run, checkpoint: Path) -> None:
+def test_export_escapes_the_name_of_its_output(run: Run, checkpoint: Path) -> None:
     done = run("export", checkpoint, "out\x1b[31m")
     assert done.stdout.startswith(r"Wrote out\x1b[31m: fp32")
     assert Path("out\x1b[31m").is_dir()

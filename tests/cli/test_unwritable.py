@@ -1,4 +1,4 @@
-"""Places that cannot be written to: one line that names the place, and nothing half-written."""
+"""Outputs that cannot be written: one line that names the path, and no partial output."""
 
 import resource
 import subprocess
@@ -15,7 +15,7 @@ Mount = Callable[..., Path]
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Mount a small file system of its own; the test skips where that is not allowed."""
+    """Mount a small file system; skip the test where that is not allowed."""
     places = []
 
     def mount(options: str) -> Path:
@@ -44,23 +44,23 @@ def test_a_path_below_a_file_cannot_be_written(
     assert f"'{below}' cannot be written" in refused("export", checkpoint, below)
 
 
-def test_a_name_longer_than_the_system_takes_is_refused(checkpoint: Path, refused: Refused) -> None:
+def test_a_file_name_that_is_too_long_is_refused(checkpoint: Path, refused: Refused) -> None:
     assert "cannot be written: File name too long" in refused("export", checkpoint, "o" * 250)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_nothing_can_be_made_in_proc(checkpoint: Path, refused: Refused) -> None:
+def test_proc_cannot_be_written(checkpoint: Path, refused: Refused) -> None:
     assert "'/proc/out' cannot be written" in refused("export", checkpoint, "/proc/out")
 
 
-def test_a_read_only_place_is_named(checkpoint: Path, mount: Mount, refused: Refused) -> None:
+def test_a_read_only_file_system_is_named(checkpoint: Path, mount: Mount, refused: Refused) -> None:
     out = mount("ro,size=64k") / "out"
     message = refused("export", checkpoint, out)
     assert f"'{out}' cannot be written: Read-only file system" in message
 
 
 def pages(folder: Path) -> int:
-    """What a tmpfs of pages of 4 KiB needs for ``folder``."""
+    """Pages of 4 KiB that a tmpfs needs for ``folder``."""
     return sum(-(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
 
 
@@ -73,7 +73,7 @@ def test_a_full_disk_is_named(
     assert f"the disk is full: '{out}' was not written" in refused("export", checkpoint, out)
 
 
-def test_a_file_size_limit_is_an_error_like_any_other(checkpoint: Path, refused: Refused) -> None:
+def test_a_file_size_limit_is_one_error_line(checkpoint: Path, refused: Refused) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
@@ -83,13 +83,13 @@ def test_a_file_size_limit_is_an_error_like_any_other(checkpoint: Path, refused:
     assert "'out' cannot be written: File too large" in message
 
 
-def test_a_name_that_is_no_utf_8_is_refused(checkpoint: Path, refused: Refused) -> None:
+def test_a_name_that_is_not_utf_8_is_refused(checkpoint: Path, refused: Refused) -> None:
     assert "asks for a path in UTF-8" in refused("export", checkpoint, "out\udcff")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("command", [["generate", "Once"], ["tokenize", "Once"], ["-h"]])
-def test_output_to_a_full_disk_is_one_line(
+def test_a_full_disk_on_stdout_is_one_error_line(
     command: list[str], bundle: Path, error_line: Callable[[CompletedProcess[str]], str]
 ) -> None:
     model = [] if command == ["-h"] else ["-m", str(bundle)]

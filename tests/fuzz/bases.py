@@ -16,8 +16,8 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 def build(root: Path) -> None:
     """Make all of it below ``root``, the same each time."""
-    from gpt2xl_export.export import export
-    from gpt2xl_export.output.graphs import ExportOptions
+    from gpt2xl_export.exporting import export
+    from gpt2xl_export.options import ExportOptions
 
     _checkpoint(root / "checkpoint")
     _slow(root / "checkpoint", root / "slow")
@@ -102,7 +102,8 @@ def _prompt_cache(bundle: Path, folder: Path) -> None:
 def _batch(bundle: Path, folder: Path) -> None:
     """An input, and the file that an interrupted run leaves: its first line and two texts."""
     import gpt2xl
-    from gpt2xl_cli.batches import jsonl
+    from gpt2xl_cli.batches.resume_file import ResumeFile
+    from gpt2xl_cli.batches.run_header import run_header
 
     folder.mkdir()
     rows = [
@@ -110,9 +111,10 @@ def _batch(bundle: Path, folder: Path) -> None:
     ]
     content = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "in.jsonl").write_text(content, "utf-8")
-    about = jsonl.run_header(content, bundle, {"max_new_tokens": 3, "greedy": True}, None)
-    part = jsonl.Part(folder / "out.jsonl", about, force=False)
+    options = gpt2xl.GenerationOptions(max_new_tokens=3, greedy=True)
+    header = run_header(content, bundle, options)
+    part = ResumeFile(folder / "out.jsonl", header, force=False)
     model = gpt2xl.load(bundle, threads=1)
     with part:
-        for number, text in model.generate_batch(["Once", "the king"], max_new_tokens=3, greedy=True):  # fmt: skip
+        for number, text in model.generate_batch(["Once", "the king"], options):  # fmt: skip
             part.add(number, text)

@@ -13,8 +13,8 @@ import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.startup.options import LoadOptions
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.recipes import RECIPES
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"

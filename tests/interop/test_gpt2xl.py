@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context
-from gpt2xl.decoding.loop import generate_tokens
-from gpt2xl.decoding.samplers import greedy
+from gpt2xl.decoding.loop import Request, generate_tokens
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.startup.options import LoadOptions
 
@@ -18,8 +18,6 @@ def test_the_portable_graph_gives_the_tokens_of_the_engine_graph(
     session = open_session(replace(open_bundle(folder), engine=None), LoadOptions(provider="cpu"))
     rows = []
     for ids in prompts.values():
-        tokens = generate_tokens(
-            Context(session), ids, greedy, max_new_tokens=24, eos_token_ids=frozenset()
-        )
+        tokens = generate_tokens(Context(session), Request(ids, Chain(), 24), frozenset())
         rows.append([token.id for token in tokens])
     check(rows)

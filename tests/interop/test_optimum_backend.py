@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import gpt2xl
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 
 pytest.importorskip("optimum.exporters.onnx", reason="the extra 'interop' is not installed")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gpt2xl import Tokenizer
-from gpt2xl_export.export import export
+from gpt2xl_export.exporting import export
 
 HERE = Path(__file__).parent
 NODE_MODULES = Path(os.environ.get("GPT2XL_NODE_MODULES", HERE / "node_modules")).resolve()

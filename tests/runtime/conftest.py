@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 
 from gpt2xl import Model, load
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.rounding import calibration
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -21,7 +21,7 @@ TALE = (
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    """Call it with "draft" or a precision, quantized ones with an int8 KV cache but for "int8 --kv float"."""
+    """Call it with "draft", a precision (quantized ones get an int8 KV cache), or "int8 --kv float"."""
     made: dict[str, Model] = {}
 
     def demo(name: str) -> Model:
@@ -30,10 +30,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
             draft = name == "draft"
             source = MODELS / ("demo-draft" if draft else "demo")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(calibration, "BUDGET", 0)  # int4 made quickly
+                patch.setattr(calibration, "BUDGET", 0)  # int4 is exported faster
                 kv: Literal["float", "auto"] = "float" if name.endswith(" --kv float") else "auto"
                 export(source, out, ExportOptions("fp32" if draft else name.split()[0], kv=kv))
-            made[name] = load(out, threads=1)  # as fast as two, and steady beside other work
+            made[name] = load(
+                out, threads=1
+            )  # as fast as two, and less disturbed by other processes
         return made[name]
 
     return demo

@@ -1,17 +1,15 @@
-"""A real bundle, from prompt to text; and the examples in the docstrings."""
+"""A real bundle, from prompt to text."""
 
-import doctest
-import importlib
-import pkgutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
+import numpy as np
 import pytest
 
-import gpt2xl
-from gpt2xl import Model, load
-
-MODULES = [f"gpt2xl.{module.name}" for module in pkgutil.iter_modules(gpt2xl.__path__)]
+from gpt2xl import GenerationOptions, Model, load
+from gpt2xl.decoding.logprobs import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +67,47 @@ def test_threads_change_nothing(make_bundle: Callable[..., Path], model: Model) 
     assert single.generate("Once", greedy=True, max_new_tokens=50).new_ids == wanted
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples_are_true(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+def test_options_as_an_object_or_as_keywords(model: Model) -> None:
+    options = GenerationOptions(seed=3, max_new_tokens=6)
+    wanted = model.generate("Once", seed=3, max_new_tokens=6).new_ids
+    assert model.generate("Once", options).new_ids == wanted
+    assert model.generate("Once", options, seed=4).new_ids != wanted
+    with pytest.raises(TypeError, match="no option 'topk'; did you mean 'top_k'"):
+        model.generate("Once", topk=4)  # type: ignore[call-arg]
+
+
+def test_log_probabilities_are_the_models_own(model: Model) -> None:
+    """Of its raw logits: temperature, top_k and processors do not matter."""
+    ids = model.prompt_ids("Once")
+    logits = model.session.forward(np.array([ids]), model.session.new_cache())[0, -1]
+    expected = log_softmax(logits)
+    options = GenerationOptions(seed=1, max_new_tokens=1)
+    result = model.generate("Once", options, logprobs=3, temperature=3, repetition_penalty=2)
+    assert result.logprobs is not None
+    (found,) = result.logprobs
+    assert found.token == pytest.approx(expected[result.new_ids[0]], abs=1e-5)
+    assert [i for i, _ in found.top] == (-expected).argsort(kind="stable")[:3].tolist()
+    plain = model.generate("Once", options)
+    assert plain.new_ids == model.generate("Once", options, logprobs=3).new_ids
+
+
+def test_cancelling_during_a_step_ends_it(make_bundle: Callable[..., Path]) -> None:
+    model = load(make_bundle({"n_embd": 256, "n_layer": 6, "n_positions": 4096}), threads=1)
+    stream = model.stream([5] * 3000, greedy=True)
+    Timer(0.05, stream.cancel).start()
+    start = time.perf_counter()
+    result = stream.result()
+    cancelled_after = time.perf_counter() - start
+    assert result.finish_reason == "cancelled"
+    start = time.perf_counter()
+    model.generate([5] * 3000, greedy=True, max_new_tokens=1)
+    assert cancelled_after < time.perf_counter() - start
+    again = model.generate("Once", greedy=True, max_new_tokens=9).new_ids
+    model.clear_cache()
+    assert model.generate("Once", greedy=True, max_new_tokens=9).new_ids == again
+
+
+def test_a_bundle_is_named_in_the_repr(bundle: Path) -> None:
+    assert repr(load(bundle)) == (
+        "<Model 'tiny': 2 layers, 32 wide, context 96, vocabulary 289, on cpu>"
+    )

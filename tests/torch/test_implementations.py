@@ -14,8 +14,8 @@ from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.portable import PortableSession
 from gpt2xl.startup.graph import open_graph
 from gpt2xl.startup.options import LoadOptions
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.source.checkpoint import open_checkpoint
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gpt2xl_export.export import export
+from gpt2xl_export.exporting import export
 from gpt2xl_export.source.checkpoint import open_checkpoint
 
 torch = pytest.importorskip("torch", reason="PEFT needs torch")

@@ -8,7 +8,7 @@ import pytest
 
 from gpt2xl import Model, load
 from gpt2xl.errors import Gpt2xlWarning
-from gpt2xl_export.export import export
+from gpt2xl_export.exporting import export
 from gpt2xl_export.reference.activations import ACTIVATIONS
 from gpt2xl_export.source.checkpoint import open_checkpoint
 

@@ -1,1 +1,1 @@
-"""The input and output of gpt2xl batch."""
+"""The input, output and resume file of gpt2xl batch."""

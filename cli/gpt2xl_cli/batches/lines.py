@@ -1,4 +1,4 @@
-"""The input of gpt2xl batch: a JSON object a line, each with a prompt."""
+"""The input of gpt2xl batch: one JSON object on each line, with a prompt."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gpt2xl import RequestError
+from gpt2xl_cli.batches.results import ADDED_KEYS, Result
 
-ADDED = ("text", "finish_reason", "new_tokens", "seed")
 OPTION_KEYS = {
     "seed": "--seed",
     "n": "-n",
@@ -19,34 +19,34 @@ OPTION_KEYS = {
     "greedy": "--greedy",
     "do_sample": "--greedy",
 }
-"""Keys that mean an option, and the option: it holds for the whole run."""
+"""Keys that people write for an option; options hold for the whole run."""
 UNSUPPORTED = ("top_p", "stop", "num_beams", "repetition_penalty")
 """Options of other libraries that gpt2xl does not have."""
-MAX_SHOWN = 40  # characters of a line that is no JSON
+MAX_SHOWN = 40  # characters of a line that is not JSON
 
 
 @dataclass(frozen=True)
 class Line:
-    """One of the input."""
+    """One line of the input."""
 
     number: int
-    """In the file, from 1; blank lines count."""
+    """Its place in the file, from 1; blank lines count."""
     text: str
-    """A JSON object."""
+    """The JSON object as it stands in the file."""
     prompt: str
 
-    def with_result(self, result: dict[str, Any]) -> str:
-        """The line as it was, with what ``result`` holds after its own keys."""
-        added = json.dumps({key: result[key] for key in ADDED})
+    def with_result(self, result: Result) -> str:
+        """Return the line unchanged, with the keys of ``result`` after its own."""
+        added = json.dumps(result)
         return f"{self.text[:-1].rstrip()}, {added[1:]}"
 
 
 def parse(content: str, name: str) -> list[Line]:
-    """The lines of ``content`` that are not blank; ``name`` is for errors.
+    """Parse the lines of ``content`` that are not blank; ``name`` is for errors.
 
     Raises:
-        RequestError: a line that is no JSON object, has no prompt, has a key that the output adds, or
-            asks for what is only taken as an option.
+        RequestError: a line that is not a JSON object, has no prompt, or has a key that the output
+            adds or that means an option.
     """
     texts = enumerate(map(str.strip, content.split("\n")), 1)
     return [_line(number, text, f"{name}, line {number}") for number, text in texts if text]
@@ -73,7 +73,7 @@ def _line(number: int, text: str, where: str) -> Line:
 
 
 def _no_constant(name: str) -> NoReturn:
-    """For NaN and Infinity, which Python reads and JSON does not have."""
+    """Refuse NaN and Infinity, which Python would read although JSON does not have them."""
     raise ValueError(f"{name} is not a number")
 
 
@@ -81,17 +81,17 @@ def _check_key(key: str, where: str) -> None:
     name = key.replace("-", "_")
     if name in OPTION_KEYS:
         raise RequestError(
-            f'{where}: "{key}" is not taken from a line: give {OPTION_KEYS[name]} for all of them,'
+            f'{where}: "{key}" is not read from a line: give {OPTION_KEYS[name]} for all of them,'
             " or rename it if it means something else."
         )
     if name in UNSUPPORTED:
         raise RequestError(f'{where}: gpt2xl has no "{key}": remove it, or rename it.')
-    if key in ADDED:
+    if key in ADDED_KEYS:
         raise RequestError(f'{where} has a "{key}" already, which the output adds: rename it.')
 
 
 def check_prompts(lines: Sequence[Line], name: str, check: Callable[[str], object]) -> None:
-    """Let ``check`` see every prompt; a RequestError it raises gets the number of its line."""
+    """Call ``check`` with every prompt; a RequestError it raises gets the number of the line."""
     for line in lines:
         try:
             check(line.prompt)

@@ -1,12 +1,9 @@
 """gpt2xl batch."""
 
 import json
-import sys
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,20 +19,9 @@ from gpt2xl_cli.options import (
     Temperature,
     Threads,
     TopK,
-    decoded,
-    model_folder,
-    read_limited,
-    read_stdin,
 )
-from gpt2xl_cli.signals import cleaning_up, with_detail
+from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
-
-if TYPE_CHECKING:
-    from gpt2xl import Generation
-    from gpt2xl_cli.batches.jsonl import Part
-    from gpt2xl_cli.batches.lines import Line
-
-    Texts = Iterator[tuple[int, Generation]]
 
 
 def batch(
@@ -43,15 +29,15 @@ def batch(
         str,
         typer.Argument(
             metavar="IN",
-            help='A JSON object a line, each with a "prompt"; - reads stdin.',
+            help='File with one JSON object on each line, each with a "prompt"; - reads stdin.',
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            help="The same lines with the texts; OUT.part holds what is done until all is."
-            " - writes them to stdout.",
+            help="File to write: the same lines, each with its text. Until all are done, OUT.part"
+            " holds the finished texts. - prints the lines on stdout.",
             show_default=False,
         ),
     ],
@@ -64,123 +50,39 @@ def batch(
     seed: Seed = None,
     special: Special = True,
     rows: Annotated[
-        int, typer.Option(help="Texts that share each step; on the CPU changes no text.")
+        int,
+        typer.Option(
+            help="Maximum number of texts that share each step; on the CPU it changes no text."
+        ),
     ] = 16,
     provider: Provider = "auto",
     threads: Threads = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Continue many texts; a run that was cut short goes on when started again."""
-    import gpt2xl
-    from gpt2xl_cli.batches import jsonl
-    from gpt2xl_cli.batches.lines import check_prompts, parse
+    """Continue many texts; after an interruption, the same command goes on where it stopped."""
+    from gpt2xl import GenerationOptions, LoadOptions
+    from gpt2xl_cli.batches.claim import claimed
+    from gpt2xl_cli.batches.running import print_texts, read_batch, write_texts
 
-    printing, greedy = str(out) == "-", greedy or temperature == 0
-    if printing and as_json:
+    to_stdout = str(out) == "-"
+    if to_stdout and as_json:
         raise typer.BadParameter(
             "cannot be combined with OUT '-': stdout carries the texts.", param_hint="--json"
         )
-    with cleaning_up(), nullcontext() if printing else jsonl.claimed(out, force=force):
-        name = "stdin" if source == "-" else f"'{source}'"
-        content = read_stdin() if source == "-" else _read(Path(source), name)
-        lines = parse(content, name)
-        folder = model_folder(model)
-        loaded = gpt2xl.load(folder, provider=provider, threads=threads)
-        check_prompts(lines, name, partial(loaded.prompt_ids, parse_special=special))
-
-        def texts(first: int | None, done: Container[int] = ()) -> "Texts":
-            return loaded.generate_batch(
-                (line.prompt for line in lines),
-                rows=rows,
-                max_new_tokens=max_new_tokens,
-                greedy=greedy,
-                top_k=top_k,
-                temperature=temperature,
-                seed=first,
-                parse_special=special,
-                skip=done,
-            )
-
-        if printing:
-            _print(lines, texts(seed))
+    load = LoadOptions(provider=provider, threads=threads)
+    options = GenerationOptions(
+        max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy,
+        seed=seed, parse_special=special,
+    )  # fmt: skip
+    with cleaning_up():
+        if to_stdout:
+            print_texts(read_batch(source, model, load, options, rows))
             return
-        deciding: dict[str, object] = {"max_new_tokens": max_new_tokens, "greedy": greedy}
-        deciding |= {} if greedy else {"top_k": top_k, "temperature": temperature}
-        deciding |= {} if special else {"special": False}
-        about = jsonl.run_header(content, folder, deciding, seed)
-        part = jsonl.Part(out, about, force=force)
-        facts = {"out": str(out), "rows": len(lines), "done_before": len(part.done)}
-        _write(lines, part, texts(part.seed, frozenset(part.done)), force=force)
-    new_tokens = sum(row["new_tokens"] for row in part.done.values())
+        with claimed(out, force=force):
+            batch = read_batch(source, model, load, options, rows)
+            summary = write_texts(batch, out, force=force)
     if as_json:
-        typer.echo(json.dumps(facts | {"new_tokens": new_tokens}))
+        typer.echo(json.dumps(asdict(summary)))
     else:
-        echo_line(f"Wrote {out}: {len(lines)} texts, {new_tokens} new tokens.")
-
-
-def _read(path: Path, name: str) -> str:
-    from gpt2xl import RequestError
-
-    try:
-        with path.open("rb") as file:
-            return decoded(read_limited(file, name), name)
-    except OSError as reason:
-        raise RequestError(f"{name} cannot be read: {reason.strerror}.") from None
-
-
-def _print(lines: "Sequence[Line]", texts: "Texts") -> None:
-    from gpt2xl_cli.batches.jsonl import Printed
-
-    printed = Printed(lines)
-    shown = not sys.stdout.isatty()  # there, the lines are the progress
-    with (
-        with_detail(lambda: f"{printed.count} of {len(lines)} texts are written."),
-        _progress(0, len(lines), shown=shown) as show,
-    ):
-        for number, text in texts:
-            printed.add(number, text)
-            show(len(text.new_ids))
-
-
-def _write(lines: "Sequence[Line]", part: "Part", texts: "Texts", *, force: bool) -> None:
-    before = len(part.done)
-    if before:
-        typer.echo(f"{before} of {len(lines)} texts were done already; going on.", err=True)
-    with with_detail(
-        lambda: (
-            f"{part.count()} of {len(lines)} texts are done in '{part.path}';"
-            " run the same command again to go on."
-        )
-    ):
-        with part, _progress(before, len(lines)) as show:
-            for number, text in texts:
-                part.add(number, text)
-                show(len(text.new_ids))
-        part.finish(lines, force=force)
-
-
-@contextmanager
-def _progress(done: int, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal; call it with the tokens of each finished text."""
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console, start, tokens = Console(stderr=True), time.perf_counter(), 0
-    speed = TextColumn("{task.description}")
-    columns = (BarColumn(), MofNCompleteColumn(), speed, TimeElapsedColumn())
-    bar = Progress(
-        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
-    )
-    with bar:
-        task = bar.add_task("", total=total, completed=done)
-
-        def show(count: int) -> None:
-            nonlocal tokens
-            tokens += count
-            rate = tokens / (time.perf_counter() - start)
-            bar.update(task, advance=1, description=f"{rate:.0f} tokens/s")
-
-        yield show
+        echo_line(f"Wrote {out}: {summary.rows} texts, {summary.new_tokens} new tokens.")

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import (
     CudaGraph,
     Greedy,
@@ -19,11 +21,10 @@ from gpt2xl_cli.options import (
     Temperature,
     Threads,
     TopK,
-    model_folder,
-    text_or_stdin,
 )
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_text
+from gpt2xl_cli.text_input import text_or_stdin, without_final_newline
 
 if TYPE_CHECKING:
     from gpt2xl import Piece
@@ -33,7 +34,7 @@ def generate(
     prompt: Annotated[
         str | None,
         typer.Argument(
-            help="Text to go on from; - or nothing reads stdin, less its last newline.",
+            help="Text to continue; without it, or with -, stdin is read and its final newline removed.",
             show_default=False,
         ),
     ] = None,
@@ -49,20 +50,21 @@ def generate(
     draft: Annotated[
         str | None,
         typer.Option(
-            help="A smaller model that guesses tokens, named as for --model; changes no text.",
+            help="Smaller model that drafts tokens for this one to check; changes no text. A folder or"
+            " name as for --model.",
             metavar="MODEL",
             show_default=False,
         ),
     ] = None,
     prompt_lookup: Annotated[
         bool,
-        typer.Option(help="Guess that what was said is said again; changes no text."),
+        typer.Option(help="Draft tokens by matching earlier n-grams of the text; changes no text."),
     ] = True,
     prompt_cache: Annotated[
         Path | None,
         typer.Option(
-            help="Keep what the model makes of the prompt in this file; the next run that begins alike"
-            " starts from it.",
+            help="Save the KV cache of the prompt in this file; a later run whose prompt begins the same"
+            " way starts from it.",
             show_default=False,
         ),
     ] = None,
@@ -76,36 +78,19 @@ def generate(
 
     text = text_or_stdin(prompt)
     if prompt is None or prompt == "-":
-        text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
-    folder = model_folder(model)
-    loaded = gpt2xl.load(
-        folder,
-        provider=provider,
-        threads=threads,
-        cuda_graph=cuda_graph,
-    )
-    smaller = None
+        text = without_final_newline(text)
+    load = gpt2xl.LoadOptions(provider=provider, threads=threads, cuda_graph=cuda_graph)
+    options = gpt2xl.GenerationOptions(
+        max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy,
+        seed=seed, parse_special=special, prompt_lookup=prompt_lookup,
+    )  # fmt: skip
+    loaded = gpt2xl.load(model_folder(model), load)
+    draft_model = None
     if draft is not None:
-        smaller = gpt2xl.load(
-            model_folder(draft),
-            provider=provider,
-            threads=threads,
-            spinning=False,
-            cuda_graph=cuda_graph,
-        )
+        draft_model = gpt2xl.load(model_folder(draft), replace(load, spinning=False))
     if prompt_cache and prompt_cache.exists():
         loaded.load_prompt(prompt_cache)
-    stream = loaded.stream(
-        text,
-        max_new_tokens=max_new_tokens,
-        greedy=greedy,
-        top_k=top_k,
-        temperature=temperature,
-        seed=seed,
-        parse_special=special,
-        draft=smaller,
-        prompt_lookup=prompt_lookup,
-    )
+    stream = loaded.stream(text, options, draft=draft_model)
     with cleaning_up():
         if as_json:
             typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))

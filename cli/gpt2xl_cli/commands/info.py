@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gpt2xl.bundle.manifest import Manifest
 
 
-MAX_NAME, MAX_VALUE = 60, 400  # characters shown
+MAX_NAME, MAX_VALUE = 60, 400  # characters to show
 
 
 def info(
@@ -23,7 +23,7 @@ def info(
     *,
     as_json: Json = False,
 ) -> None:
-    """Say what a bundle holds, where it comes from and how exact it is."""
+    """Show what a bundle holds, where it comes from and how exact it is."""
     from gpt2xl.bundle.bundle import open_bundle
     from gpt2xl.errors import one_line
 
@@ -51,12 +51,12 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
 
 
 def _size(bundle: "Bundle") -> int:
-    """Bytes of all files."""
+    """Bytes of all files together."""
     return sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file())
 
 
 def _lines(bundle: "Bundle") -> dict[str, str]:
-    """What the text says, by its name."""
+    """The lines to print: name and value."""
     config, manifest = bundle.config, bundle.manifest
     graphs = [path for path in (bundle.engine, bundle.portable) if path]
     lines = {
@@ -71,7 +71,7 @@ def _lines(bundle: "Bundle") -> dict[str, str]:
 
 
 def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
-    """Where the bundle comes from, and how exact it is."""
+    """The lines about the source, the parity and the quantized weights."""
     lines = {}
     if source := manifest.source:
         lines["Source"] = (source.name or "unnamed") + (

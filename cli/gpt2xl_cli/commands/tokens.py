@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt2xl_cli.options import Json, Model, Special, model_folder, read_stdin, text_or_stdin
+from gpt2xl_cli.models import model_folder
+from gpt2xl_cli.options import Json, Model, Special
 from gpt2xl_cli.terminal import echo_text
+from gpt2xl_cli.text_input import read_stdin, text_or_stdin
 
 if TYPE_CHECKING:
     from gpt2xl import Tokenizer
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 def tokenize(
     text: Annotated[
-        str | None, typer.Argument(help="Text; - or nothing reads stdin.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Text to encode; without it, or with -, stdin is read.", show_default=False
+        ),
     ] = None,
     *,
     model: Model = None,
@@ -35,7 +40,7 @@ def tokenize(
 def detokenize(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(help="Token ids; none reads them from stdin.", show_default=False),
+        typer.Argument(help="Token ids; without any, stdin is read.", show_default=False),
     ] = None,
     *,
     model: Model = None,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gpt2xl_cli.commands.export import missing_extra_explained
+from gpt2xl_cli.exporting import missing_extra_explained
 from gpt2xl_cli.options import Json
 from gpt2xl_cli.terminal import echo_line
 
@@ -20,27 +20,30 @@ def verify(
     source: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint folder it was made from, to compare with.", show_default=False
+            help="Checkpoint folder of the bundle; its hashes and logits are compared, too.",
+            show_default=False,
         ),
     ] = None,
     adapter: Annotated[
         Path | None,
-        typer.Option(help="Folder of the adapter merged into the source.", show_default=False),
+        typer.Option(
+            help="Folder of the adapter that was merged into the source.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a bundle again: sums, graphs, numbers, and what others published of its model."""
+    """Check a bundle: file hashes, tokenization, graphs, parity, and published outputs of its model."""
     from gpt2xl import BundleError
 
     if adapter and not source:
-        raise typer.BadParameter("an adapter needs --source, the model it belongs to.")
+        raise typer.BadParameter("an adapter needs --source, the checkpoint it was merged into.")
     with missing_extra_explained():
-        from gpt2xl_export.verify.verify import verify as checks_of
+        from gpt2xl_export import verify as checks_of
 
-    logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # a check says what is wrong
+    logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # the checks report what is wrong
     checks = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # what overflows is reported as a check
+        warnings.simplefilter("ignore", RuntimeWarning)  # a check reports overflows
         for check in checks_of(bundle, source, adapter):
             checks.append(check)
             if not as_json:

@@ -1,6 +1,6 @@
-"""Run an exported graph one layer at a time: memory holds one layer's weights, whatever the model."""
+"""Run an exported graph one layer at a time, so that memory holds the weights of one layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -18,15 +18,15 @@ TOKENS = ["input_ids", "attention_mask", "position_ids"]
 
 
 @dataclass
-class Run:
-    """One prompt on its way through the layers, fed in steps of the given sizes."""
+class PromptRun:
+    """A batch of prompts on its way through the layers, fed in steps of the given sizes."""
 
     ids: npt.NDArray[np.int64]
     """[batch_size, n]"""
     steps: Sequence[int]
-    """Sizes of the steps; they add up to n."""
+    """Positions in each step; they add up to n."""
     states: list[dict[str, Array]] = field(default_factory=list)
-    """For each step, the values that cross from this layer to the next."""
+    """For each step, the outputs of the last layer that was run."""
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """(start, end) of each step."""
@@ -37,7 +37,7 @@ class Run:
 
 
 def cut_names(config: GPT2Config, kind: str) -> list[list[str]]:
-    """Values that cross from one piece to the next, n_layer + 1 times."""
+    """Names of the values between embeddings, blocks and head: n_layer + 1 lists."""
     residuals = ["embeddings", *(f"h.{i}" for i in range(config.n_layer))]
     if kind == "portable":
         return [[name] for name in residuals]
@@ -45,15 +45,20 @@ def cut_names(config: GPT2Config, kind: str) -> list[list[str]]:
     return [list(pair) for pair in zip(residuals, norms, strict=True)]
 
 
-def run_pieces(
-    model: ir.Model, kind: str, config: GPT2Config, folder: Path, runs: Sequence[Run]
-) -> Iterator[None]:
-    """Take ``runs`` through embeddings, each block and the head, pausing after each.
+GraphRunner = Callable[[Sequence[PromptRun]], Iterator[None]]
+"""Takes prompts through a graph and pauses n_layer + 2 times: after embeddings, each block, the head.
 
-    When done, each ``run.states`` holds {"logits": [batch_size, positions, vocab_size]} per step.
+In the end each ``run.states`` has {"logits": [batch_size, positions, vocab_size]} for every step.
+"""
+
+
+def run_by_layer(
+    model: ir.Model, kind: str, config: GPT2Config, folder: Path, runs: Sequence[PromptRun]
+) -> Iterator[None]:
+    """A `GraphRunner`, with its first four arguments, for a graph that gpt2xl built.
 
     Args:
-        model: a graph whose weights are external, in ``folder``.
+        model: a graph with external weights in ``folder``.
         kind: "portable" or "engine".
         config: what the graph was built from.
         folder: where the weights file is.
@@ -75,10 +80,10 @@ def run_pieces(
     yield
 
 
-def run_whole(path: Path, config: GPT2Config, runs: Sequence[Run]) -> Iterator[None]:
-    """As ``run_pieces``, for a portable graph of anybody's making, loaded as one.
+def run_whole(path: Path, config: GPT2Config, runs: Sequence[PromptRun]) -> Iterator[None]:
+    """A `GraphRunner`, with its first two arguments, for any portable graph.
 
-    Everything happens before the first pause.
+    It loads the whole graph and does everything before the first pause.
     """
     for run in runs:
         run.states = [{} for _ in run.steps]
@@ -100,7 +105,7 @@ class _Cache:
     def names(self, prefix: str) -> list[str]:
         return [f"{prefix}.{layer}.{part}" for layer in self.layers for part in ("key", "value")]
 
-    def empty(self, run: Run, dtypes: Sequence[type[np.generic]]) -> list[ort.OrtValue]:
+    def empty(self, run: PromptRun, dtypes: Sequence[type[np.generic]]) -> list[ort.OrtValue]:
         length = run.ids.shape[1] if self.in_place else 0
         shape = (len(run.ids), self.config.n_head, length, self.config.head_dim)
         return [ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype)) for dtype in dtypes]
@@ -111,9 +116,9 @@ def _run(
     inputs: Sequence[str],
     outputs: Sequence[str],
     cache: _Cache,
-    runs: Sequence[Run],
+    runs: Sequence[PromptRun],
 ) -> None:
-    """Take ``runs`` through one session; their states become its ``outputs``."""
+    """Take ``runs`` through one session; its ``outputs`` become their states."""
     past = cache.names("past_key_values")
     types = {value.name: value.type for value in session.get_inputs()}
     for run in runs:
@@ -150,7 +155,7 @@ def _bind_and_run(
     return dict(zip([*outputs, *present], binding.get_outputs(), strict=True))
 
 
-def _token_feed(run: Run, start: int, end: int) -> dict[str, Array]:
+def _token_feed(run: PromptRun, start: int, end: int) -> dict[str, Array]:
     batch_size = len(run.ids)
     return {
         "input_ids": run.ids[:, start:end],
@@ -162,15 +167,15 @@ def _token_feed(run: Run, start: int, end: int) -> dict[str, Array]:
 def _cut(
     model: ir.Model, folder: Path, inputs: Sequence[str], outputs: Sequence[str], cache: _Cache
 ) -> ort.InferenceSession:
-    """A session of what lies between ``inputs`` and ``outputs``."""
+    """A session for the part of the graph between ``inputs`` and ``outputs``."""
     ends = [*inputs, *cache.names("past_key_values")], [*outputs, *cache.names("present")]
     graph = ir.convenience.extract(model.graph, *ends)
-    piece = ir.Model(graph, ir_version=model.ir_version)
+    part = ir.Model(graph, ir_version=model.ir_version)
     options = _options()
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(folder)
     )
-    content = ir.serde.serialize_model(piece).SerializeToString()
+    content = ir.serde.serialize_model(part).SerializeToString()
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -1,7 +1,7 @@
-"""Weights in 4 or 8 bits, a scale for each block of one output's inputs: MatMulNBits.
+"""Weights in 4 or 8 bits with a scale for each block of inputs of an output: MatMulNBits.
 
-Symmetric: q - 2^(bits - 1) in steps of a block's scale. The scale may be negative, so that the
-largest value of a block, whatever its sign, can take the one code more on the negative side.
+A code q stands for (q - 2^(bits - 1)) * scale. There is one code more on the negative side; the
+scale may be negative, so that the largest value of a block can use it, whatever its sign.
 """
 
 from collections.abc import Callable
@@ -12,47 +12,55 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from gpt2xl_export.formats.linears import Linear, changed
+from gpt2xl_export.formats.linears import Linear
 from gpt2xl_export.formats.tiles import Tile, quantize_tiles
 from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
-from gpt2xl_export.graph.weights import WeightsFile
+from gpt2xl_export.graph.rewriting import derived_initializer
+from gpt2xl_export.graph.weights import WeightError, WeightsFile
 from gpt2xl_export.rounding.gptq import Rounded
 from gpt2xl_export.source.tensor_files import FloatArray
 
 Codes = npt.NDArray[np.uint8]
-ACCURACY_LEVEL = 4  # int8 activations: many times faster than float ones on CPUs
-OPERATOR, SCALES, BIAS = "MatMulNBits", 2, 5  # the numbers of inputs
+ACCURACY_LEVEL = 4  # int8 activations: on CPUs many times as fast as float ones
+OPERATOR = "MatMulNBits"
+SCALES, BIAS = 2, 5  # numbers of its inputs
 
 
 @dataclass(frozen=True)
 class NBits:
-    """See the module."""
+    """A format of ``bits`` bits; see the module."""
 
     bits: Literal[4, 8]
     block_size: int
-    rounder: Callable[[str], Rounded] | None = None
-    """Codes and scales of a weight, chosen with its inputs in mind (rounder.py)."""
+    """Inputs that share a scale."""
     scale_type: type[np.floating[Any]] = np.float32
     scale: Callable[[FloatArray, int], FloatArray] | None = None
-    """Of [block_size, n] weights and bits, the scale of each column; without one, that which just covers it."""
+    """([block_size, n] weights, bits) -> the scale of each column; None: that which just covers it."""
 
-    def write(
-        self, name: str, read: Callable[[], FloatArray], weights: WeightsFile
-    ) -> dict[str, Any]:
-        """Store [n_out, blocks, bytes] and a scale a block."""
-        method = f"int{self.bits}, blocks of {self.block_size}"
-        if self.rounder is None:
-            (codes, scales), error = quantize_tiles(method, read(), self._nearest)
-        else:
-            rounded = self.rounder(name)
-            codes, scales = self._stored(rounded)
-            error = {"method": f"{method}, GPTQ", **rounded.error}
+    @property
+    def method(self) -> str:
+        """The name of the format in the manifest."""
+        return f"int{self.bits}, blocks of {self.block_size}"
+
+    def store(self, name: str, rows: FloatArray, weights: WeightsFile) -> None:
+        """Round to nearest and write [n_out, blocks, bytes] and [n_out, blocks] scales."""
+        (codes, scales), weights.errors[name] = quantize_tiles(self.method, rows, self._nearest)
+        self._write(name, codes, scales, weights)
+
+    def store_rounded(self, name: str, rounded: Rounded, weights: WeightsFile) -> None:
+        """As `store`, with the codes and scales that GPTQ chose."""
+        codes, scales = self._stored(rounded)
+        self._write(name, codes, scales, weights)
+        weights.errors[name] = WeightError(
+            f"{self.method}, GPTQ", rounded.max_abs_error, rounded.relative_error
+        )
+
+    def _write(self, name: str, codes: Codes, scales: FloatArray, weights: WeightsFile) -> None:
         weights.add(f"{name}.q{self.bits}", codes)
         weights.add(f"{name}.scales", scales.astype(self.scale_type))
-        return error
 
     def _stored(self, rounded: Rounded) -> tuple[Codes, FloatArray]:
-        """From the checkpoint's layout to MatMulNBits's."""
+        """Codes and scales in the layout of MatMulNBits."""
         codes = (rounded.codes + np.int8(1 << (self.bits - 1))).view(np.uint8)
         packed = np.ascontiguousarray(pack(codes.T, self.bits))  # [n_out, bytes]
         blocks = len(rounded.scales)
@@ -70,7 +78,7 @@ class NBits:
         return Tile((pack(codes, self.bits), scales), restored[:, : rows.shape[1]])
 
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
-        """One MatMulNBits, bias included."""
+        """One MatMulNBits, including the bias."""
         n_in, n_out = linear.shape
         stored = [weights[f"{linear.name}.q{self.bits}"], weights[f"{linear.name}.scales"]]
         inputs: list[ir.Value | None] = [linear.x, *map(new.initializer, stored)]
@@ -87,7 +95,7 @@ class NBits:
     def embedding(
         self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
     ) -> ir.Value:
-        """Rows gathered as they are stored, then scaled."""
+        """Gather the stored rows, then dequantize them."""
         packed, scales = weights[f"wte.weight.q{self.bits}"], weights["wte.weight.scales"]
         rows = new.op("Gather", [new.initializer(packed), ids], "wte.codes")
         if self.bits == 4:
@@ -107,7 +115,7 @@ class NBits:
 
 
 def _unpacked(new: NodeBuilder, rows: ir.Value) -> ir.Value:
-    """[..., bytes] -> [..., 2 * bytes], as `pack` takes them."""
+    """The inverse of `pack`: [..., bytes] -> [..., 2 * bytes]."""
     low = new.op("BitwiseAnd", [rows, new.constant("low_half", 15, np.uint8)], "wte.low")
     high = new.op(
         "BitShift", [rows, new.constant("half", 4, np.uint8)], "wte.high", {"direction": "RIGHT"}
@@ -119,9 +127,10 @@ def _unpacked(new: NodeBuilder, rows: ir.Value) -> ir.Value:
 
 
 def scale_columns(new: NodeBuilder, result: ir.Value, factors: FloatArray) -> bool:
-    """Multiply ``result`` by ``factors``, one a column, in the scales and the bias of its product.
+    """Multiply the columns of ``result`` by ``factors``: in the scales and the bias of its product.
 
-    False, and nothing has changed, when no MatMulNBits gives ``result``.
+    Returns:
+        Whether ``result`` comes from a MatMulNBits; if not, nothing has changed.
     """
     product = result.producer()
     if product is None or product.op_type != OPERATOR:
@@ -132,11 +141,16 @@ def scale_columns(new: NodeBuilder, result: ir.Value, factors: FloatArray) -> bo
 
 
 def scale_rows(new: NodeBuilder, x: ir.Value, factors: FloatArray) -> FloatArray | None:
-    """Multiply ``x`` by ``factors``, one a feature, in the scales of the product that uses it.
+    """Multiply ``x`` by the largest of the ``factors`` of each block: in the scales of its product.
+
+    Args:
+        new: where new initializers go.
+        x: [..., n_in]
+        factors: one a feature, [n_in].
 
     Returns:
-        What it is multiplied by: the largest factor of each block, [n_in]. None, and nothing has
-        changed, when it is no MatMulNBits that uses ``x``, it alone.
+        What each feature is multiplied by, [n_in]. None if ``x`` has any other use than one
+        MatMulNBits; nothing has changed then.
     """
     product, *others = x.consumers()
     if others or product.op_type != OPERATOR:
@@ -148,12 +162,12 @@ def scale_rows(new: NodeBuilder, x: ir.Value, factors: FloatArray) -> FloatArray
 
 
 def _multiply(new: NodeBuilder, product: ir.Node, number: int, by: FloatArray) -> None:
-    tensor = changed(product.inputs[number], "scaled", lambda values: values * by)
+    tensor = derived_initializer(product.inputs[number], "scaled", lambda values: values * by)
     product.replace_input_with(number, new.initializer(tensor))
 
 
 def to_blocks(rows: FloatArray, block_size: int) -> FloatArray:
-    """[n_out, n_in] -> [n_out, blocks, block_size], the last block filled up with zeros."""
+    """[n_out, n_in] -> [n_out, blocks, block_size], the last block padded with zeros."""
     n_out, n_in = rows.shape
     missing = -n_in % block_size
     if missing:
@@ -162,7 +176,7 @@ def to_blocks(rows: FloatArray, block_size: int) -> FloatArray:
 
 
 def quantize_blocks(blocks: FloatArray, bits: int) -> tuple[Codes, FloatArray]:
-    """[..., block_size] -> (codes, scales [...]), round to nearest."""
+    """Round to nearest: [..., block_size] -> (codes, scales [...])."""
     middle = 1 << (bits - 1)
     at = np.abs(blocks).argmax(-1, keepdims=True)
     scales = np.take_along_axis(blocks, at, -1) / np.float32(-middle)
@@ -170,7 +184,7 @@ def quantize_blocks(blocks: FloatArray, bits: int) -> tuple[Codes, FloatArray]:
 
 
 def encode(blocks: FloatArray, scales: FloatArray, middle: int) -> Codes:
-    """The nearest codes; ``scales`` is [..., 1]."""
+    """The nearest codes of ``blocks``; ``scales`` is [..., 1], ``middle`` the code of 0."""
     safe = np.where(scales == 0, np.float32(1), scales)
     codes = np.rint(blocks / safe) + np.float32(middle)
     return np.clip(codes, 0, 2 * middle - 1).astype(np.uint8)
@@ -183,7 +197,7 @@ def dequantize_blocks(codes: Codes, scales: FloatArray, bits: int) -> FloatArray
 
 
 def pack(codes: Codes, bits: int) -> Codes:
-    """Two 4-bit codes a byte, the first in the low half."""
+    """Put two 4-bit codes into a byte, the first in the low half; 8-bit codes stay."""
     if bits == 8:
         return codes
     high = np.left_shift(codes[..., 1::2], 4, dtype=np.uint8)

@@ -2,26 +2,38 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-PAGE = 4096  # what mmap wants of tensors worth mapping
-WORD = 64  # enough for the small ones
+PAGE = 4096  # alignment in bytes of tensors of a page and more: they can be mapped
+WORD = 64  # alignment in bytes of smaller ones
+
+
+@dataclass(frozen=True)
+class WeightError:
+    """What storing a weight in another format changed."""
+
+    method: str
+    """The format, such as "int4, blocks of 64"."""
+    max_abs_error: float
+    relative_error: float
+    """Frobenius norm of the error, divided by that of the weight."""
 
 
 class WeightsFile:
-    """Appends tensors to one file; each name is written once, whichever graph asks first."""
+    """Appends tensors to one new file; each name is written once, whichever graph asks first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("xb")
         self._digest = hashlib.sha256()
         self._tensors: dict[str, ir.ExternalTensor] = {}
-        self.groups: set[str] = set()
-        """Checkpoint tensors that a pass has stored in a format of its own."""
+        self.errors: dict[str, WeightError] = {}
+        """By weight of the checkpoint, for those that are not stored as they are."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -32,7 +44,7 @@ class WeightsFile:
     def add(
         self, name: str, values: ir.TensorProtocol | npt.NDArray[np.generic]
     ) -> ir.ExternalTensor:
-        """Write ``values`` unless ``name`` is written already; the tensor that stands for them."""
+        """Write ``values``, unless ``name`` is there already; return the tensor in the file."""
         if name not in self._tensors:
             tensor = values if isinstance(values, ir.TensorProtocol) else ir.tensor(values)
             self._tensors[name] = self._append(name, tensor)
@@ -46,7 +58,7 @@ class WeightsFile:
 
     @property
     def sha256(self) -> str:
-        """Of what has been written so far."""
+        """Of what has been written so far, in hex."""
         return self._digest.hexdigest()
 
     def _append(self, name: str, tensor: ir.TensorProtocol) -> ir.ExternalTensor:
@@ -54,7 +66,7 @@ class WeightsFile:
         self._write(b"\0" * (-self._file.tell() % (PAGE if len(data) >= PAGE else WORD)))
         offset = self._file.tell()
         self._write(data)
-        self._file.flush()  # passes read what others wrote
+        self._file.flush()  # passes read tensors back
         return ir.ExternalTensor(
             self.path.name,
             offset,
@@ -71,7 +83,7 @@ class WeightsFile:
 
 
 def externalize(models: Iterable[ir.Model], weights: WeightsFile) -> None:
-    """Move every lazy initializer of ``models`` into ``weights``; the small constants stay inline."""
+    """Move every lazy initializer of ``models`` into ``weights``; small constants stay inline."""
     for model in models:
         for value in model.graph.initializers.values():
             if isinstance(value.const_value, ir.LazyTensor):

@@ -1,12 +1,12 @@
-"""The small files of a bundle: configs for four runtimes, the tokenizer, the model card, the licence."""
+"""The small files of a bundle: configs for four runtimes, tokenizer, model card, licence."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from gpt2xl.bundle.config import GPT2Config, resolved
+from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.errors import CheckpointError
-from gpt2xl.files.json_values import Value, read_json_if_there
+from gpt2xl.files.json_values import read_json_if_there
 from gpt2xl_export.output.cards import carry_cards
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.tokenizer.source_tokenizer import (
@@ -17,25 +17,25 @@ from gpt2xl_export.tokenizer.source_tokenizer import (
 
 
 def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str) -> SourceTokenizer:
-    """Everything but graphs, weights and manifest.
+    """Write everything but graphs, weights and manifest.
 
     Args:
-        checkpoint: the source; its own files are carried along where it has them.
+        checkpoint: the source; values of its own config files are kept.
         out: the bundle folder.
-        suffix: of the graph files, as transformers.js spells precisions: "", "_int8", "_q4"...
-        dtype: transformers.js's name of the same.
+        suffix: of the graph files, in the spelling of transformers.js: "", "_int8", "_q4"...
+        dtype: the precision's name in transformers.js.
 
     Returns:
-        The tokenizer, as the source's files mean it.
+        The tokenizer that the files of the source describe.
     """
     source, config = checkpoint.folder, checkpoint.config
     tokenizer = _write_tokenizer(checkpoint, out)
-    found = resolved(Value.read(source / "config.json", CheckpointError)).content
     js = {"dtype": dtype, "use_external_data_format": {f"model{suffix}.onnx": 1}}
     ids = _special_ids(config)
-    # The source's may be tied, and untied by an adapter.
+    # An adapter may have untied what the source's config.json ties.
     untied = {} if config.tie_word_embeddings else {"tie_word_embeddings": False}
-    _write_json(out / "config.json", found | ids | untied | {"transformers.js_config": js})
+    changed = ids | untied | {"transformers.js_config": js}
+    _write_json(out / "config.json", {**checkpoint.config_json, **changed})
     found = read_json_if_there(source / "generation_config.json", CheckpointError)
     _write_json(out / "generation_config.json", found | ids)
     _write_json(out / "genai_config.json", genai_config(config, f"onnx/model{suffix}.onnx"))
@@ -44,10 +44,10 @@ def write_companions(checkpoint: Checkpoint, out: Path, suffix: str, dtype: str)
 
 
 def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
-    """What onnxruntime-genai needs; each odd value has its reason.
+    """The config of onnxruntime-genai.
 
-    The type is "decoder" because "gpt2" means an older cache layout there, and the pad id -1 because
-    a pad id equal to end-of-text breaks prompts that end in it.
+    The type is "decoder", as "gpt2" means an older cache layout there. The pad id is -1, as a pad id
+    equal to end-of-text would break prompts that end with it.
     """
     eos = sorted(config.eos_token_ids) or [0]
     cache = {"key": "key_names", "value": "value_names"}
@@ -82,7 +82,7 @@ def genai_config(config: GPT2Config, graph: str) -> dict[str, Any]:
 
 
 def _write_tokenizer(checkpoint: Checkpoint, out: Path) -> SourceTokenizer:
-    """One tokenizer.json that says everything, and a tokenizer_config.json that changes no id."""
+    """Write a complete tokenizer.json, and a tokenizer_config.json that changes no id."""
     source, config = checkpoint.folder, checkpoint.config
     tokenizer = read_source_tokenizer(source, config.n_positions)
     check_ids(tokenizer, source, config.vocab_size)

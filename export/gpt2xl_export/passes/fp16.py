@@ -1,4 +1,4 @@
-"""Everything float32 becomes float16, the logits come out as float32 again."""
+"""Convert a float32 graph to float16; only the logits come out as float32."""
 
 from typing import Any
 
@@ -13,48 +13,57 @@ FLOAT, FLOAT16 = ir.DataType.FLOAT, ir.DataType.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def convert_to_float16(model: ir.Model, weights: WeightsFile) -> dict[str, Any]:
-    """Convert ``model`` in place.
+class ConvertToFloat16(ir.passes.InPlacePass):
+    """Convert all float32 initializers, values and casts.
 
-    Returns:
-        The error of each weight written now; none for those another graph had written.
+    Args:
+        weights: where converted weights are written, unless another graph has done so.
     """
-    errors: dict[str, Any] = {}
-    for name, value in model.graph.initializers.items():
-        tensor = value.const_value
+
+    def __init__(self, weights: WeightsFile) -> None:
+        self._weights = weights
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite ``model``; not modified if no initializer is float32."""
+        values = model.graph.initializers.values()
+        found = [v for v in values if v.const_value is not None and v.const_value.dtype == FLOAT]
+        for value in found:
+            self._convert(value)
+        if found:
+            _retype(model)
+            _cast_logits(model)
+        return ir.passes.PassResult(model, bool(found))
+
+    def _convert(self, value: ir.Value) -> None:
+        tensor, name = value.const_value, str(value.name)
         assert tensor is not None
-        if tensor.dtype != FLOAT:
-            continue
         if isinstance(tensor, ir.LazyTensor):
-            if name not in weights:
-                errors[name] = _write(name, tensor.numpy(), weights)
-            value.const_value = weights[name]
+            if name not in self._weights:
+                self._store(name, tensor.numpy())
+            value.const_value = self._weights[name]
         else:
-            value.const_value = ir.tensor(_halved(tensor.numpy()), name=name)
+            value.const_value = ir.tensor(_as_float16(tensor.numpy()), name=name)
         value.dtype = FLOAT16
-    _retype(model)
-    _cast_logits(model)
-    return errors
+
+    def _store(self, name: str, values: FloatArray) -> None:
+        rows = values.reshape(-1, values.shape[-1])
+        (halves,), error = quantize_tiles("fp16", rows, _tile)
+        self._weights.add(name, halves.reshape(values.shape))
+        self._weights.errors[name] = error
 
 
-def _halved(values: FloatArray) -> Any:
-    """Clipped: the mask's lowest float32 would be -inf, and a row of those NaN."""
+def _tile(rows: FloatArray) -> Tile:
+    halves = _as_float16(rows)
+    return Tile((halves,), halves.astype(np.float32))
+
+
+def _as_float16(values: FloatArray) -> Any:
+    """Clipped: the mask's lowest float32 would become -inf, and a row of -inf gives NaN."""
     return np.clip(values, -LARGEST, LARGEST).astype(np.float16)
 
 
-def _write(name: str, values: FloatArray, weights: WeightsFile) -> dict[str, Any]:
-    def halve(rows: FloatArray) -> Tile:
-        halved = _halved(rows)
-        return Tile((halved,), halved.astype(np.float32))
-
-    rows = values.reshape(-1, values.shape[-1])
-    (halved,), error = quantize_tiles("fp16", rows, halve)
-    weights.add(name, halved.reshape(values.shape))
-    return error
-
-
 def _retype(model: ir.Model) -> None:
-    """Declared types: graph inputs and outputs, and the cut points between layers."""
+    """Change the declared types of inputs and of values inside, and the targets of casts."""
     produced = [value for node in model.graph for value in node.outputs]
     for value in (*model.graph.inputs, *produced):
         if value.dtype == FLOAT:
@@ -69,5 +78,8 @@ def _cast_logits(model: ir.Model) -> None:
     assert half.name == "logits"
     half.name = "logits.half"
     logits = ir.val("logits", FLOAT, half.shape)
-    model.graph.append(ir.Node("", "Cast", [half], [ir.AttrInt64("to", FLOAT)], outputs=[logits], name="logits.cast"))  # fmt: skip
+    cast = ir.Node(
+        "", "Cast", [half], [ir.AttrInt64("to", FLOAT)], outputs=[logits], name="logits.cast"
+    )
+    model.graph.append(cast)
     model.graph.outputs[0] = logits

@@ -1,73 +1,88 @@
 """Keep the engine graph's KV cache in int8: a quarter of its memory and of its traffic.
 
-Constant scales, taken from calibration text: one a channel (head x position in the head) or, for values that
-a product with blocks of inputs uses, one a block. Keys and values are attended to as codes, so that
-GroupQueryAttention, which writes them, has a single scale of 1, its faster way: what a code is a step of
-goes into the products before and after, or into a Mul where they cannot take it. It turns the cache into
-floats anew for each position of a step, so steps of many positions take the branch in `long_steps`.
+The scales are constants, taken from the ranges of a calibration text: one for each channel (head and
+position in the head) or, for values that a product with blocks of inputs uses, one for each block.
+GroupQueryAttention writes the cache and attends to the int8 codes with a single scale of 1, its faster
+way. The real scales are folded into the weights of the products before and after it, or into a Mul
+where these cannot take them. GroupQueryAttention dequantizes the cache again for each position of a
+step, so steps of many positions take another branch: `gpt2xl_export.graph.long_steps`.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl_export.formats import int8, nbits
-from gpt2xl_export.formats.linears import drop_unused_weights, rewriter
 from gpt2xl_export.graph.builder import typed
+from gpt2xl_export.graph.long_steps import Heads, StepInputs, attend_in_float, head_groups
 from gpt2xl_export.graph.nodes import NodeBuilder
-from gpt2xl_export.passes.long_steps import Heads, Step, attend_as_floats, head_groups
+from gpt2xl_export.graph.rewriting import register_initializers, rewriter
 from gpt2xl_export.source.tensor_files import FloatArray
 
 INT8, INT64, BOOL = ir.DataType.INT8, ir.DataType.INT64, ir.DataType.BOOL
-LIMIT = 127
-HEADROOM = 1.25  # over the largest value that calibration saw; beyond it values are clipped
+INT8_MAX = 127
+HEADROOM = 1.25  # times the largest value of the calibration text; larger values are clipped
 HEAD_SINK = 11  # input number; k_scale and v_scale follow
-NO_SINK = -1e30  # nothing beside any score
-LONG = "long_step_from"
+NO_SINK = -1e30  # a sink of no weight beside any score
+LONG_STEP_INPUT = "long_step_from"
 OPSET = 24  # TensorScatter
 
+ATTENTION = "GroupQueryAttention"
 
-def quantize_kv_cache(model: ir.Model, ranges: Sequence[tuple[FloatArray, FloatArray]]) -> None:
-    """Rewrite every GroupQueryAttention of ``model`` in place.
+
+class QuantizeKVCache(ir.passes.InPlacePass):
+    """Rewrite every GroupQueryAttention; the graph gets the optional input `long_step_from`.
 
     Args:
-        model: the engine graph; it gets one more input that has a default, `long_step_from`.
         ranges: for each layer the largest absolute key and value, [n_head, head_dim] each.
     """
-    nodes = [node for node in model.graph if node.op_type == "GroupQueryAttention"]
-    step, is_long = _step(model, nodes[0], len(ranges[0][0]))
-    for node, pair in zip(nodes, ranges, strict=True):
-        _attend_to_codes(model, node, [_scale(values) for values in pair])
-        new = rewriter(model)
-        branches = {"then": attend_as_floats(node, step, new), "else": _short(node, new)}
-        _register(model, new)
-        _choose(model, node, is_long, branches)
-    drop_unused_weights(model)
+
+    def __init__(self, ranges: Sequence[tuple[FloatArray, FloatArray]]) -> None:
+        self._ranges = ranges
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite ``model``, an engine graph; others are not modified."""
+        nodes = [node for node in model.graph if node.op_type == ATTENTION]
+        if nodes:
+            step, is_long = _step_inputs(model, nodes[0], len(self._ranges[0][0]))
+            for node, (keys, values) in zip(nodes, self._ranges, strict=True):
+                _fold_scales(model, node, _scale(keys), _scale(values))
+                _split_by_length(model, node, step, is_long)
+            RemoveUnusedNodesPass()(model)
+        return ir.passes.PassResult(model, bool(nodes))
 
 
-def _attend_to_codes(model: ir.Model, node: ir.Node, scales: Sequence[FloatArray]) -> None:
-    """Queries, keys and values come in steps of a code, and so does the result: make it what it was."""
-    keys, values = scales
+def _fold_scales(model: ir.Model, node: ir.Node, keys: FloatArray, values: FloatArray) -> None:
+    """Let ``node`` attend to codes: scale its input, the packed q, k and v, and its result.
+
+    Args:
+        model: is changed in place.
+        node: the attention of a layer.
+        keys: their scales, one a feature.
+        values: likewise.
+    """
     new = rewriter(model)
-    shared = nbits.scale_rows(new, node.outputs[0], values)
-    if shared is None:
+    by_block = nbits.scale_rows(new, node.outputs[0], values)
+    if by_block is None:
         _multiply_result(model, node, values)
     else:
-        values = shared
-    steps = np.concatenate([keys, np.reciprocal(keys), np.reciprocal(values)])
+        values = by_block
+    factors = np.concatenate([keys, np.reciprocal(keys), np.reciprocal(values)])
     qkv = node.inputs[0]
     assert qkv is not None
-    if not any(form.scale_columns(new, qkv, steps) for form in (int8, nbits)):
-        qkv = new.op("Mul", [qkv, _row(new, f"{node.name}.steps", steps)], f"{node.name}.qkv_codes")
+    if not any(form.scale_columns(new, qkv, factors) for form in (int8, nbits)):
+        row = _row(new, f"{node.name}.steps", factors)
+        qkv = new.op("Mul", [qkv, row], f"{node.name}.qkv_codes")
         model.graph.insert_before(node, new.tape.nodes)
         node.replace_input_with(0, qkv)
-    _register(model, new)
+    register_initializers(model, new)
 
 
 def _multiply_result(model: ir.Model, node: ir.Node, factors: FloatArray) -> None:
-    """Multiply what ``node`` gives by ``factors``, one a feature."""
+    """Multiply the result of ``node`` by ``factors``, one a feature."""
     mixed, new = node.outputs[0], rewriter(model)
     name, mixed.name = str(mixed.name), f"{mixed.name}_codes"
     result = new.op("Mul", [mixed, _row(new, f"{node.name}.v_scale", factors)], name)
@@ -76,26 +91,19 @@ def _multiply_result(model: ir.Model, node: ir.Node, factors: FloatArray) -> Non
     for user, index in list(mixed.uses()):
         if user is not multiply:
             user.replace_input_with(index, result)
-    _register(model, new)
-
-
-def _register(model: ir.Model, new: NodeBuilder) -> None:
-    """Give ``model`` the initializers that ``new`` made."""
-    for value in new.tape.initializers:
-        model.graph.register_initializer(value)
+    register_initializers(model, new)
 
 
 def _row(new: NodeBuilder, name: str, values: FloatArray) -> ir.Value:
-    """One number a feature."""
     return new.initializer(ir.tensor(values, name=name))
 
 
-def _step(model: ir.Model, before: ir.Node, n_head: int) -> tuple[Step, ir.Value]:
-    """What all layers know of a step, and whether it is long; computed ``before`` the first of them."""
+def _step_inputs(model: ir.Model, before: ir.Node, n_head: int) -> tuple[StepInputs, ir.Value]:
+    """What all layers need of a step, and whether it is long; nodes are inserted ``before`` one."""
     values = ir.convenience.create_value_mapping(model.graph)
     model.graph.opset_imports[""] = OPSET
     new = rewriter(model)
-    limit = typed(new.constant(LONG, LONG_STEP), INT64, [])
+    limit = typed(new.constant(LONG_STEP_INPUT, LONG_STEP), INT64, [])
     shape = new.op("Shape", [values["input_ids"]], "step.shape")
     length = new.op("Gather", [shape, new.constant("axis_1", 1)], "step.length")
     is_long = typed(new.op("GreaterOrEqual", [length, limit], "step.is_long"), BOOL, [])
@@ -106,20 +114,24 @@ def _step(model: ir.Model, before: ir.Node, n_head: int) -> tuple[Step, ir.Value
     batch = new.op("Gather", [shape, new.constant("indices_0", [0])], "step.batch")
     starts = new.op("Expand", [past, batch], "step.write_indices")
     causal = _causal(new, past, values["total"])
-    _register(model, new)
+    register_initializers(model, new)
     model.graph.insert_before(before, new.tape.nodes)
     model.graph.inputs.append(limit)
-    return Step(groups, causal, typed(starts, INT64, ["batch_size"])), is_long
+    return StepInputs(groups, causal, typed(starts, INT64, ["batch_size"])), is_long
 
 
 def _cache_end(new: NodeBuilder, head: int, end: ir.Value) -> ir.Value:
-    """Both as one, [2] int64."""
+    """The end of the used part of the cache for heads up to ``head``, [2] int64: (head, position)."""
     head_end = new.constant(f"numbers_{head}", [head])
     return typed(new.op("Concat", [head_end, end], f"step.end_{head}", {"axis": 0}), INT64, [2])
 
 
 def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:
-    """0 where a new position may attend to one so far, else -inf; [1, 1, n, total]."""
+    """The mask that is added to scores: 0 where a position may attend to another, else -inf.
+
+    Returns:
+        [1, 1, n, total]
+    """
     zero, one = new.constant("axis_0", 0), new.constant("one", 1)
     keys = new.op("Range", [zero, total, one], "step.keys")
     queries = new.op("Range", [past, total, one], "step.queries")
@@ -133,16 +145,16 @@ def _causal(new: NodeBuilder, past: ir.Value, total: ir.Value) -> ir.Value:
 
 
 def _scale(largest: FloatArray) -> FloatArray:
-    """[n_head, head_dim] -> [n_embd]."""
-    scale = np.maximum(largest, np.float32(1e-6)) * np.float32(HEADROOM / LIMIT)
+    """The scale of each channel from its largest value: [n_head, head_dim] -> [n_embd]."""
+    scale = np.maximum(largest, np.float32(1e-6)) * np.float32(HEADROOM / INT8_MAX)
     return np.asarray(scale.ravel())
 
 
-def _short(node: ir.Node, new: NodeBuilder) -> ir.Graph:
-    """``node`` over an int8 cache.
+def _attend_to_codes(node: ir.Node, new: NodeBuilder) -> ir.Graph:
+    """The branch for short steps: ``node`` over an int8 cache.
 
-    Where there are sinks, onnxruntime takes its plain kernel, for one position after 900 an eighth faster
-    than its flash attention.
+    The sinks have no weight, but make onnxruntime choose its plain kernel. For one position after
+    900 it is an eighth faster than the flash attention.
     """
     scale = new.constant("one_step", [1], np.float32)
     no_sinks = np.full(node.attributes["num_heads"].as_int(), NO_SINK, np.float32)
@@ -156,17 +168,25 @@ def _short(node: ir.Node, new: NodeBuilder) -> ir.Graph:
     return ir.Graph([], outputs, nodes=[short], name=name)
 
 
-def _choose(
-    model: ir.Model, node: ir.Node, is_long: ir.Value, branches: Mapping[str, ir.Graph]
+def _split_by_length(model: ir.Model, node: ir.Node, step: StepInputs, is_long: ir.Value) -> None:
+    """Replace ``node`` by an If with a branch for long steps and one for short ones."""
+    new = rewriter(model)
+    branches = {"then": attend_in_float(node, step, new), "else": _attend_to_codes(node, new)}
+    register_initializers(model, new)
+    _replace_by_if(model, node, is_long, branches)
+
+
+def _replace_by_if(
+    model: ir.Model, node: ir.Node, condition: ir.Value, branches: Mapping[str, ir.Graph]
 ) -> None:
-    """Put an If in ``node``'s place; its cache is int8 from now on."""
+    """Put an If in the place of ``node``; its cache becomes int8."""
     for cache in (*node.inputs[3:5], *node.outputs[1:3]):
         assert cache is not None
         cache.dtype = INT8
     names = [value.name for value in node.outputs]
     outputs = [ir.val(None, value.dtype, value.shape) for value in node.outputs]
     graphs = [ir.AttrGraph(f"{name}_branch", graph) for name, graph in branches.items()]
-    choice = ir.Node("", "If", [is_long], graphs, outputs=outputs, name=f"{node.name}.choice")
+    choice = ir.Node("", "If", [condition], graphs, outputs=outputs, name=f"{node.name}.choice")
     ir.convenience.replace_nodes_and_values(
         model.graph, node, [node], [choice], node.outputs, outputs
     )

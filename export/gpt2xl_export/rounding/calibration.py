@@ -1,4 +1,4 @@
-"""What a model's activations look like on some text, from the numpy forward pass."""
+"""Calibration: a text for every model, and the ranges of its keys and values on a text."""
 
 import math
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt2xl.bundle.config import GPT2Config
-from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.reference.forward import Reference, apply_linear
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import expected_shapes
 
-# Our own words, for models whose training text nobody has at hand: narrative, speech, numbers,
-# names, code and a list, so that many kinds of tokens occur.
+# For models too large to write a text of their own: narrative, speech, numbers, names, code and a
+# list, so that many kinds of tokens occur.
 TEXT = """\
 Once upon a time there lived by the sea an old fisherman who owned nothing but a leaking boat, a net \
 full of holes and a daughter wiser than the mayor. One grey morning the net came up so heavy that he \
@@ -36,34 +36,38 @@ has a better recipe (see also chapter 7). What would you have done? I don't know
 """
 
 
-BUDGET = 5e11  # parameters times tokens that calibration may take in
-ROWS, SHORTEST, LONGEST = 32, 64, 512  # of the text the model writes: rows, and their lengths
-QKV = "attn.qkv"
-KVRange = tuple[FloatArray, FloatArray]  # of keys and of values, [n_head, head_dim] each
+BUDGET = 5e11  # parameters times tokens of the calibration text
+ROWS, SHORTEST, LONGEST = 32, 64, 512  # of a text that the model writes: rows, tokens of a row
+QKV = "attn.c_attn"
+"""The linear layer that computes queries, keys and values."""
+KVRange = tuple[FloatArray, FloatArray]
+"""Largest absolute key and value of a layer, [n_head, head_dim] each."""
 
 
 def calibration_ids(encode: Callable[[str], list[int]], config: GPT2Config) -> list[int]:
-    """The ids of TEXT, cut to the context; those the model does not know left out."""
+    """The ids of TEXT that the model knows, cut to its context."""
     ids = [token_id for token_id in encode(TEXT) if token_id < config.vocab_size]
     return ids[: config.n_positions]
 
 
 def written_length(checkpoint: Checkpoint) -> int:
-    """How long ROWS rows of the model's own text may be; 0 where the budget is too small for any."""
+    """Tokens in each of ROWS rows of the model's own text; 0 if BUDGET is too small for a text."""
     parameters = sum(map(math.prod, expected_shapes(checkpoint.config).values()))
     length = min(checkpoint.config.n_positions, LONGEST, int(BUDGET / parameters) // ROWS)
     return length if length >= min(SHORTEST, checkpoint.config.n_positions) else 0
 
 
 def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[KVRange]:
-    """What `kv_range` finds in each layer on the text ``ids``."""
+    """The range of every layer on the text ``ids``."""
     found: list[KVRange] = []
 
-    def watch(name: str, values: FloatArray) -> None:
+    def watched(name: str, x: FloatArray) -> FloatArray:
+        result = apply_linear(checkpoint.load, name, x)
         if name.endswith(QKV):
-            found.append(kv_range(values, checkpoint.config))
+            found.append(kv_range(result, checkpoint.config))
+        return result
 
-    reference = Reference(checkpoint, watch)
+    reference = Reference(checkpoint, watched)
     states = reference.embed([ids])
     for layer in range(checkpoint.config.n_layer):
         states = reference.block(layer, states)
@@ -71,6 +75,6 @@ def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[KVRange]:
 
 
 def kv_range(qkv: FloatArray, config: GPT2Config) -> KVRange:
-    """The largest absolute key and value of a layer, from what a watch is told as `attn.qkv`."""
+    """The range of a layer with the packed queries, keys and values ``qkv``, [positions, 3 d]."""
     largest = np.abs(qkv).max(0).reshape(3, config.n_head, config.head_dim)
     return largest[1], largest[2]

@@ -1,14 +1,13 @@
-"""Round to n bits so that the errors of one input are made up for by the inputs after it.
+"""Round weights to n bits by GPTQ (Frantar et al. 2022, arXiv:2210.17323).
 
-GPTQ (Frantar et al. 2022, arXiv:2210.17323): inputs are rounded one after the other, and what rounding
-one of them changes in the output is taken back, as far as calibration text says the inputs go
-together, by moving the weights not yet rounded. Here within windows of the inputs, so that no inverse is
-larger than a window.
+The weights of one input are rounded after those of another. Each rounding error is compensated in the
+weights that are not yet rounded, as far as the inputs correlate on calibration text. This is done in
+windows of the inputs, so that no inverse matrix is larger than a window.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -19,12 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from gpt2xl_export.source.tensor_files import FloatArray
 
-# Inputs of a window, multiples of every block size up to them: with little text and with much.
+# Inputs of a window: with little calibration text and with much. Powers of 2, as block sizes are.
 WINDOW, WIDE_WINDOW = 256, 1024
-TILE = 1 << 15  # numbers rounded by one call: fewer would only mean more calls
-LAZY = 16  # inputs whose corrections reach the rest of their block together
-DAMPING = 0.1  # of the mean diagonal; 0.01 to 1 differ little
-GRID = (0.85, 0.92, 1.0, 1.08)  # of the scale that just covers a block
+TILE_WIDTH = 1 << 15  # weights rounded by one numpy call: one input of each window, some columns
+LAZY = 16  # inputs whose corrections are applied to the rest of their block together
+DAMPING = 0.1  # times the mean of the diagonal; 0.01 to 1 make little difference
+GRID = (0.85, 0.92, 1.0, 1.08)  # candidate scales, relative to the one that just covers a block
 
 
 @dataclass(frozen=True)
@@ -35,20 +34,22 @@ class Rounded:
     """[n_in, n_out], from -2^(bits - 1) on."""
     scales: FloatArray
     """[blocks, n_out]"""
-    error: dict[str, Any] = field(default_factory=dict)
-    """What `compare` found."""
+    max_abs_error: float = 0.0
+    """Set by `compared`, as is the next."""
+    relative_error: float = 0.0
+    """Frobenius norm of the error, divided by that of the weights."""
 
     def restored(self) -> FloatArray:
-        """The values that now count, [n_in, n_out]."""
+        """The values that codes and scales stand for, [n_in, n_out]."""
         blocks = self.codes.reshape(len(self.scales), -1, self.codes.shape[1])
         values = np.multiply(blocks, self.scales[:, None], dtype=np.float32)
         return np.asarray(values).reshape(self.codes.shape)
 
-    def compare(self, weights: FloatArray) -> dict[str, Any]:
-        """The error for the manifest; ``weights`` is [n_in or less, n_out], block by block."""
+    def compared(self, weights: FloatArray) -> "Rounded":
+        """The same with its errors; ``weights`` are the exact ones, [n_in without padding, n_out]."""
         size = len(self.codes) // len(self.scales)
 
-        def one(block: int) -> tuple[float, float]:
+        def errors(block: int) -> tuple[float, float]:
             original = weights[block * size : (block + 1) * size]
             codes = self.codes[block * size :][: len(original)]
             difference = np.multiply(codes, self.scales[block], dtype=np.float32)
@@ -57,9 +58,10 @@ class Rounded:
             return float(largest), float(np.vdot(difference, difference))
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            largest, squares = zip(*pool.map(one, range(len(self.scales))), strict=True)
+            largest, squares = zip(*pool.map(errors, range(len(self.scales))), strict=True)
         total = float(np.vdot(weights, weights)) or 1.0
-        return {"max_abs_error": max(largest), "relative_error": (sum(squares) / total) ** 0.5}
+        relative = (sum(squares) / total) ** 0.5
+        return replace(self, max_abs_error=max(largest), relative_error=relative)
 
 
 def round_with_inputs(
@@ -69,17 +71,17 @@ def round_with_inputs(
 
     Args:
         weights: [n_in, n_out]; n_in a multiple of block_size.
-        inputs: what they are multiplied with on calibration text, [positions, n_in].
+        inputs: of the product, on calibration text: [positions, n_in].
         bits: of a code.
         block_size: inputs that share a scale.
-        window: inputs whose errors are made up for together; a multiple of block_size, or less.
+        window: inputs among which errors are compensated; a multiple of block_size, or less.
     """
     window = max(window, block_size)
     codes = np.empty(weights.shape, np.int8)
     scales = np.empty((len(weights) // block_size, weights.shape[1]), np.float32)
     whole = len(weights) // window * window
 
-    def one(rows: slice, factors: FloatArray, columns: slice) -> None:
+    def round_columns(rows: slice, factors: FloatArray, columns: slice) -> None:
         size, blocks = factors.shape[1], slice(rows.start // block_size, rows.stop // block_size)
         work = np.array(_windows(weights[rows, columns], size))
         _round_tile(
@@ -90,14 +92,15 @@ def round_with_inputs(
             bits,
         )
 
-    # One thread a tile: BLAS's own threads would only get in each other's way.
+    # One thread for each tile; BLAS's own threads would compete with them.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for start, stop in ((0, whole), (whole, len(weights))):
             parts = [inputs[:, at : min(at + window, stop)] for at in range(start, stop, window)]
             if parts:
                 factors = np.stack(list(pool.map(inverse_factor, parts)))
-                one_group = partial(one, slice(start, stop), factors)
-                list(pool.map(one_group, _columns(weights.shape[1], len(parts))))
+                rows = slice(start, stop)
+                tiles = _column_tiles(weights.shape[1], len(parts))
+                list(pool.map(partial(round_columns, rows, factors), tiles))
     return Rounded(codes, scales)
 
 
@@ -106,21 +109,21 @@ def _windows(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return values.reshape(-1, size, values.shape[1])
 
 
-def _columns(n_out: int, windows: int) -> list[slice]:
-    """Tiles of about TILE numbers a row of all windows, as many as keep every core busy."""
+def _column_tiles(n_out: int, windows: int) -> list[slice]:
+    """Ranges of columns of about TILE_WIDTH weights in all windows, a multiple of the cores."""
     cores = os.cpu_count() or 1
-    tiles = -(-n_out * windows // TILE // cores) * cores
+    tiles = -(-n_out * windows // TILE_WIDTH // cores) * cores
     edges = np.linspace(0, n_out, min(tiles, n_out) + 1).astype(int).tolist()
     return [slice(left, right) for left, right in pairwise(edges)]
 
 
 def compensated(weights: FloatArray, inputs: FloatArray, exact: FloatArray) -> FloatArray:
-    """The weights that bring ``inputs`` nearest to ``exact @ weights``, by damped least squares.
+    """The weights with which ``inputs`` come closest to ``exact @ weights``: damped least squares.
 
     Args:
         weights: [n_in, n_out]
-        inputs: what they will be multiplied with, [positions, n_in].
-        exact: the same of the float32 model; more positions than n_in, or this fits noise.
+        inputs: of the product in the quantized model, [positions, n_in].
+        exact: its inputs in the float32 model. With fewer positions than n_in this would fit noise.
     """
     moments = damped(inputs.T @ inputs / np.float32(len(inputs)))
     cross = inputs.T @ (exact - inputs) / np.float32(len(inputs))
@@ -131,14 +134,14 @@ def compensated(weights: FloatArray, inputs: FloatArray, exact: FloatArray) -> F
 def inverse_factor(inputs: FloatArray) -> FloatArray:
     """The upper Cholesky factor of the inverse of the inputs' damped second moments."""
     moments = damped(inputs.T @ inputs / np.float32(len(inputs)))
-    # In reverse order the factor of the moments is triangular the other way: one inverse is enough.
-    # Damped moments are tame enough for float32.
+    # In reverse order the Cholesky factor of the moments is triangular the other way: one inverse is
+    # enough. Damped moments are well conditioned enough for float32.
     lower = np.asarray(np.linalg.cholesky(moments[::-1, ::-1].astype(np.float32)), np.float32)
     return np.ascontiguousarray(_triangular_inverse(lower)[::-1, ::-1])
 
 
 def _triangular_inverse(lower: FloatArray) -> FloatArray:
-    """Half by half: numpy's inverse takes no notice of the zeros."""
+    """Invert by halves; numpy's inverse does not use that half of the matrix is zero."""
     half = len(lower) // 2
     if half < 64:
         return np.tril(np.linalg.inv(lower))
@@ -167,13 +170,13 @@ def _round_tile(
     scales: FloatArray,
     bits: int,
 ) -> None:
-    """Round some columns of all windows into ``codes`` and ``scales``; ``weights`` is used up.
+    """Round some columns of all windows into ``codes`` and ``scales``; overwrites ``weights``.
 
-    Row i of every window at once: [windows, n_out] is enough for one call of numpy.
+    Each numpy call rounds input i of every window: [windows, n_out].
     """
     windows, window, n_out = weights.shape
     block_size = window // scales.shape[1]
-    # Of an error of row i, what row j makes up for.
+    # [window, i, j]: the share of the error of input i that input j compensates.
     shares = factors / np.diagonal(factors, axis1=1, axis2=2)[:, :, None]
     errors = np.empty((windows, block_size, n_out), np.float32)
     for number, start in enumerate(range(0, window, block_size)):
@@ -197,10 +200,10 @@ def _round_tile(
 
 
 def best_scales(block: FloatArray, bits: int) -> FloatArray:
-    """[..., block_size, n_out] -> the scale of each column with the least squared error of GRID's.
+    """Search the scale of each column with the least squared error: [..., block_size, n_out].
 
-    The largest value takes the lowest code, whatever its sign: scales may be negative. Each candidate is
-    refitted by least squares to the codes it gives.
+    The largest value has the lowest code, whatever its sign: scales may be negative. Each candidate
+    of GRID is refitted by least squares to the codes it gives.
     """
     highest, lowest = block.max(-2), block.min(-2)
     covering = np.where(highest >= -lowest, highest, lowest) / np.float32(-(1 << (bits - 1)))
@@ -210,7 +213,7 @@ def best_scales(block: FloatArray, bits: int) -> FloatArray:
         codes = _nearest(block, _inverse(covering * np.float32(factor))[..., None, :], bits)
         product = np.einsum("...ij,...ij->...j", codes, block)
         fitted = product * _inverse(np.einsum("...ij,...ij->...j", codes, codes))
-        explained = product * fitted  # of the block's squares, by these codes times this scale
+        explained = product * fitted  # share of the block's sum of squares
         best = np.where(explained > most, fitted, best)
         most = np.maximum(explained, most)
     return best

@@ -1,20 +1,20 @@
 """Open a Hugging Face GPT-2 folder; tensors are read one at a time, as float32."""
 
-import hashlib
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2xl.bundle.config import GPT2Config, read_config
+from gpt2xl.bundle.config import GPT2Config, parse_config, resolved
 from gpt2xl.bundle.hints import ADAPTER_CONFIG, adapter_hint, is_adapter
 from gpt2xl.errors import CheckpointError
-from gpt2xl.files.json_values import read_json
+from gpt2xl.files.json_values import Value
 from gpt2xl_export.source.adapter import Adapter, has_other_tokens, open_adapter
 from gpt2xl_export.source.own_files import refuse_link_out
+from gpt2xl_export.source.sums import file_sha256
 from gpt2xl_export.source.tensor_files import (
     FloatArray,
     TensorFile,
@@ -24,44 +24,53 @@ from gpt2xl_export.source.tensor_files import (
 )
 from gpt2xl_export.source.tensors import expected_shapes, is_other_head, match_tensors, tied_copies
 
-# Beside the weights, what decides the bundle's logits and ids.
+# With the weights, these decide the logits and the ids of the bundle.
 NEEDED_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
     "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
 SMALL_FILES = (*NEEDED_FILES, "chat_template.jinja", ADAPTER_CONFIG)
-ROWS = 4096  # compared at a time
+ROWS = 4096  # of two tensors that are compared at a time
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checked checkpoint: every tensor is there, once, in the shape the config asks for."""
+    """A checked checkpoint: every tensor is there once, in the shape that the config asks for."""
 
     folder: Path
     config: GPT2Config
     load: Callable[[str], FloatArray]
-    """Our tensor name (`h.0.attn.c_attn.weight`) -> its values."""
+    """Our name of a tensor (`h.0.attn.c_attn.weight`) -> its values."""
     tensor_names: tuple[str, ...]
     """In file order."""
     weight_files: tuple[Path, ...]
-    int4_rounding: Any = None
-    """What config.json says the weights were trained for, {"method": "nearest", "block_size": 64}."""
+    config_json: Mapping[str, Any] = field(default_factory=dict)
+    """The content of config.json, with sizes and special ids under their GPT-2 names."""
     adapter: Adapter | None = None
     """What is merged into the weights."""
     notes: Callable[[], Iterator[str]] = lambda: iter(())
-    """What of the files is left out, a sentence each; may read a tensor that is stored twice."""
+    """What is left out of the bundle, a sentence each; may read a tensor that is stored twice."""
+
+    @property
+    def int4_rounding(self) -> object:
+        """What the weights were trained for, such as {"method": "nearest", "block_size": 64}."""
+        return None if self.adapter else self.config_json.get("int4_rounding")
 
     def sha256(self) -> dict[str, str]:
         """Hash of each weight file, by file name."""
         return {path.name: file_sha256(path) for path in self.weight_files}
 
     def adapter_sha256(self) -> dict[str, str]:
-        """Hash of each of the adapter's files that decides what is merged; empty without one."""
+        """Hash of the adapter's config and weights, by file name; empty without an adapter."""
         return {path.name: file_sha256(path) for path in self.adapter.files} if self.adapter else {}
 
 
 def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
-    """Open ``folder``, reading headers only; with the folder of a PEFT adapter, to be merged.
+    """Open the checkpoint in ``folder``; reads configs and the headers of weight files.
+
+    Args:
+        folder: of the checkpoint.
+        adapter: folder of a PEFT adapter to merge.
 
     Raises:
         CheckpointError: not a folder, not a GPT-2, no or broken weights, tensors that do not fit
@@ -75,7 +84,8 @@ def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
         refuse_link_out(folder / name)
     if is_adapter(folder):
         raise CheckpointError(adapter_hint(folder, CheckpointError))
-    config = read_config(folder, CheckpointError)
+    config_json = Value.read(folder / "config.json", CheckpointError)
+    config = parse_config(config_json)
     files = [open_tensor_file(path) for path in find_weight_files(folder)]
     try:
         stored = _stored(files)
@@ -87,14 +97,13 @@ def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
         return stored[names[name]].read(names[name])
 
     merged = None if adapter is None else open_adapter(adapter, config)
-    rounding = read_json(folder / "config.json", CheckpointError).get("int4_rounding")
     return Checkpoint(
         folder,
         merged.config if merged else config,
         merged.merge(load) if merged else load,
         tuple(expected_shapes(merged.config if merged else config)),
         tuple(file.path for file in files),
-        None if merged else rounding,  # merged weights are not those that were trained for it
+        resolved(config_json).content,
         merged,
         lambda: _notes(folder, stored, names, config, merged),
     )
@@ -102,9 +111,9 @@ def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
 
 def _matched(stored: dict[str, TensorFile], config: GPT2Config) -> dict[str, str]:
     """Our name of each tensor -> its name in the files."""
-    if config.n_layer > len(stored):  # before a typo costs hours of naming tensors
+    if config.n_layer > len(stored):  # a typo would make `expected_shapes` run for hours
         raise CheckpointError(
-            f"the config asks for {config.n_layer} layers, the weights are {len(stored)} tensors."
+            f"the config asks for {config.n_layer} layers, but there are only {len(stored)} tensors."
         )
     names = match_tensors({name: file.shapes[name] for name, file in stored.items()}, config)
     for name in names.values():
@@ -119,7 +128,7 @@ def _stored(files: list[TensorFile]) -> dict[str, TensorFile]:
         for name in file.shapes:
             if name in stored:
                 raise CheckpointError(
-                    f"tensor '{name}' is there twice, in '{stored[name].path.name}' and in"
+                    f"tensor '{name}' is stored twice, in '{stored[name].path.name}' and in"
                     f" '{file.path.name}'."
                 )
             stored[name] = file
@@ -137,30 +146,31 @@ def _notes(
     heads += adapter.left_out if adapter else ()
     if heads:
         more = f" and {len(heads) - 6} more" if len(heads) > 6 else ""
+        several = len(heads) > 1
         yield (
-            f"left out {', '.join(heads[:6])}{more}: {'they belong' if heads[1:] else 'it belongs'} to"
-            f" another head and {'do' if heads[1:] else 'does'} not affect the logits."
+            f"left out {', '.join(heads[:6])}{more}: {'they belong' if several else 'it belongs'} to"
+            f" another head and {'do' if several else 'does'} not affect the logits."
         )
     for name in tied_copies(stored) if config.tie_word_embeddings else ():
         if not _same(stored, name, names["wte.weight"]):
             yield (
-                f"left out {name}, which differs from {names['wte.weight']}: '{folder / 'config.json'}'"
-                " ties them (tie_word_embeddings), and so does transformers."
+                f"left out {name}, which differs from {names['wte.weight']}:"
+                f" '{folder / 'config.json'}' ties them (tie_word_embeddings), as does transformers."
             )
     if adapter and adapter.config.tie_word_embeddings != config.tie_word_embeddings:
         yield (
-            "the adapter changes one side of the tied embedding: the bundle unties it, as PeftModel"
-            " computes; merge_and_unload of a LoRA on it would change both sides."
+            "the adapter changes one side of the tied embedding: the bundle unties it, and so computes"
+            " what PeftModel does; merge_and_unload of a LoRA would change both sides."
         )
     if adapter and has_other_tokens(adapter.folder, folder):
         yield (
-            f"the tokenizer.json in '{adapter.folder}' has other tokens than the base model's, which"
-            " is used."
+            f"the tokenizer.json in '{adapter.folder}' has other tokens than the base model's; the base"
+            " model's is used."
         )
     if adapter is None and (folder / ADAPTER_CONFIG).is_file():
         yield (
-            f"left out the adapter that '{folder}' holds beside the weights ({ADAPTER_CONFIG}); with"
-            f" `--adapter {shlex.quote(str(folder))}` it is merged."
+            f"left out the adapter that '{folder}' has beside the weights ({ADAPTER_CONFIG}); to merge"
+            f" it, add `--adapter {shlex.quote(str(folder))}`."
         )
 
 
@@ -175,12 +185,3 @@ def _same(stored: dict[str, TensorFile], one: str, other: str) -> bool:
         np.array_equal(stored[one].read(one, part), stored[other].read(other, part), equal_nan=True)
         for part in parts
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: a local folder, or the hub."""
+"""Where a checkpoint comes from: a local folder or the hub."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt2xl.errors import CheckpointError
-from gpt2xl_export.source.hub import Plan, download, is_hub_name, plan
+from gpt2xl_export.source.hub import Plan, is_hub_name, plan
+from gpt2xl_export.source.hub_download import download
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ def resolve(
     announce: Callable[[Plan], None] = lambda _: None,
     show_progress: bool = False,
 ) -> Source:
-    """The local folder ``source``, or the download of the hub's model of that name.
+    """Find the local folder ``source``, or download the model of that name from the hub.
 
     Args:
-        source: a folder (it wins), an alias such as gpt2-xl, or owner/name.
+        source: a folder, which has precedence, an alias such as gpt2-xl, or owner/name.
         revision: branch, tag or commit on the hub.
         adapter: whether it has to be a PEFT adapter, not a whole model.
-        announce: called before a download, with what it will fetch.
+        announce: called before a download with what it will fetch.
         show_progress: whether huggingface_hub shows its progress bars.
 
     Raises:
-        CheckpointError: neither, or the download fails.
+        CheckpointError: it is neither, or the download fails.
     """
     if os.path.isdir(source):
         if revision is not None:

@@ -66,13 +66,17 @@ def read_config(folder: Path, error: type[Gpt2xlError]) -> GPT2Config:
     Raises:
         error: no config.json, not a GPT-2's, or values that are impossible.
     """
-    path = folder / "config.json"
-    top = resolved(Value.read(path, error))
+    return parse_config(Value.read(folder / "config.json", error))
+
+
+def parse_config(content: Value) -> GPT2Config:
+    """As `read_config`, where the content of config.json has been read already."""
+    path, error, top = content.file, content.error, resolved(content)
     found = top.get("model_type").content
     if found != "gpt2":
         raise error(f"'{path}' has model_type {found!r}; only 'gpt2' is supported.")
     ids = {name: top.get(name) for name in ("bos_token_id", "eos_token_id")}
-    generation = folder / "generation_config.json"
+    generation = path.with_name("generation_config.json")
     if generation.is_symlink() or generation.exists():
         ids |= {n: v for n, v in Value.read(generation, error).entries().items() if n in ids}
     config = GPT2Config(

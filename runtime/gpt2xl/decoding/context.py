@@ -1,4 +1,4 @@
-"""A session, a cache and what it was fed: a text that begins alike is not fed again."""
+"""A text on its way through a session: its KV cache and the ids that the cache holds."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -6,62 +6,50 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.sessions.exactness import reusable_prefix
+from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.logits import StepLogits, TopLogits
 from gpt2xl.sessions.protocol import Session
 
 
 class Context:
-    """One text on its way through a session."""
+    """One row of a KV cache.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: what computes the logits.
+        cancellation: ends a step that is under way.
+    """
+
+    def __init__(self, session: Session, cancellation: Cancellation | None = None) -> None:
         self.session = session
         self.cache = session.new_cache(capacity=1)
         self.ids: list[int] = []
-        """What the cache holds."""
-        self.is_loaded = False
-        """Whether it holds what `restore` brought, and nothing else."""
-        self.top_k = 0
-        """Largest logits that are of use; 0 for all."""
-        self._prompt_length = 0
+        """The ids whose keys and values the cache holds."""
+        self._cancellation = cancellation
 
-    def begin(self, ids: Sequence[int], new: int = 0) -> None:
-        """Make ready for the prompt ``ids``: of the last text, only what this one would give itself stays.
-
-        What was generated came from short steps; where those round in another way than long ones, all of
-        a prompt, or none, has to come from long steps.
-
-        Args:
-            ids: the prompt.
-            new: ids that will follow, at most: the cache is sized once.
-        """
-        long_step = self.session.long_step_from
-        if long_step > 1 and not self.is_loaded:
-            shared = common_prefix(self.ids, ids)
-            self.truncate(reusable_prefix(shared, self._prompt_length, len(ids), long_step))
-        # How what was restored was fed, and what little may follow it, is not known to the next text.
-        self._prompt_length = 0 if self.is_loaded else len(ids)
-        self.cache.reserve(len(ids) + new)
-
-    def advance(self, ids: Sequence[int], keep: int = 1) -> StepLogits | TopLogits:
-        """Make ``ids`` the text, feeding what the cache does not hold yet.
+    def advance(self, ids: Sequence[int], keep: int = 1, top_k: int = 0) -> StepLogits | TopLogits:
+        """Make ``ids`` the text, feeding only what the cache does not hold yet.
 
         Args:
             ids: the whole text, at most n_positions.
-            keep: how many positions' logits are wanted.
+            keep: number of last positions whose logits are wanted.
+            top_k: with ``keep`` 1, number of the largest logits that suffice; 0 for all.
 
         Returns:
-            Logits after each of the last ``keep`` ids, [keep, vocab_size]; maybe only the `top_k` largest.
+            Logits after each of the last ``keep`` ids, [keep, vocab_size]; or only the ``top_k`` largest.
+
+        Raises:
+            Cancelled: the cancellation ended the step.
         """
         known = min(common_prefix(self.ids, ids), len(ids) - keep)
-        self.truncate(known)  # nothing more is known should the session fail
+        self.truncate(known)  # what is fed from here on is unknown if the session fails
         new = np.array([ids[known:]], np.int64)
+        logits: StepLogits | TopLogits
         if keep == 1:
-            logits = self.session.forward_top(new, self.cache, self.top_k)[0]
+            logits = self.session.forward_top(new, self.cache, top_k, cancel=self._cancellation)
         else:
-            logits = self.session.forward(new, self.cache, keep=keep)[0]
+            logits = self.session.forward(new, self.cache, keep=keep, cancel=self._cancellation)
         self.ids = list(ids)
-        return logits
+        return logits[0]
 
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` ids."""
@@ -69,16 +57,15 @@ class Context:
         self.ids = self.ids[:length]
 
     def restore(self, ids: list[int], keys_and_values: Sequence[npt.NDArray[np.generic]]) -> None:
-        """Hold ``ids`` and what they once gave; ValueError when that does not fit."""
+        """Hold ``ids`` and their keys and values; ValueError when they do not fit."""
         self.cache.fill(keys_and_values)
         if self.cache.length != len(ids):
             raise ValueError(f"{len(ids)} ids, but keys and values of {self.cache.length}")
         self.ids = ids
-        self.is_loaded = True
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many ids both begin with.
+    """Length of the longest common prefix.
 
     >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
     2

@@ -1,59 +1,90 @@
 """The decode loop over ids; knows nothing of text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
+from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context
-from gpt2xl.decoding.samplers import Sampler, draw
+from gpt2xl.decoding.logprobs import Logprobs, logprobs_of
 from gpt2xl.decoding.speculation import Speculator
+from gpt2xl.sessions.logits import Logits, TopLogits
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Token:
-    """One generated id; the last one says why the text ends."""
+    """One generated id; the last one of a text says why the text ends."""
 
     id: int
     finish_reason: FinishReason | None
     """``stop``: this id is end-of-text; ``length``: max_new_tokens or the context is reached."""
+    logprobs: Logprobs | None = None
+    """Where the request asks for them."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to generate."""
+
+    ids: Sequence[int]
+    """The prompt: at least one id."""
+    chain: Chain
+    """Not shared with another request that runs."""
+    max_new_tokens: int
+    """At least 1; ``len(ids) + max_new_tokens - 1`` is at most n_positions: the last token is not fed back."""
+    logprobs: int | None = None
+    """How many of the most probable ids each token carries, beside its own log-probability."""
+
+    @property
+    def needed_logits(self) -> int:
+        """How many of the largest logits of a position suffice; 0: all are needed."""
+        return self.chain.needed_logits if self.logprobs is None else 0
+
+    def choose(
+        self, ids: Sequence[int], logits: Logits | TopLogits, eos_token_ids: AbstractSet[int]
+    ) -> Token:
+        """The token after ``ids``, which are the prompt and the tokens so far."""
+        token_id = self.chain.choose(ids, logits)
+        is_last = len(ids) + 1 == len(self.ids) + self.max_new_tokens
+        reason: FinishReason | None = "length" if is_last else None
+        if token_id in eos_token_ids:
+            reason = "stop"
+        if self.logprobs is None or isinstance(logits, TopLogits):
+            return Token(token_id, reason)
+        return Token(token_id, reason, logprobs_of(logits, token_id, self.logprobs))
 
 
 def generate_tokens(
     context: Context,
-    prompt_ids: Sequence[int],
-    sampler: Sampler,
-    *,
-    max_new_tokens: int,
+    request: Request,
     eos_token_ids: AbstractSet[int],
     speculator: Speculator | None = None,
-) -> Iterator[Token]:
-    """Yield at least one token after ``prompt_ids`` (at least one id).
+) -> Generator[Token]:
+    """Yield the tokens of a text, at least one; nothing runs before the first is asked for.
 
-    Every token but the last is fed back; the caller keeps
-    ``len(prompt_ids) + max_new_tokens - 1`` within the context.
+    Args:
+        context: may hold the beginning of the prompt already; every token but the last is fed to it.
+        request: what to generate.
+        eos_token_ids: the ids that end a text.
+        speculator: adds guesses to the steps; without one each step feeds one token.
     """
-    ids, end = list(prompt_ids), len(prompt_ids) + max_new_tokens
-    guesses, logits = list[int](), context.advance(ids)
+    ids = list(request.ids)
+    end = len(ids) + request.max_new_tokens
+    needed = 0 if speculator else request.needed_logits  # guesses are checked against all logits
+    guesses, logits = list[int](), context.advance(ids, top_k=needed)
     while True:
         for row, guess in zip(logits, [*guesses, None], strict=True):
-            ids.append(draw(sampler, row))
-            reason = finish_reason(ids[-1], len(ids) == end, eos_token_ids)
-            yield Token(ids[-1], reason)
-            if reason:
+            token = request.choose(ids, row, eos_token_ids)
+            ids.append(token.id)
+            yield token
+            if token.finish_reason:
                 return
-            if ids[-1] != guess:
+            if token.id != guess:
                 break
         if speculator:
-            guesses, logits = speculator.advance(context, ids, end - len(ids) - 1, sampler)
+            guesses, logits = speculator.advance(context, ids, end - len(ids) - 1, request.chain)
         else:
-            logits = context.advance(ids)
-
-
-def finish_reason(
-    token_id: int, is_last: bool, eos_token_ids: AbstractSet[int]
-) -> FinishReason | None:
-    """Why a text ends with ``token_id``, if it does."""
-    return "stop" if token_id in eos_token_ids else "length" if is_last else None
+            logits = context.advance(ids, top_k=needed)

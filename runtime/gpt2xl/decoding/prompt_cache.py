@@ -1,7 +1,7 @@
-"""Keys and values of a prompt in a file: the prompt need not be computed again, today or tomorrow.
+"""Keys and values of a prompt in a file, so that another process need not compute the prompt again.
 
-A zip of two arrays as numpy writes it: `about`, JSON in bytes, and `keys_and_values`,
-[2 * n_layer, n_head, tokens, head_dim] in the type of the model's KV cache.
+The file is a zip of two arrays as `numpy.savez` writes it: `about`, the bytes of a JSON object, and
+`keys_and_values`, [2 * n_layer, n_head, tokens, head_dim] in the type of the model's KV cache.
 """
 
 import json
@@ -25,9 +25,9 @@ from gpt2xl.files.reading import check_regular
 
 FORMAT = 1
 ZIP_END, ZIP64_LOCATOR = 22, 20  # bytes of the records at the end of a zip
-ID_BYTES = 12  # of JSON, at most
+ID_BYTES = 12  # of one id in JSON, at most
 MAX_HEADER_BYTES = 1 << 12
-# As numpy writes it. Its own reader evaluates the header as Python, warns, and takes sizes at their word.
+# As numpy writes it. numpy's own reader evaluates the header as Python, and allocates whatever size it states.
 NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(?P<type>[^']{3})', 'fortran_order': False,"
     rb" 'shape': \((?P<shape>[\d, ]*)\), \} *\n",
@@ -36,7 +36,7 @@ NPY_HEADER = re.compile(
 
 
 def bundle_id(bundle: Bundle) -> str:
-    """A hash that stands for graphs, weights and tokenizer, as the manifest states them.
+    """A hash of the checksums of graphs, weights and tokenizer, as the manifest lists them.
 
     Raises:
         RequestError: the bundle has no manifest.
@@ -44,7 +44,7 @@ def bundle_id(bundle: Bundle) -> str:
     files = bundle.manifest.files if bundle.manifest else None
     if not files:
         raise RequestError(
-            f"'{bundle.folder}' has no manifest, so nobody can tell whose a prompt cache is:"
+            f"'{bundle.folder}' has no manifest, so a prompt cache cannot be matched with it:"
             " export the model with gpt2xl."
         )
     sums = {name: entry.sha256 for name, entry in files.items() if name != "README.md"}
@@ -52,7 +52,7 @@ def bundle_id(bundle: Bundle) -> str:
 
 
 def save_context(context: Context, owner: str, path: Path) -> None:
-    """Write what ``context`` holds, aside and renamed; ``owner`` is a `bundle_id`.
+    """Write the content of ``context`` to ``path`` atomically; ``owner`` is a `bundle_id`.
 
     Waits for another process that writes the same file.
 
@@ -72,16 +72,16 @@ def save_context(context: Context, owner: str, path: Path) -> None:
 def load_context(context: Context, owner: str, path: Path, vocab_size: int) -> None:
     """Fill the new ``context`` with what `save_context` wrote.
 
-    The file is not trusted: nothing in it takes more memory than a prompt that fills the model's context.
+    The file is not trusted: reading it takes no more memory than a prompt that fills the model's context.
 
     Args:
-        context: of the model.
-        owner: its `bundle_id`.
+        context: the model's.
+        owner: the `bundle_id` of its bundle.
         path: the file.
-        vocab_size: of the model.
+        vocab_size: the model's.
 
     Raises:
-        RequestError: the file is another model's, or none.
+        RequestError: there is no such file, or it is not a prompt cache of this bundle.
     """
     check_regular(path, RequestError)
     try:
@@ -104,7 +104,7 @@ def load_context(context: Context, owner: str, path: Path, vocab_size: int) -> N
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse a zip of many files, as whose directory zipfile would build objects without end."""
+    """Refuse a zip with a large directory: zipfile would create an object for each of its entries."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - ZIP_END - ZIP64_LOCATOR))
@@ -131,7 +131,7 @@ def _about(file: ZipFile, n_positions: int) -> Any:
 
 
 def _keys_and_values(file: ZipFile, context: Context) -> npt.NDArray[np.generic]:
-    """Those in ``file``, [2 * n_layer, n_head, tokens, head_dim]; ValueError where one is no number."""
+    """[2 * n_layer, n_head, tokens, head_dim] from ``file``; ValueError where a value is not finite."""
     held = context.cache.keys_and_values
     _, n_head, _, head_dim = held[0].shape
     dtype, most = held[0].dtype, context.session.n_positions
@@ -146,7 +146,7 @@ def _keys_and_values(file: ZipFile, context: Context) -> npt.NDArray[np.generic]
 def _array(
     file: ZipFile, name: str, dtype: np.dtype[Any], shape: Sequence[int | None], max_bytes: int
 ) -> npt.NDArray[Any]:
-    """The array ``name``, of ``dtype`` and of ``shape``, where None is any size; else ValueError."""
+    """The array ``name``; ValueError unless it has ``dtype`` and ``shape``, where None is any size."""
     entry = file.getinfo(f"{name}.npy")
     if entry.compress_type != ZIP_STORED or entry.file_size > max_bytes + MAX_HEADER_BYTES:
         raise ValueError(f"{name} is compressed or too large")

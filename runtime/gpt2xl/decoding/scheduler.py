@@ -1,131 +1,220 @@
-"""Many texts at once: each a row of one cache, at its own length; one that ends makes room for the next.
+"""Many texts at once: each is a row of one KV cache, at its own length, and all rows share each step.
 
-The rows share each step, so that weights are read once for all of them. Nothing is padded. Knows
-nothing of text.
+Weights are read once for all rows of a step, and nothing is padded. A request may come at any time. The
+scheduler knows nothing of text.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 
-from gpt2xl.decoding.context import Context
-from gpt2xl.decoding.loop import Token, finish_reason, generate_tokens
-from gpt2xl.decoding.samplers import Sampler, draw
-from gpt2xl.sessions.logits import Logits, TopLogits
+from gpt2xl.decoding.loop import Request, Token
+from gpt2xl.errors import RequestError
+from gpt2xl.sessions.cancellation import Cancellation, Cancelled
+from gpt2xl.sessions.exactness import cut
+from gpt2xl.sessions.logits import Ids, Logits, TopLogits
 from gpt2xl.sessions.protocol import Cache, Session
 
-
-@dataclass(frozen=True)
-class Request:
-    """One text to generate."""
-
-    ids: Sequence[int]
-    """At least one."""
-    sampler: Sampler
-    """Of its own: each text draws its own random numbers."""
-    max_new_tokens: int
-    """``len(ids) + max_new_tokens - 1`` is at most n_positions."""
-    top_k: int = 0
-    """Largest logits that ``sampler`` looks at; 0 for all."""
+PROMPT_TOKENS_PER_STEP = 256  # after which the rows that decode get their next step
 
 
-def generate_batch(
-    session: Session,
-    requests: Iterable[tuple[int, Request]],
-    rows: int,
-    eos_token_ids: AbstractSet[int],
-) -> Iterator[tuple[int, Token]]:
-    """Generate up to ``rows`` texts at a time.
+@dataclass(eq=False)
+class _Text:
+    """A request, and how far it is."""
 
-    Args:
-        session: with an engine graph rows share steps; else one text follows the other.
-        requests: each with its number; read as rows become free.
-        rows: at least 1.
-        eos_token_ids: what ends a text.
-
-    Yields:
-        The number of a request, and its next token.
-    """
-    if session.shares_steps:
-        yield from _Rows(session, rows, eos_token_ids).run(requests)
-        return
-    for number, request in requests:
-        context = Context(session)
-        context.top_k = request.top_k
-        tokens = generate_tokens(
-            context,
-            request.ids,
-            request.sampler,
-            max_new_tokens=request.max_new_tokens,
-            eos_token_ids=eos_token_ids,
-        )
-        yield from ((number, token) for token in tokens)
-
-
-@dataclass
-class _Row:
     number: int
     request: Request
-    last: int = -1
-    count: int = 0
+    ids: list[int]
+    """The prompt and the tokens so far."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    pieces: deque[Ids] = field(default_factory=deque)
+    """What is left of the prompt, each piece [1, n]."""
 
     def add(self, logits: Logits | TopLogits, eos_token_ids: AbstractSet[int]) -> Token:
-        self.last = draw(self.request.sampler, logits)
-        self.count += 1
-        is_last = self.count == self.request.max_new_tokens
-        return Token(self.last, finish_reason(self.last, is_last, eos_token_ids))
+        token = self.request.choose(self.ids, logits, eos_token_ids)
+        self.ids.append(token.id)
+        return token
 
 
-class _Rows:
-    """The first rows of the cache are in use, without a gap: they can be fed as they lie."""
+class Scheduler:
+    """Generates the texts of requests, up to ``rows`` at a time.
 
-    def __init__(self, session: Session, rows: int, eos_token_ids: AbstractSet[int]) -> None:
+    The caller calls `step` until `is_idle`. Texts depend on their own request only, if the session's rows
+    give the same logits alone and together (see gpt2xl.sessions.exactness): a prompt is fed in the pieces in
+    which the session would feed it alone.
+
+    `submit` and `cancel` may be called from any thread at any time, also during a step; they return at once,
+    and a step that begins after that takes them into account. `step` is for one thread at a time. After a
+    step that raised, the scheduler is not to be used any more.
+
+    Args:
+        session: computes the logits. Needs ``shares_steps`` unless ``rows`` is 1.
+        rows: texts that share a step, at least 1.
+        eos_token_ids: the ids that end a text.
+    """
+
+    def __init__(
+        self, session: Session, *, rows: int, eos_token_ids: AbstractSet[int] = frozenset()
+    ) -> None:
         self._session, self._rows, self._eos = session, rows, eos_token_ids
         self._cache = session.new_cache(rows, capacity=1)
-        self._active: list[_Row] = []
-        self._view: Cache | None = None
+        self._lock = Lock()  # of the next three
+        self._submitted = 0
+        self._waiting = deque[_Text]()
+        self._unfinished: dict[int, _Text] = {}
+        # Rows of the cache: those that decode come first, without a gap, then the one being prefilled.
+        self._decoding: list[_Text] = []
+        self._decoding_rows: Cache | None = None
+        self._prefilling: _Text | None = None
+        self._prefilling_row: Cache | None = None
 
-    def run(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Token]]:
-        queue = iter(requests)
-        while True:
-            while len(self._active) < self._rows and (item := next(queue, None)):
-                yield self._start(_Row(*item))
-            if not self._active:
-                return
-            yield from self._step()
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or runs."""
+        return not (self._waiting or self._prefilling or self._decoding)
 
-    def _start(self, row: _Row) -> tuple[int, Token]:
-        index, ids = len(self._active), row.request.ids
-        self._cache.reserve(len(ids) + row.request.max_new_tokens - 1)
-        own = self._cache.rows(index, index + 1)
-        own.truncate(0)
-        new = np.array([ids], np.int64)
-        logits = self._session.forward_top(new, own, row.request.top_k)
-        token = row.add(logits[0, -1], self._eos)
-        if not token.finish_reason:
-            self._active.append(row)
-            self._view = None
-        return row.number, token
+    @property
+    def has_free_row(self) -> bool:
+        """Whether a request submitted now would not have to wait for another text to end."""
+        running = len(self._decoding) + (self._prefilling is not None)
+        return running + len(self._waiting) < self._rows
 
-    def _step(self) -> Iterator[tuple[int, Token]]:
-        if self._view is None:
-            self._view = self._cache.rows(0, len(self._active))
-        ids = np.array([[row.last] for row in self._active], np.int64)
-        wanted = [row.request.top_k for row in self._active]
-        top_k = max(wanted) if all(wanted) else 0
-        logits = self._session.forward_top(ids, self._view, top_k)
-        tokens = [row.add(logits[at, -1], self._eos) for at, row in enumerate(self._active)]
-        numbers = [row.number for row in self._active]
-        for index in reversed(range(len(tokens))):
-            if tokens[index].finish_reason:
+    def submit(self, request: Request) -> int:
+        """Queue ``request``; its number, which `step` names its tokens by."""
+        with self._lock:
+            number = self._submitted
+            self._submitted += 1
+            self._unfinished[number] = text = _Text(number, request, list(request.ids))
+            self._waiting.append(text)
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Give up a request: no step that begins after this returns a token of it.
+
+        A step that is feeding its prompt is cut short. Where the text has ended already, nothing happens.
+
+        Raises:
+            RequestError: no request has this number.
+        """
+        with self._lock:
+            if not 0 <= number < self._submitted:
+                raise RequestError(f"there is no request {number} to cancel.")
+            if text := self._unfinished.get(number):
+                text.cancellation.cancel()
+
+    def step(self) -> list[tuple[int, Token]]:
+        """Feed prompts that wait, up to PROMPT_TOKENS_PER_STEP, then one token of each row that decodes.
+
+        Returns:
+            Numbers of requests and their next tokens: one or two of a text whose prompt was fed, one of each
+            other that decodes, none of those that wait.
+
+        Raises:
+            Gpt2xlError: the session failed, or a chain did.
+        """
+        self._drop_cancelled()
+        return [*self._prefill(), *self._decode()]
+
+    def _drop_cancelled(self) -> None:
+        with self._lock:
+            for text in [text for text in self._waiting if text.cancellation.is_cancelled]:
+                self._waiting.remove(text)
+                del self._unfinished[text.number]
+        for index in reversed(range(len(self._decoding))):
+            if self._decoding[index].cancellation.is_cancelled:
+                self._end(self._decoding[index])
                 self._free(index)
-        yield from zip(numbers, tokens, strict=True)
+
+    def _prefill(self) -> Iterator[tuple[int, Token]]:
+        """First tokens of the texts whose prompts are fed whole."""
+        fed = 0
+        while fed < PROMPT_TOKENS_PER_STEP or not self._decoding:
+            text = self._prefilling or self._begin()
+            if text is None:
+                return
+            piece = text.pieces.popleft()
+            fed += piece.shape[1]
+            if token := self._feed(text, piece):
+                yield text.number, token
+
+    def _begin(self) -> _Text | None:
+        """Give the next text that waits the first free row; None where nothing waits or no row is free."""
+        index = len(self._decoding)
+        if index == self._rows:
+            return None
+        with self._lock:
+            text = self._waiting.popleft() if self._waiting else None
+        if text:
+            request = text.request
+            self._reserve(len(request.ids) + request.max_new_tokens - 1)
+            text.pieces.extend(cut(np.array([request.ids], np.int64), self._session.prefill_chunk))
+            self._prefilling = text
+            self._row_of_prompt().truncate(0)
+        return text
+
+    def _feed(self, text: _Text, piece: Ids) -> Token | None:
+        """The first token of ``text`` where ``piece`` was the last of its prompt."""
+        row, top_k = self._row_of_prompt(), text.request.needed_logits
+        try:
+            logits = self._session.forward_top(piece, row, top_k, cancel=text.cancellation)
+        except Cancelled:
+            self._prefilling = self._prefilling_row = None
+            self._end(text)
+            return None
+        if text.pieces:
+            return None
+        self._prefilling = self._prefilling_row = None
+        token = text.add(logits[0, -1], self._eos)
+        if token.finish_reason:
+            self._end(text)
+        else:
+            self._decoding.append(text)
+            self._decoding_rows = None
+        return token
+
+    def _decode(self) -> list[tuple[int, Token]]:
+        texts = list(self._decoding)
+        if not texts:
+            return []
+        if self._decoding_rows is None:
+            self._decoding_rows = self._cache.rows(0, len(texts))
+        ids = np.array([[text.ids[-1]] for text in texts], np.int64)
+        needed = [text.request.needed_logits for text in texts]
+        top_k = max(needed) if all(needed) else 0
+        logits = self._session.forward_top(ids, self._decoding_rows, top_k)
+        tokens = [text.add(logits[row, -1], self._eos) for row, text in enumerate(texts)]
+        for row in reversed(range(len(texts))):
+            if tokens[row].finish_reason:
+                self._end(texts[row])
+                self._free(row)
+        return [(text.number, token) for text, token in zip(texts, tokens, strict=True)]
 
     def _free(self, index: int) -> None:
-        last = self._active.pop()
-        if index < len(self._active):
-            self._cache.copy_row(len(self._active), index)
-            self._active[index] = last
-        self._view = None
+        """Close the gap that the row ``index`` leaves with the last row, and move the one being prefilled up."""
+        last = self._decoding.pop()
+        if index < len(self._decoding):
+            self._cache.copy_row(len(self._decoding), index)
+            self._decoding[index] = last
+        if self._prefilling:
+            self._cache.copy_row(len(self._decoding) + 1, len(self._decoding))
+        self._decoding_rows = self._prefilling_row = None
+
+    def _reserve(self, capacity: int) -> None:
+        """Make room in all rows; that may move the cache."""
+        self._cache.reserve(capacity)
+        self._decoding_rows = self._prefilling_row = None
+
+    def _row_of_prompt(self) -> Cache:
+        """The row that is being prefilled."""
+        if self._prefilling_row is None:
+            index = len(self._decoding)
+            self._prefilling_row = self._cache.rows(index, index + 1)
+        return self._prefilling_row
+
+    def _end(self, text: _Text) -> None:
+        with self._lock:
+            del self._unfinished[text.number]

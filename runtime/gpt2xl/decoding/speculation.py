@@ -1,9 +1,9 @@
-"""Speculative decoding: several guesses checked in one step, as many as pay.
+"""Speculative decoding: one step checks several guesses, as many as save time.
 
-The sampler draws from the model's own logits at each position in turn, and the step counts up to the
-first draw that differs from its guess. So the tokens are those of plain decoding, greedy or drawn,
-for the same seed. For a guess that is certain this is the accept/reject rule of Leviathan et al.
-(2023, arXiv:2211.17192): it is accepted with its probability, else another token is drawn from the rest.
+The chain chooses from the model's own logits at each position in turn, up to the first choice that differs
+from its guess. So the tokens are those of plain decoding, greedy or drawn, for the same seed. For a guess
+made with certainty this is the accept/reject rule of Leviathan et al. (2023, arXiv:2211.17192): a guess is
+accepted with its probability, else another token is drawn from the rest.
 """
 
 import math
@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context, common_prefix
 from gpt2xl.decoding.drafting import Drafter
-from gpt2xl.decoding.samplers import Sampler
+from gpt2xl.sessions.exactness import SHORT_STEP
 from gpt2xl.sessions.logits import Logits, StepLogits, TopLogits
 
-COUNTS = (1, 3, 7)  # guesses in a step
+# Guesses in a step: with the token before them 2, 4 or 8, which is still a short step.
+COUNTS = tuple(2**n - 1 for n in range(1, SHORT_STEP.bit_length()))
 MAY_LOSE = 0.015  # of the time so far, should guessing not pay
 MEMORY = 0.8  # weight of the past in a running mean
 FIRST = 4  # plain steps before any guess: the very first ones are slow and would flatter guessing
@@ -203,7 +205,7 @@ class Speculator:
         """Steps since there was an idea."""
 
     def advance(
-        self, context: Context, ids: Sequence[int], room: int, sampler: Sampler
+        self, context: Context, ids: Sequence[int], room: int, chain: Chain
     ) -> tuple[list[int], StepLogits | TopLogits]:
         """Feed ``ids`` and some guesses.
 
@@ -211,7 +213,7 @@ class Speculator:
             context: what is fed.
             ids: the text so far, the one of the last call with what was drawn since.
             room: guesses that would still be of use.
-            sampler: the one that will draw from the logits.
+            chain: will choose from the logits.
 
         Returns:
             The guesses, and the logits after the last id and after each guess.
@@ -225,7 +227,7 @@ class Speculator:
             self._rest -= 1
             self._costs.rest()
             return [], context.advance(ids)
-        guesses = [] if self._costs.is_timing else self._guess(ids, room, sampler)
+        guesses = [] if self._costs.is_timing else self._guess(ids, room, chain)
         drafted = time.perf_counter()
         plain = self._plain(context, ids, guesses)
         asked = time.perf_counter()
@@ -239,11 +241,11 @@ class Speculator:
         self._last = _Step(len(ids), guesses, drafted - start, done - asked)
         return guesses, logits
 
-    def _guess(self, ids: Sequence[int], room: int, sampler: Sampler) -> list[int]:
+    def _guess(self, ids: Sequence[int], room: int, chain: Chain) -> list[int]:
         count, self._rest = self._costs.choose(room)
         if not count:
             return []
-        guesses = self._drafter.guess(ids, count, sampler)
+        guesses = self._drafter.guess(ids, count, chain)
         self._fruitless = 0 if guesses else self._fruitless + 1
         if self._fruitless > PATIENCE:
             self._rest = NAP

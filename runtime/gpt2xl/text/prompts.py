@@ -1,48 +1,103 @@
-"""A text to go on from: the ids that a model can take, or one line on why it cannot."""
+"""Prompts: the token ids that a model can continue, or one line on why it cannot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+
+import numpy as np
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.errors import RequestError
 from gpt2xl.text.tokenizer import Tokenizer
 
-# Characters of the first part that is looked at, for each position of the context; English has 4.5 a token.
+Prompt = str | Sequence[int]
+"""A text, or token ids, which are taken as they are."""
+# Characters of the first part that is tokenized, for each position of the context; English has 4.5 a token.
 FIRST_PART_CHARACTERS = 64
 GROWTH = 4
 
 
 def prompt_ids(
-    prompt: str, tokenizer: Tokenizer, config: GPT2Config, *, parse_special: bool = True
+    prompt: Prompt, tokenizer: Tokenizer, config: GPT2Config, *, parse_special: bool = True
 ) -> list[int]:
-    """The ids to go on from; those of an empty prompt are beginning-of-text, or end-of-text.
+    """The ids to continue; those of an empty prompt are beginning-of-text, or else end-of-text.
 
-    A text far beyond the context is refused by its beginning: the rest is not tokenized.
+    A text far beyond the context is refused after its first part: the rest is not tokenized.
 
     Args:
-        prompt: any text.
-        tokenizer: of the model.
-        config: of the model.
-        parse_special: as of `Tokenizer.encode`.
+        prompt: a text, or token ids.
+        tokenizer: the model's.
+        config: the model's.
+        parse_special: as in `Tokenizer.encode`; has no effect on ids.
 
     Raises:
-        RequestError: more tokens than the context has positions, an id outside the model's vocabulary, or
-            an empty prompt where the model has neither beginning- nor end-of-text.
+        RequestError: more tokens than the context has positions, an id outside the model's vocabulary, an
+            empty prompt where the model has neither beginning- nor end-of-text, or no prompt at all.
     """
-    encode = partial(tokenizer.encode, parse_special=parse_special)
-    _refuse_huge(prompt, encode, config.n_positions, strips_spaces=tokenizer.strips_spaces)
-    ids = encode(prompt) or [_start_id(config)]
+    if isinstance(prompt, str):
+        ids = _encoded(prompt, tokenizer, config, parse_special=parse_special)
+        origin, remedy = "the tokenizer gives", "this tokenizer.json belongs to another model"
+    else:
+        ids, origin, remedy = _checked(prompt), "the prompt holds", "ids start at 0"
+    ids = ids or [_start_id(config)]
     if len(ids) > config.n_positions:
         raise RequestError(
             f"the prompt has {len(ids)} tokens, but the model's context is {config.n_positions}: shorten it."
         )
-    outside = [token_id for token_id in ids if token_id >= config.vocab_size]
+    outside = [token_id for token_id in ids if not 0 <= token_id < config.vocab_size]
     if outside:
         raise RequestError(
-            f"the tokenizer gives id {outside[0]}, but the model's vocabulary is"
-            f" {config.vocab_size}: this tokenizer.json belongs to another model."
+            f"{origin} id {outside[0]}, but the model's vocabulary is {config.vocab_size}: {remedy}."
         )
     return ids
+
+
+def check_prompts(prompts: Iterable[Prompt]) -> None:
+    """Refuse one prompt where several are meant.
+
+    Raises:
+        RequestError: ``prompts`` is a text, bytes or not iterable.
+    """
+    if isinstance(prompts, str | bytes):
+        raise RequestError(
+            f"generate_batch takes a list of prompts, but got one text: write [{_shown(prompts)}],"
+            " or use generate."
+        )
+    if not isinstance(prompts, Iterable):
+        raise RequestError(
+            f"generate_batch takes a list of prompts, but got {type(prompts).__name__}."
+        )
+
+
+def _checked(prompt: Sequence[int]) -> list[int]:
+    if isinstance(prompt, bytes | bytearray):
+        raise RequestError(f"the prompt is bytes: decode it, {_shown(prompt)}.decode().")
+    if not isinstance(prompt, Iterable):
+        raise RequestError(
+            "a prompt is a text or a list of token ids, but this one is"
+            f" {_shown(prompt)} ({type(prompt).__name__})."
+        )
+    ids = list(prompt)
+    for item in ids:
+        if isinstance(item, bool) or not isinstance(item, int | np.integer):
+            several = ": for several prompts use generate_batch" if isinstance(item, str) else ""
+            raise RequestError(
+                "a prompt is a text or a list of token ids, but this list holds"
+                f" {_shown(item)}{several}."
+            )
+    return [int(item) for item in ids]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _encoded(
+    prompt: str, tokenizer: Tokenizer, config: GPT2Config, *, parse_special: bool
+) -> list[int]:
+    encode = partial(tokenizer.encode, parse_special=parse_special)
+    _refuse_huge(prompt, encode, config.n_positions, strips_spaces=tokenizer.strips_spaces)
+    return encode(prompt)
 
 
 def _refuse_huge(
@@ -50,12 +105,12 @@ def _refuse_huge(
 ) -> None:
     """Raise RequestError when a part of ``prompt`` alone has twice the tokens that fit.
 
-    Twice, because the last word of a part may be tokenized in another way than in the whole.
+    Twice, because the last word of a part may be tokenized differently than in the whole.
     """
     size = FIRST_PART_CHARACTERS * n_positions
     while size < len(prompt):
         part = prompt[:size]
-        if strips_spaces:  # a token that follows may take all white space at the end
+        if strips_spaces:  # an added token may take all white space before it along
             part = part.rstrip()
         if len(encode(part)) > 2 * n_positions:
             raise RequestError(

@@ -14,7 +14,7 @@ from gpt2xl.files.reading import read_text
 from gpt2xl.text.tokenizer_json import parse, without_panic
 
 PROBE = "".join(piece * 40 for piece in ("a", " a", "1", " ", "!", "\n", "é", "_"))
-"""Runs of every kind: where a regular expression's backtracking explodes, it does so here."""
+"""Runs of every kind of character: a regular expression that backtracks without end does so here."""
 
 
 class Tokenizer:
@@ -22,10 +22,9 @@ class Tokenizer:
 
     One object may be used from several threads.
 
-    >>> tokenizer.encode("hello world")  # doctest: +SKIP
-    [31373, 995]
-    >>> tokenizer.decode([31373, 995])  # doctest: +SKIP
-    'hello world'
+    >>> ids = tokenizer.encode("Once upon a time")
+    >>> tokenizer.decode(ids)
+    'Once upon a time'
     """
 
     def __init__(self, json: str) -> None:
@@ -38,20 +37,23 @@ class Tokenizer:
             raise ValueError(str(reason)) from None
 
     @classmethod
-    def from_file(cls, path: Path) -> "Tokenizer":
+    def from_file(cls, path: str | Path) -> "Tokenizer":
         """Read ``path``; raises BundleError when it is missing or corrupt."""
         try:
-            return cls(read_text(path, BundleError))
+            return cls(read_text(Path(path), BundleError))
         except ValueError as reason:
             raise BundleError(f"'{path}' cannot be read: {reason}") from None
 
     def __eq__(self, other: object) -> bool:
-        """Whether both give any text the same ids, as far as their files tell."""
+        """Whether both files describe the same tokenizer, so that both give any text the same ids."""
         return isinstance(other, Tokenizer) and (
             self._json == other._json or self._meaning == other._meaning
         )
 
-    __hash__ = None  # type: ignore[assignment]  # as equality, it would cost a serialization
+    __hash__ = None  # type: ignore[assignment]  # it would cost as much as equality, which parses the file
+
+    def __repr__(self) -> str:
+        return f"<Tokenizer: {self.vocab_size} ids, {len(self._added)} of them added tokens>"
 
     @property
     def vocab_size(self) -> int:
@@ -60,12 +62,12 @@ class Tokenizer:
 
     @property
     def added_tokens(self) -> list[str]:
-        """The spelling of every added token, in the order of ids."""
+        """The text of every added token, by ascending id."""
         return [token.content for _, token in sorted(self._added.items())]
 
     @property
     def strips_spaces(self) -> bool:
-        """Whether an added token takes the white space before it along."""
+        """Whether an added token includes the white space before it."""
         return any(token.lstrip for token in self._added.values())
 
     def __contains__(self, token_id: int) -> bool:
@@ -80,16 +82,18 @@ class Tokenizer:
         Args:
             text: any text without lone surrogates.
             parse_special: whether ``<|endoftext|>`` in the text is the special token or 13
-                ordinary characters. With False no text becomes a special token, unless that token
-                is a single byte of the vocabulary, or the vocabulary lacks one of its bytes; added tokens that are not special stay whole,
-                as in llama.cpp.
-            add_special_tokens: whether to add what the tokenizer puts around a text, such as a
-                first ``<s>``; most GPT-2 tokenizers add nothing.
+                ordinary characters. With False no text becomes a special token, except where that
+                token is a single byte of the vocabulary or the vocabulary lacks one of its bytes.
+                Added tokens that are not special are still parsed, as in llama.cpp.
+            add_special_tokens: whether to add the tokens that the tokenizer puts around a text,
+                such as a first ``<s>``; most GPT-2 tokenizers add none.
 
         Raises:
-            RequestError: the text holds a lone surrogate, which no UTF-8 text has, or the
-                tokenizer fails on it.
+            RequestError: the text is not a str, it holds a lone surrogate, which valid UTF-8 cannot
+                encode, or the tokenizer fails on it.
         """
+        if not isinstance(text, str):
+            raise RequestError(f"the text has to be a str, but is {type(text).__name__}.")
         tokenizer = self._parsing if parse_special else self._ordinary
         try:
             encoding = without_panic(
@@ -107,11 +111,11 @@ class Tokenizer:
         ids = list(encoding.ids)
         if parse_special or self._special.isdisjoint(ids):
             return ids
-        mask = encoding.special_tokens_mask  # 1: put around the text, no part of it
+        mask = encoding.special_tokens_mask  # 1: added around the text
         return [i for j, m in zip(ids, mask, strict=True) for i in ([j] if m else self._plain(j))]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ``ids``, special tokens written out; bytes that are not UTF-8 become U+FFFD.
+        """The text of ``ids``, special tokens included; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
             RequestError: an id that the vocabulary does not have.
@@ -119,7 +123,11 @@ class Tokenizer:
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes of one token; an id may be part of a character only."""
+        """The bytes of one token, which may be only a part of a character.
+
+        Raises:
+            RequestError: an id that the vocabulary does not have.
+        """
         if token_id in self._added:
             return str(self._added[token_id].content).encode()
         token: str | None = None
@@ -135,7 +143,7 @@ class Tokenizer:
         return bytes(alphabet[character] for character in token)
 
     def _plain(self, token_id: int) -> list[int]:
-        """The single bytes of a special token that merges of ordinary text end in."""
+        """``token_id`` itself, or the ids of its bytes where merges of ordinary text ended in a special token."""
         if token_id not in self._special:
             return [token_id]
         characters = {byte: character for character, byte in byte_alphabet().items()}
@@ -159,7 +167,7 @@ class Tokenizer:
 
     @cached_property
     def _meaning(self) -> dict[str, Any]:
-        """The file's content; padding and truncation are not used."""
+        """The file's content in a normal form, without what changes no ids: padding and truncation."""
         content: dict[str, Any] = json.loads(self._json)
         model = dict(content["model"])
         pairs = (m.split(" ") if isinstance(m, str) else m for m in model.get("merges", ()))
@@ -168,9 +176,13 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Decode ids one at a time without ever returning half a character.
+    """Decodes ids one at a time and never returns half a character.
 
     The pieces joined equal ``Tokenizer.decode`` of all ids.
+
+    >>> decoder = StreamDecoder(tokenizer)
+    >>> [decoder.add(token_id) for token_id in tokenizer.encode("é")]
+    ['', 'é']
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -182,13 +194,13 @@ class StreamDecoder:
         return self._utf8.decode(self._tokenizer.token_bytes(token_id))
 
     def finish(self) -> str:
-        """U+FFFD for a character left unfinished, else nothing."""
+        """U+FFFD where a character is unfinished, else nothing."""
         return self._utf8.decode(b"", final=True)
 
 
 @lru_cache(maxsize=1)
 def byte_alphabet() -> dict[str, int]:
-    """The printable character that stands for each byte in GPT-2's vocabulary -> that byte.
+    """Maps the printable character that stands for a byte in GPT-2's vocabulary to that byte.
 
     Source: `bytes_to_unicode` in openai/gpt-2's encoder.py: printable Latin-1 stands for itself,
     the other 68 bytes, in order, for U+0100 and on.

@@ -1,4 +1,4 @@
-"""Parse a tokenizer.json of anybody's making: what the library would panic on is refused before."""
+"""Parse a tokenizer.json from anybody; files that would make the tokenizers library panic are refused before."""
 
 import json
 import re
@@ -8,25 +8,23 @@ from typing import Any, TypeVar
 import tokenizers
 
 T = TypeVar("T")
-# Parts that no byte-level BPE has, and that make the library panic, which prints on stderr, while it parses.
+# Parts that no byte-level BPE has and on which the library panics while it parses, printing to stderr.
 FOREIGN = re.compile(
     r'"type"\s*:\s*"(Precompiled)"|"(continuing_subword_prefix|end_of_word_suffix)"\s*:\s*"[^"]'
 )
-MAX_TOKEN_CHARACTERS = (
-    10_000  # of an added token: the library takes minutes to prepare for longer ones
-)
+MAX_TOKEN_CHARACTERS = 10_000  # of an added token; longer ones take the library minutes to load
 LONG_TOKEN = re.compile(rf'"content"\s*:\s*"[^"]{{{MAX_TOKEN_CHARACTERS}}}')
-MAX_STEP_CHARACTERS = 1000  # of what a step puts into a text
-MAX_STEPS = 32  # of normalizing and of splitting
+MAX_STEP_CHARACTERS = 1000  # of a text that a step inserts
+MAX_STEPS = 32  # of the normalizer, and of the pre-tokenizer
 
 
 def parse(text: str) -> tokenizers.Tokenizer:
-    """A tokenizer.json, without the padding and truncation that belong to a call.
+    """The tokenizer that ``text`` describes, without padding and truncation, which are up to the caller.
 
     Raises:
-        ValueError: it is not one, or not of a byte-level BPE.
+        ValueError: ``text`` is not a tokenizer.json, or not that of a byte-level BPE.
     """
-    if "\\u00" in text:  # an escape, which may hide a name in plain ASCII
+    if "\\u00" in text:  # an escape, which may hide a name that is refused below
         text = _without_escapes(text)
     if LONG_TOKEN.search(text):
         raise ValueError(f"an added token has more than {MAX_TOKEN_CHARACTERS} characters")
@@ -46,7 +44,7 @@ def parse(text: str) -> tokenizers.Tokenizer:
 
 
 def _without_escapes(text: str) -> str:
-    """The same JSON with the characters that need no escape spelled as they are."""
+    """The same JSON without the escapes that JSON does not need."""
     try:
         return json.dumps(json.loads(text))
     except (ValueError, RecursionError) as reason:
@@ -54,7 +52,7 @@ def _without_escapes(text: str) -> str:
 
 
 def without_panic(call: Callable[[], T]) -> T:
-    """Run ``call``; a panic of tokenizers, which is no Exception, becomes a ValueError."""
+    """The result of ``call``; raises ValueError for a panic of tokenizers, which is not an Exception."""
     try:
         return call()
     except BaseException as reason:
@@ -64,7 +62,7 @@ def without_panic(call: Callable[[], T]) -> T:
 
 
 def _check_steps(tokenizer: tokenizers.Tokenizer) -> None:
-    """Refuse steps that fail on every text, or that make it longer and longer."""
+    """Refuse steps that fail on every text or that make any text very long."""
     normalizing = list(_steps(tokenizer.normalizer, "normalizers"))
     splitting = list(_steps(tokenizer.pre_tokenizer, "pretokenizers"))
     for step in (*normalizing, *splitting):
@@ -80,7 +78,7 @@ def _check_steps(tokenizer: tokenizers.Tokenizer) -> None:
 
 
 def _steps(part: Any, key: str) -> Iterator[dict[str, Any]]:
-    """The steps of a normalizer or pre-tokenizer, those of sequences one by one."""
+    """The steps of a normalizer, pre-tokenizer or decoder, with sequences unrolled."""
     waiting = [] if part is None else [json.loads(part.__getstate__())]
     while waiting:
         step = waiting.pop()

@@ -1,4 +1,4 @@
-"""gpt2xl export: what it prints, and what it never overwrites."""
+"""gpt2xl export: what it prints, and what it refuses to overwrite."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import gpt2xl_export.export
+import gpt2xl_export.exporting
 
 Run = Callable[..., CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -20,13 +20,13 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def old(bundle: Path, tmp_path: Path) -> Path:
-    """A bundle that an export may replace, marked by a file."""
+    """A bundle that an export may replace, with a file that marks it."""
     copy = shutil.copytree(bundle, tmp_path / "old")
     (copy / "mark").write_text("mine")
     return copy
 
 
-def test_export_sums_up_what_it_wrote(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+def test_export_prints_a_summary(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     done = run("export", checkpoint, "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Wrote out: fp32, 0.2 MB; largest logit difference ")
@@ -53,7 +53,7 @@ OPTIONS = {
     "--block-size -32": "block_size has to be a power of 2 from 16 on, but is -32",
     "--keep fp99:h.0.*": "'fp99:h.0.*': the format has to be one of fp32",
     "--keep fp32:h.9.*": "'fp32:h.9.*' matches no weight",
-    "-p fp16 --kv int8": "fp16 goes with neither keep nor an int8 KV cache",
+    "-p fp16 --kv int8": "fp16 cannot be combined with keep rules or an int8 KV cache",
     "--revision main": "is a local folder: it has no revision 'main'",
 }
 
@@ -90,7 +90,7 @@ LEFT_OUT = (
 
 
 @pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")
-def test_what_is_left_out_is_part_of_the_summary(run: Run, two_heads: Path) -> None:
+def test_what_is_left_out_follows_the_summary(run: Run, two_heads: Path) -> None:
     done = run("export", two_heads, "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Wrote out: fp32, ")
@@ -98,7 +98,7 @@ def test_what_is_left_out_is_part_of_the_summary(run: Run, two_heads: Path) -> N
 
 
 @pytest.mark.filterwarnings("always::gpt2xl.errors.Gpt2xlWarning")
-def test_what_is_left_out_is_said_before_an_error(run: Run, two_heads: Path) -> None:
+def test_what_is_left_out_is_printed_before_an_error(run: Run, two_heads: Path) -> None:
     (two_heads / "tokenizer.json").write_text("{}")
     done = run("export", two_heads, "out")
     assert (done.returncode, done.stdout) == (1, "")
@@ -116,7 +116,7 @@ def test_with_json_what_is_left_out_is_on_stderr(run: Run, two_heads: Path) -> N
 
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
-    """A PEFT adapter that changes one weight much."""
+    """A PEFT adapter that changes one weight a lot."""
     folder = tmp_path / "adapter"
     folder.mkdir()
     config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "base_model_name_or_path": "tiny"}
@@ -141,7 +141,9 @@ def test_an_adapter_is_merged_named_and_verified(
     assert "an adapter was merged (adapter): give it as `--adapter`." in without.stderr
 
 
-def test_an_adapter_alone_is_refused_with_the_command(refused: Refused, adapter: Path) -> None:
+def test_an_adapter_without_its_model_is_refused_with_the_command(
+    refused: Refused, adapter: Path
+) -> None:
     hint = f"is an adapter for the model tiny, not a model: run `gpt2xl export tiny OUT --adapter {adapter}`."
     assert hint in refused("export", adapter, "out")
     assert hint in refused("generate", "-m", adapter, "Once")
@@ -149,7 +151,7 @@ def test_an_adapter_alone_is_refused_with_the_command(refused: Refused, adapter:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "checkpoint/config.json"])
-def test_an_adapter_that_is_no_folder_is_refused(
+def test_an_adapter_that_is_not_a_folder_is_refused(
     name: str, refused: Refused, checkpoint: Path
 ) -> None:
     Path("checkpoint").symlink_to(checkpoint)
@@ -158,7 +160,7 @@ def test_an_adapter_that_is_no_folder_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "bundle"])
-def test_what_exists_is_refused(
+def test_an_existing_output_is_refused(
     kind: str, refused: Refused, checkpoint: Path, bundle: Path
 ) -> None:
     out = Path("out")
@@ -172,7 +174,7 @@ def test_what_exists_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["file", "empty folder", "folder", "link"])
-def test_force_replaces_nothing_but_a_bundle(kind: str, refused: Refused, checkpoint: Path) -> None:
+def test_force_replaces_only_bundles(kind: str, refused: Refused, checkpoint: Path) -> None:
     out = Path("out")
     if kind == "file":
         out.write_text("precious")
@@ -186,7 +188,7 @@ def test_force_replaces_nothing_but_a_bundle(kind: str, refused: Refused, checkp
     assert kind != "folder" or (out / "config.json").read_text() == "precious"
 
 
-def test_force_replaces_a_bundle_and_all_it_held(
+def test_force_replaces_a_whole_bundle(
     run: Run, old: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert run("export", checkpoint, old, "--force").returncode == 0
@@ -195,12 +197,14 @@ def test_force_replaces_a_bundle_and_all_it_held(
     assert os.listdir(tmp_path) == ["old"]
 
 
-def test_force_may_stand_where_nothing_is(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+def test_force_without_an_existing_output_is_allowed(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
     assert run("export", checkpoint, "out", "--force").returncode == 0
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_force_keeps_a_link_to_the_bundle(
+def test_force_replaces_the_target_of_a_link(
     run: Run, old: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     link = tmp_path / "link"
@@ -212,7 +216,7 @@ def test_force_keeps_a_link_to_the_bundle(
 
 
 @pytest.mark.parametrize("place", [".", "original"])
-def test_force_never_replaces_a_checkpoint_that_lies_in_the_bundle(
+def test_force_never_replaces_a_checkpoint_inside_the_bundle(
     place: str, refused: Refused, old: Path, checkpoint: Path
 ) -> None:
     source = old / place
@@ -221,7 +225,7 @@ def test_force_never_replaces_a_checkpoint_that_lies_in_the_bundle(
     assert (old / "mark").read_text() == "mine"
 
 
-def test_a_failing_export_leaves_the_old_bundle(
+def test_a_failed_export_leaves_the_old_bundle(
     refused: Refused, old: Path, make_checkpoint: Callable[..., Path]
 ) -> None:
     broken = make_checkpoint()
@@ -230,7 +234,7 @@ def test_a_failing_export_leaves_the_old_bundle(
     assert (old / "mark").read_text() == "mine"
 
 
-def test_a_failing_rename_brings_the_old_bundle_back(
+def test_a_failed_rename_restores_the_old_bundle(
     refused: Refused, old: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stubborn(self: Path, target: Path) -> Path:
@@ -245,7 +249,7 @@ def test_a_failing_rename_brings_the_old_bundle_back(
     assert (old / "mark").read_text() == "mine"
 
 
-def test_a_folder_that_appears_meanwhile_is_not_touched(
+def test_a_folder_that_appears_during_the_export_is_not_touched(
     run: Run,
     error_line: Callable[[CompletedProcess[str]], str],
     checkpoint: Path,
@@ -256,8 +260,8 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
         Path("out").mkdir(exist_ok=True)
         return real(*arguments)
 
-    real = gpt2xl_export.export.Progress
-    monkeypatch.setattr("gpt2xl_export.export.Progress", overtaken)
+    real = gpt2xl_export.exporting.Progress
+    monkeypatch.setattr("gpt2xl_export.exporting.Progress", overtaken)
     assert "'out' exists already" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]
 
@@ -265,11 +269,11 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(
 @pytest.mark.filterwarnings("default::RuntimeWarning")
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_or_overflow_are_one_line(
+def test_weights_that_are_nan_or_infinite_are_one_error_line(
     precision: str, value: float, checkpoint: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     copy = Path(shutil.copytree(checkpoint, tmp_path / "damaged"))
     tensors = load_file(copy / "model.safetensors")
     tensors["h.1.mlp.c_fc.weight"][:] = value
     save_file(tensors, copy / "model.safetensors")
-    assert "overflow or are no numbers" in refused("export", copy, "out", "-p", precision)
+    assert "overflow or are not finite" in refused("export", copy, "out", "-p", precision)

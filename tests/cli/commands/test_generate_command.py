@@ -1,4 +1,4 @@
-"""gpt2xl generate, where all goes well."""
+"""gpt2xl generate: texts, options and JSON."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ CONTEXT = 96
 
 @pytest.fixture
 def generate(run: Run, bundle: Path) -> Generate:
-    """What `gpt2xl generate` prints on stdout; nothing may be on stderr."""
+    """Run `gpt2xl generate` with nothing on stderr; return its stdout."""
 
     def generate(*arguments: object, stdin: bytes = b"") -> str:
         done = run("generate", "-m", bundle, *arguments, stdin=stdin)
@@ -26,17 +26,17 @@ def generate(run: Run, bundle: Path) -> Generate:
     return generate
 
 
-def test_a_seed_gives_its_text_again_and_another_seed_another(generate: Generate) -> None:
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(generate: Generate) -> None:
     first = generate("Once", "--seed", 1)
     assert first == generate("Once", "--seed", 1)
     assert first != generate("Once", "--seed", 2)
 
 
-def test_without_a_seed_every_text_is_another(generate: Generate) -> None:
+def test_without_a_seed_texts_differ(generate: Generate) -> None:
     assert len({generate("Once") for _ in range(3)}) == 3
 
 
-def test_the_text_is_the_librarys(generate: Generate, bundle: Path) -> None:
+def test_the_text_is_that_of_the_library(generate: Generate, bundle: Path) -> None:
     options = {"max_new_tokens": 9, "top_k": 7, "temperature": 0.8, "seed": 5}
     wanted = gpt2xl.load(bundle).generate("Once", **options)  # type: ignore[arg-type]
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
@@ -44,7 +44,7 @@ def test_the_text_is_the_librarys(generate: Generate, bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("same", [["--top-k", "1"], ["--greedy", "--seed", "3"]])
-def test_greedy_ignores_chance(same: list[str], generate: Generate) -> None:
+def test_greedy_ignores_the_seed(same: list[str], generate: Generate) -> None:
     assert generate("Once", "--greedy") == generate("Once", *same)
 
 
@@ -52,7 +52,7 @@ def test_no_echo_leaves_the_prompt_out(generate: Generate) -> None:
     assert "Once" + generate("Once", "--greedy", "--no-echo") == generate("Once", "--greedy")
 
 
-def test_json_is_one_object_with_all_there_is_to_know(generate: Generate, bundle: Path) -> None:
+def test_json_is_one_object_with_all_results(generate: Generate, bundle: Path) -> None:
     printed = generate("Once", "--seed", 1, "-n", 7, "--json")
     assert printed.count("\n") == 1
     content = json.loads(printed)
@@ -68,7 +68,7 @@ def test_json_is_one_object_with_all_there_is_to_know(generate: Generate, bundle
     assert tokenizer.decode(content["new_ids"]) == content["text"]
 
 
-def test_the_seed_that_json_names_gives_the_text_again(generate: Generate) -> None:
+def test_the_seed_in_json_gives_the_same_text_again(generate: Generate) -> None:
     first = json.loads(generate("Once", "--json"))
     again = json.loads(generate("Once", "--json", "--seed", first["seed"]))
     assert again["new_ids"] == first["new_ids"]
@@ -79,7 +79,9 @@ def test_greedy_json_has_no_seed(generate: Generate) -> None:
 
 
 @pytest.mark.parametrize("argument", [[], ["-"]])
-def test_stdin_less_its_last_newline_is_the_prompt(argument: list[str], generate: Generate) -> None:
+def test_stdin_without_its_final_newline_is_the_prompt(
+    argument: list[str], generate: Generate
+) -> None:
     printed = generate(*argument, "--json", "--greedy", stdin=b"There was\n\n")
     assert json.loads(printed)["prompt"] == "There was\n"
 
@@ -99,7 +101,7 @@ def test_an_empty_prompt_starts_from_end_of_text(options: list[str], generate: G
 
 
 @pytest.mark.parametrize("wanted", [CONTEXT + 1, 10**30])
-def test_the_end_of_the_context_is_an_end_and_no_error(wanted: int, generate: Generate) -> None:
+def test_the_context_limit_ends_the_text_without_an_error(wanted: int, generate: Generate) -> None:
     printed = json.loads(generate("Once", "--seed", 1, "-n", wanted, "--json"))
     assert printed["finish_reason"] == "length"
     assert len(printed["prompt_ids"]) + len(printed["new_ids"]) == CONTEXT + 1
@@ -123,7 +125,7 @@ def test_end_of_text_stops_and_is_not_printed(run: Run, bundle: Path, tmp_path: 
     assert content["new_ids"] == talker[: talker.index(talker[5])]
 
 
-def test_ids_that_only_pad_the_vocabulary_add_no_text(generate: Generate) -> None:
+def test_padding_ids_of_the_vocabulary_add_no_text(generate: Generate) -> None:
     for seed in range(20):  # the model has 289 ids, its tokenizer 287
         content = json.loads(generate("a", "--top-k", 0, "--seed", seed, "--json"))
         if {287, 288} & set(content["new_ids"]):
@@ -132,12 +134,12 @@ def test_ids_that_only_pad_the_vocabulary_add_no_text(generate: Generate) -> Non
 
 
 @pytest.mark.parametrize("options", [["--threads", "1"], ["--provider", "cpu"]])
-def test_how_it_runs_changes_no_text(options: list[str], generate: Generate) -> None:
+def test_threads_and_provider_change_no_text(options: list[str], generate: Generate) -> None:
     assert generate("Once", "--greedy", *options) == generate("Once", "--greedy")
 
 
 @pytest.mark.parametrize("way", [["--greedy"], ["--seed", "4"]])
-def test_guesses_change_no_text(way: list[str], generate: Generate, bundle: Path) -> None:
+def test_drafts_change_no_text(way: list[str], generate: Generate, bundle: Path) -> None:
     wanted = json.loads(generate("Once", "--json", "--no-prompt-lookup", *way))
     assert wanted["guesses"] == {"guessed": 0, "accepted": 0}
     for guessing in (["--draft", bundle], ["--prompt-lookup"], []):
@@ -145,7 +147,7 @@ def test_guesses_change_no_text(way: list[str], generate: Generate, bundle: Path
         assert found["new_ids"] == wanted["new_ids"]
 
 
-def test_a_draft_is_loaded_as_a_model_is(
+def test_a_draft_model_that_cannot_be_used_is_refused(
     run: Run, bundle: Path, make_bundle: Callable[..., Path]
 ) -> None:
     done = run("generate", "-m", bundle, "Once", "--draft", "no/where/at/all")
@@ -156,7 +158,9 @@ def test_a_draft_is_loaded_as_a_model_is(
     assert "the draft model has another tokenizer" in done.stderr
 
 
-def test_text_of_strangers_spells_no_special_token(bundle: Path, run: Run, tmp_path: Path) -> None:
+def test_no_special_reads_special_tokens_as_characters(
+    bundle: Path, run: Run, tmp_path: Path
+) -> None:
     line = tmp_path / "in.jsonl"
     line.write_text('{"prompt": "king<|endoftext|>"}\n')
     texts = set()

@@ -13,7 +13,7 @@ import pytest
 Run = Callable[..., CompletedProcess[str]]
 
 
-def test_info_says_what_a_bundle_holds(run: Run, bundle: Path) -> None:
+def test_info_shows_what_a_bundle_holds(run: Run, bundle: Path) -> None:
     done = run("info", bundle)
     assert (done.returncode, done.stderr) == (0, "")
     lines = dict(line.split("  ", 1) for line in done.stdout.splitlines())
@@ -26,7 +26,7 @@ def test_info_says_what_a_bundle_holds(run: Run, bundle: Path) -> None:
     assert "same top token 100.0%" in facts["Parity, engine, stepwise"]
 
 
-def test_json_is_one_object_with_the_manifests_figures(run: Run, bundle: Path) -> None:
+def test_json_has_the_figures_of_the_manifest(run: Run, bundle: Path) -> None:
     printed = run("info", bundle, "--json").stdout
     assert printed.count("\n") == 1
     content = json.loads(printed)
@@ -38,9 +38,7 @@ def test_json_is_one_object_with_the_manifests_figures(run: Run, bundle: Path) -
     assert content["size"] == sum(sizes)
 
 
-def test_a_folder_that_somebody_else_exported_has_no_manifest(
-    run: Run, bundle: Path, tmp_path: Path
-) -> None:
+def test_a_folder_without_a_manifest_is_shown(run: Run, bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     (copy / "gpt2xl.json").unlink()
     (copy / "onnx" / "engine.onnx").unlink()
@@ -53,7 +51,7 @@ def test_a_folder_that_somebody_else_exported_has_no_manifest(
 
 
 @pytest.mark.parametrize("key", ["source", "parity", "precision"])
-def test_a_manifest_that_lacks_a_part_is_shown_without_it(
+def test_a_manifest_without_one_of_its_keys_is_shown(
     key: str, run: Run, bundle: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
@@ -63,7 +61,7 @@ def test_a_manifest_that_lacks_a_part_is_shown_without_it(
     assert run("info", copy).returncode == 0
 
 
-def test_a_folder_name_that_is_no_utf_8_is_printed_without_its_strange_bytes(
+def test_a_folder_name_that_is_not_utf_8_is_escaped(
     spawn: Callable[..., subprocess.Popen[bytes]], bundle: Path, tmp_path: Path
 ) -> None:
     name = os.fsencode(tmp_path) + b"/\xff"

@@ -17,13 +17,13 @@ WEIGHTS = "onnx/model.onnx_data"
 
 @pytest.fixture
 def damaged(bundle: Path, tmp_path: Path) -> Path:
-    """A bundle whose weights are cut short."""
+    """A bundle with a truncated weights file."""
     copy = Path(shutil.copytree(bundle, tmp_path / "damaged"))
     os.truncate(copy / WEIGHTS, 100)
     return copy
 
 
-def test_a_line_for_each_check(run: Run, bundle: Path, checkpoint: Path) -> None:
+def test_each_check_prints_a_line(run: Run, bundle: Path, checkpoint: Path) -> None:
     done = run("verify", bundle, "--source", checkpoint)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.partition(":")[0].split(maxsplit=1) for line in done.stdout.splitlines()] == [
@@ -37,7 +37,7 @@ def test_a_line_for_each_check(run: Run, bundle: Path, checkpoint: Path) -> None
     ]
 
 
-def test_a_failure_is_one_error_line_beside_the_line_of_each_check(run: Run, damaged: Path) -> None:
+def test_a_failed_check_is_also_the_error_line(run: Run, damaged: Path) -> None:
     done = run("verify", damaged)
     said = f"sums: '{WEIGHTS}' has 100 bytes, the manifest says "
     assert done.returncode == 1
@@ -47,9 +47,7 @@ def test_a_failure_is_one_error_line_beside_the_line_of_each_check(run: Run, dam
     assert done.stderr.count("\n") == 1
 
 
-def test_what_passed_before_a_failure_stays_on_stdout(
-    run: Run, bundle: Path, tmp_path: Path
-) -> None:
+def test_checks_before_a_failure_stay_on_stdout(run: Run, bundle: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
     manifest = json.loads((copy / "gpt2xl.json").read_text("utf-8"))
     manifest["source"]["name"] = "openai-community/gpt2-xl"
@@ -81,12 +79,12 @@ def test_json_of_a_bundle_that_fails(run: Run, damaged: Path) -> None:
     assert done.stderr.startswith("error: sums: ")
 
 
-def test_a_folder_that_is_not_there(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     missing = tmp_path / "nope"
     assert refused("verify", missing) == f"error: '{missing}' is not a folder.\n"
 
 
-def test_an_adapter_needs_the_source_that_it_belongs_to(run: Run, bundle: Path) -> None:
+def test_an_adapter_needs_the_source_it_was_merged_into(run: Run, bundle: Path) -> None:
     done = run("verify", bundle, "--adapter", bundle)
     assert (done.returncode, done.stdout) == (2, "")
     assert "an adapter needs --source" in done.stderr

@@ -1,4 +1,4 @@
-"""The self-check: it measures what it says and lets no wrong graph through."""
+"""The parity check: its figures are right, and it refuses wrong graphs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gpt2xl import CheckpointError, ParityError
-from gpt2xl_export.check.parity import Difference, Tolerance, check_parity, difference, prompts
+from gpt2xl_export.check.difference import Difference, Tolerance, difference
+from gpt2xl_export.check.parity import check_parity, prompts
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightsFile, externalize
@@ -57,7 +58,7 @@ def source(checkpoint: Path) -> Checkpoint:
     return open_checkpoint(checkpoint)
 
 
-def test_equal_logits_differ_by_nothing() -> None:
+def test_equal_logits_have_no_difference() -> None:
     found = difference(rows([1, 2], [3, 4]), rows([1, 2], [3, 4]))
     assert found == Difference(0.0, 0.0, 0.0, 1.0)
 
@@ -86,7 +87,7 @@ def test_logits_below_1_are_compared_absolutely() -> None:
         (Tolerance(mean_kl=0.2), "it: mean_kl is 0.3, the tolerance is 0.2"),
     ],
 )
-def test_a_figure_over_its_tolerance_is_named(tolerance: Tolerance, message: str) -> None:
+def test_a_figure_over_its_tolerance_is_an_error(tolerance: Tolerance, message: str) -> None:
     with pytest.raises(ParityError, match=message):
         Difference(0.5, 0.2, 0.3, 1.0).check(tolerance, "it")
 
@@ -97,20 +98,20 @@ def test_a_figure_at_its_tolerance_or_without_one_passes() -> None:
 
 
 @pytest.mark.parametrize("tolerance", [Tolerance(relative_logit_diff=9), Tolerance(mean_kl=9)])
-def test_a_figure_that_is_no_number_fails(tolerance: Tolerance) -> None:
+def test_a_figure_that_is_nan_fails(tolerance: Tolerance) -> None:
     with pytest.raises(ParityError, match="is nan"):
         Difference(NAN, NAN, NAN, 1.0).check(tolerance, "it")
 
 
 @pytest.mark.parametrize("where", ["expected", "got"])
-def test_nan_among_the_logits_makes_every_figure_nan(where: str) -> None:
+def test_a_nan_logit_makes_every_figure_nan(where: str) -> None:
     good, bad = rows([1, 2]), rows([1, NAN])
     found = difference(bad, good) if where == "expected" else difference(good, bad)
     assert np.isnan([found.max_abs_logit_diff, found.relative_logit_diff, found.mean_kl]).all()
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
-def test_a_true_graph_passes_whole_and_stepwise(
+def test_a_correct_graph_passes_whole_and_stepwise(
     source: Checkpoint, tmp_path: Path, kind: str
 ) -> None:
     report = checked(kind, source, source, tmp_path)
@@ -133,7 +134,7 @@ def test_a_true_graph_passes_whole_and_stepwise(
     ],
     ids=str,
 )
-def test_a_graph_of_another_config_is_caught(
+def test_a_graph_of_another_config_is_refused(
     source: Checkpoint, tmp_path: Path, kind: str, change: dict[str, object]
 ) -> None:
     config = dataclasses.replace(source.config, **change)  # type: ignore[arg-type]
@@ -142,7 +143,7 @@ def test_a_graph_of_another_config_is_caught(
         checked(kind, wrong, source, tmp_path)
 
 
-def test_one_corrupt_number_of_any_tensor_is_caught(source: Checkpoint, tmp_path: Path) -> None:
+def test_one_wrong_value_in_any_tensor_is_found(source: Checkpoint, tmp_path: Path) -> None:
     # Tokens 1, 2, 3 and 200 at positions 0 to 2 are what ROWS reads of the embeddings.
     for i, name in enumerate(source.tensor_names):
         folder = tmp_path / str(i)
@@ -186,10 +187,10 @@ def test_prompts_are_sentences_one_token_and_random_ids_within_the_context() -> 
 
 
 def test_a_tokenizer_that_gives_no_tokens_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="it gives no tokens"):
+    with pytest.raises(CheckpointError, match="gives no tokens"):
         prompts(lambda text: [], 100, 20)
 
 
 def test_a_tokenizer_of_a_larger_vocabulary_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="gives id 122, but the model's vocabulary is 100"):
+    with pytest.raises(CheckpointError, match="gives id 122, but the model's vocab_size is 100"):
         prompts(lambda text: list(text.encode()), 100, 20)

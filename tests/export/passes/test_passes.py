@@ -1,4 +1,4 @@
-"""The quantizers on plain matrices, and the graph rewriting."""
+"""Each pass says whether it modified the model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,61 +6,20 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from gpt2xl_export.formats.int8 import Int8, quantize_rows
-from gpt2xl_export.formats.linears import find_linears, store_as
-from gpt2xl_export.formats.nbits import NBits, dequantize_blocks, encode, pack, to_blocks
-from gpt2xl_export.formats.tiles import quantize_tiles
+from gpt2xl_export.formats.int8 import Int8
+from gpt2xl_export.formats.linears import find_linears
+from gpt2xl_export.formats.nbits import NBits
+from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightsFile
-from gpt2xl_export.passes.fp16 import convert_to_float16
-from gpt2xl_export.source.checkpoint import open_checkpoint
+from gpt2xl_export.passes.fp16 import ConvertToFloat16
+from gpt2xl_export.passes.kv_int8 import LONG_STEP_INPUT, QuantizeKVCache
+from gpt2xl_export.passes.quantize_weights import QuantizeWeights
+from gpt2xl_export.passes.skip_norm import FuseSkipNorms
+from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 
-FINITE = st.floats(-100, 100, width=32)
-MATRICES = arrays(np.float32, (3, 64), elements=FINITE)
-
-
-@given(MATRICES)
-def test_int8_is_off_by_half_a_step_at_most(rows: np.ndarray) -> None:
-    tile = quantize_rows(rows)
-    step = np.abs(rows).max(1, keepdims=True) / 127
-    assert (np.abs(tile.restored - rows) <= step * 0.51 + 1e-6).all()
-    assert (tile.restored[~rows.any(1)] == 0).all()
-
-
-@given(MATRICES, st.sampled_from([4, 8]))
-def test_n_bit_codes_are_the_nearest_ones(rows: np.ndarray, bits: int) -> None:
-    middle = 1 << (bits - 1)
-    scales = np.abs(rows).max(-1, keepdims=True) / np.float32(middle - 1)
-    codes = encode(rows, scales, middle)
-    restored = dequantize_blocks(codes, scales[..., 0], bits)
-    assert (np.abs(restored - rows) <= scales * 0.51 + 1e-6).all()
-
-
-def test_the_last_block_is_filled_up_with_zeros() -> None:
-    blocks = to_blocks(np.ones((2, 40), np.float32), 32)
-    assert blocks.shape == (2, 2, 32)
-    assert blocks[:, 1, :8].all()
-    assert not blocks[:, 1, 8:].any()
-
-
-def test_two_codes_share_a_byte_the_first_in_the_low_half() -> None:
-    assert pack(np.array([1, 2, 15, 0], np.uint8), 4).tolist() == [0x21, 0x0F]
-
-
-def test_tiles_of_a_transposed_matrix_join_to_the_whole() -> None:
-    rows = np.random.default_rng(0).normal(size=(700, 999)).astype(np.float32).T
-    (codes, scales), error = quantize_tiles("int8", rows, quantize_rows)
-    whole = quantize_rows(np.ascontiguousarray(rows))
-    assert np.array_equal(codes, whole.stored[0])
-    assert np.array_equal(scales, whole.stored[1])
-    difference = whole.restored - rows
-    assert error["max_abs_error"] == pytest.approx(np.abs(difference).max())
-    wanted = np.linalg.norm(difference) / np.linalg.norm(rows)
-    assert error["relative_error"] == pytest.approx(wanted, rel=1e-4)
+Structure = list[tuple[str, list[str], list[str]]]
 
 
 @pytest.fixture
@@ -70,20 +29,54 @@ def weights(tmp_path: Path) -> Iterator[WeightsFile]:
 
 
 @pytest.fixture
-def model(checkpoint: Path) -> ir.Model:
-    opened = open_checkpoint(checkpoint)
+def opened(checkpoint: Path) -> Checkpoint:
+    return open_checkpoint(checkpoint)
+
+
+@pytest.fixture
+def portable(opened: Checkpoint) -> ir.Model:
     return build_portable(opened.config, opened.load)
+
+
+@pytest.fixture
+def engine(opened: Checkpoint) -> ir.Model:
+    return build_engine(opened.config, opened.load)
+
+
+def structure(model: ir.Model) -> Structure:
+    """Operators with their inputs and outputs, and the initializers."""
+    nodes = [
+        (
+            node.op_type,
+            [str(value and value.name) for value in node.inputs],
+            [str(value.name) for value in node.outputs],
+        )
+        for node in model.graph
+    ]
+    return [*nodes, ("initializers", list(model.graph.initializers), [])]
+
+
+def operators(model: ir.Model) -> list[str]:
+    return [node.op_type for node in model.graph]
+
+
+def in_layer_1(name: str) -> bool:
+    return name.startswith("h.1.")
+
+
+def unmodified(pass_: ir.passes.InPlacePass, model: ir.Model) -> bool:
+    """Whether the pass says that it changed nothing, and has changed nothing."""
+    before = structure(model)
+    return not pass_(model).modified and structure(model) == before
 
 
 @pytest.mark.parametrize(
     "form", [Int8(), NBits(bits=4, block_size=32), NBits(bits=8, block_size=32)]
 )
-def test_a_format_nobody_wants_changes_nothing(
-    model: ir.Model, weights: WeightsFile, form: Int8 | NBits
+def test_a_format_of_no_weight_changes_nothing(
+    portable: ir.Model, weights: WeightsFile, form: Int8 | NBits
 ) -> None:
-    before = [(node.name, node.op_type) for node in model.graph]
-    assert store_as(form, model, weights, lambda _: False) == {}
-    assert [(node.name, node.op_type) for node in model.graph] == before
+    assert unmodified(QuantizeWeights(form, lambda _: False, weights), portable)
 
 
 @pytest.mark.parametrize(
@@ -91,40 +84,73 @@ def test_a_format_nobody_wants_changes_nothing(
     [(Int8(), "MatMulIntegerToFloat"), (NBits(4, 32), "MatMulNBits")],
     ids=["int8", "int4"],
 )
-def test_a_format_replaces_the_products_it_is_wanted_for(
-    model: ir.Model, weights: WeightsFile, form: Int8 | NBits, op_type: str
+def test_a_format_replaces_the_products_of_its_weights(
+    opened: Checkpoint,
+    portable: ir.Model,
+    weights: WeightsFile,
+    form: Int8 | NBits,
+    op_type: str,
 ) -> None:
-    errors = store_as(form, model, weights, lambda name: name.startswith("h.1."))
-    assert len(errors) == 4
-    assert [node.op_type for node in model.graph].count(op_type) == 4
-    assert {linear.name.split(".")[1] for linear in find_linears(model, lambda _: True)} == {
-        "0",
-        "weight",
-    }
-    assert not any(name in model.graph.initializers for name in errors)
-    assert "h.1.mlp.c_fc" in ir.convenience.create_value_mapping(model.graph)
+    stored = [linear.name for linear in find_linears(portable, in_layer_1)]
+    for name in stored:
+        form.store(name, opened.load(name).T, weights)
+    quantize = QuantizeWeights(form, in_layer_1, weights)
+    assert quantize(portable).modified
+    assert operators(portable).count(op_type) == len(stored) == len(weights.errors) == 4
+    others = {linear.name.split(".")[1] for linear in find_linears(portable, lambda _: True)}
+    assert others == {"0", "weight"}
+    assert not portable.graph.initializers.keys() & set(stored)
+    assert "h.1.mlp.c_fc" in ir.convenience.create_value_mapping(portable.graph)
+    assert unmodified(quantize, portable)
 
 
-def test_a_second_graph_shares_what_the_first_has_written(
-    checkpoint: Path, weights: WeightsFile
-) -> None:
-    opened = open_checkpoint(checkpoint)
+def test_two_graphs_share_the_stored_weights(opened: Checkpoint, weights: WeightsFile) -> None:
+    name = "h.0.attn.c_attn.weight"
+    Int8().store(name, opened.load(name).T, weights)
     models = [build_portable(opened.config, opened.load) for _ in range(2)]
-    first, second = (store_as(Int8(), model, weights, lambda _: True) for model in models)
-    assert len(first) == 4 * opened.config.n_layer + 1
-    assert second == {}
-    name = "h.0.attn.c_attn.weight.int8"
-    tensors = [model.graph.initializers[name].const_value for model in models]
-    assert tensors[0] is tensors[1]
+    for model in models:
+        assert QuantizeWeights(Int8(), lambda n: n == name, weights)(model).modified
+    first, second = (model.graph.initializers[f"{name}.int8"].const_value for model in models)
+    assert first is second is weights[f"{name}.int8"]
 
 
-def test_float16_leaves_no_float32_but_the_logits(model: ir.Model, weights: WeightsFile) -> None:
-    errors = convert_to_float16(model, weights)
-    assert "wpe.weight" in errors
-    types = {value.dtype for value in model.graph.initializers.values()}
+def test_float16_leaves_only_the_logits_in_float32(
+    portable: ir.Model, weights: WeightsFile
+) -> None:
+    convert = ConvertToFloat16(weights)
+    assert convert(portable).modified
+    assert "wpe.weight" in weights.errors
+    types = {value.dtype for value in portable.graph.initializers.values()}
     assert ir.DataType.FLOAT not in types
-    assert model.graph.outputs[0].dtype == ir.DataType.FLOAT
-    assert {value.dtype for value in model.graph.outputs[1:]} == {ir.DataType.FLOAT16}
-    lowest = model.graph.initializers["lowest"].const_value
+    assert portable.graph.outputs[0].dtype == ir.DataType.FLOAT
+    assert {value.dtype for value in portable.graph.outputs[1:]} == {ir.DataType.FLOAT16}
+    lowest = portable.graph.initializers["lowest"].const_value
     assert lowest is not None
     assert np.isfinite(lowest.numpy())
+    assert unmodified(convert, portable)
+
+
+def test_skip_norms_are_fused_in_the_engine_graph_only(
+    engine: ir.Model, portable: ir.Model
+) -> None:
+    norms = operators(engine).count("LayerNormalization")
+    assert FuseSkipNorms()(engine).modified
+    assert operators(engine).count("SkipLayerNormalization") == norms - 1  # the first has no sum
+    assert "Sum" not in operators(engine)
+    assert unmodified(FuseSkipNorms(), engine)
+    assert unmodified(FuseSkipNorms(), portable)
+
+
+def test_the_kv_cache_is_quantized_in_the_engine_graph_only(
+    opened: Checkpoint, engine: ir.Model, portable: ir.Model
+) -> None:
+    shape = (opened.config.n_head, opened.config.head_dim)
+    ranges = [(np.ones(shape, np.float32), np.ones(shape, np.float32))] * opened.config.n_layer
+    quantize = QuantizeKVCache(ranges)
+    assert quantize(engine).modified
+    caches = [value for value in engine.graph.inputs if "past_key_values" in str(value.name)]
+    assert {value.dtype for value in caches} == {ir.DataType.INT8}
+    assert LONG_STEP_INPUT in [value.name for value in engine.graph.inputs]
+    assert "GroupQueryAttention" not in operators(engine)  # it is in branches of an If
+    assert unmodified(quantize, engine)
+    assert unmodified(quantize, portable)

@@ -1,4 +1,4 @@
-"""The numpy forward pass against arithmetic done by hand and against plain loops."""
+"""The numpy forward pass, compared with results by hand and with plain loops."""
 
 import dataclasses
 import math
@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from gpt2xl import GPT2Config
-from gpt2xl_export.reference.forward import Reference, attention, layer_norm, softmax
+from gpt2xl_export.reference.forward import (
+    Past,
+    Reference,
+    attention,
+    layer_norm,
+    softmax,
+    split_heads,
+)
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import expected_shapes
@@ -47,26 +54,26 @@ def test_softmax_by_hand() -> None:
     np.testing.assert_allclose(softmax(array([1e30, 0])), [[1, 0]])
 
 
-def test_attention_without_preference_is_the_mean_of_what_came_before() -> None:
+def test_attention_with_equal_scores_is_the_mean_of_the_values_so_far() -> None:
     zero = [0.0, 0.0]
     qkv = array([*zero, *zero, 2, 10], [*zero, *zero, 4, 20], [*zero, *zero, 9, 60])
-    assert attention(qkv, 2, 1.0).tolist() == [[2, 10], [3, 15], [5, 30]]
+    assert attention(*split_heads(qkv, 2), 1.0).tolist() == [[2, 10], [3, 15], [5, 30]]
 
 
-def test_attention_prefers_the_key_that_fits_each_head_apart() -> None:
+def test_each_head_attends_by_its_own_scores() -> None:
     # Two heads of one number. Head 0 scores keys by q * k = (0, 100), head 1 by (100, 0).
     qkv = array([0, 0, 0, 1, 7, 70], [1, 1, 1, 0, 8, 80])
-    np.testing.assert_allclose(attention(qkv, 2, 100.0)[1], [8, 70])
+    np.testing.assert_allclose(attention(*split_heads(qkv, 2), 100.0)[1], [8, 70])
 
 
 def test_the_scale_multiplies_the_scores() -> None:
     qkv = array([0, 0, 1], [2, 1, 5])  # scores of the second position: 0 and 2
     weight = math.exp(2 * 0.5) / (1 + math.exp(2 * 0.5))
-    np.testing.assert_allclose(attention(qkv, 1, 0.5)[1], [1 + 4 * weight], rtol=1e-6)
+    np.testing.assert_allclose(attention(*split_heads(qkv, 1), 0.5)[1], [1 + 4 * weight], rtol=1e-6)
 
 
 def test_a_whole_model_by_hand() -> None:
-    """Blocks of zeros pass the residual on: logits = ln_f(wte[id] + wpe[position]) . wte."""
+    """Blocks of zeros leave the residual as it is: logits = ln_f(wte[id] + wpe[position]) . wte."""
     config = GPT2Config(3, 2, n_embd=2, n_layer=2, n_head=1, layer_norm_epsilon=0.0)
     embeddings = array([1, 0], [0, 4], [5, 5])
     tensors = {"wte.weight": embeddings, "wpe.weight": array([2, 0], [0, 1])}
@@ -76,7 +83,7 @@ def test_a_whole_model_by_hand() -> None:
     np.testing.assert_allclose(logits, [[1.5, -40, -42.5], [-0.5, 40, 47.5]], rtol=1e-6)
 
 
-def test_an_untied_head_is_used_in_place_of_the_embeddings() -> None:
+def test_an_untied_head_is_used_instead_of_the_embeddings() -> None:
     config = GPT2Config(
         2, 1, n_embd=2, n_layer=1, n_head=1, layer_norm_epsilon=0.0, tie_word_embeddings=False
     )
@@ -149,24 +156,52 @@ def small() -> Checkpoint:
     return made_of(config, tensors)
 
 
-def test_random_weights_give_what_plain_loops_give(small: Checkpoint) -> None:
+def test_random_weights_give_the_logits_of_plain_loops(small: Checkpoint) -> None:
     ids = [3, 12, 3, 0, 7, 7, 1, 11]
     wanted = np.array(loops(small, ids))
     assert wanted.std() > 0.5
     np.testing.assert_allclose(Reference(small).logits([ids])[0], wanted, rtol=0, atol=1e-5)
 
 
-def test_a_token_changes_nothing_before_itself(small: Checkpoint) -> None:
+def test_a_token_does_not_change_earlier_logits(small: Checkpoint) -> None:
     one, other = Reference(small).logits([[1, 2, 3, 4], [1, 2, 3, 5]])
     np.testing.assert_allclose(one[:3], other[:3], rtol=0, atol=1e-6)
     assert np.abs(one[3] - other[3]).max() > 0.1
 
 
-def test_prompts_together_give_what_they_give_alone(small: Checkpoint) -> None:
+def test_prompts_in_one_call_give_the_same_logits_as_alone(small: Checkpoint) -> None:
     prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
     for prompt, logits in zip(prompts, Reference(small).logits(prompts), strict=True):
         alone = Reference(small).logits([prompt])[0]
         np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 7, [3, 1, 3], [7]], ids=str)
+def test_steps_over_a_cache_give_the_logits_of_the_whole(
+    small: Checkpoint, sizes: list[int]
+) -> None:
+    rows = np.random.default_rng(1).integers(0, 13, (3, 7))
+    expected = np.stack(Reference(small).logits(rows.tolist()))
+    past, reference, start = Past(small.config, 3, 7), Reference(small), 0
+    for size in sizes:
+        logits = reference.step(rows[:, start : start + size], past)
+        start += size
+        np.testing.assert_allclose(logits, expected[:, start - 1], rtol=0, atol=1e-5)
+    assert past.length == 7
+
+
+def test_the_linear_layers_can_be_replaced(small: Checkpoint) -> None:
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def no_output(name: str, x: FloatArray) -> FloatArray:
+        seen[name] = x.shape
+        return np.zeros((len(x), small.load(f"{name}.bias").size), np.float32)
+
+    state = Reference(small).embed([[1, 2]])
+    (after,) = Reference(small, no_output).block(0, state)
+    assert np.array_equal(after, state[0])
+    layers = {"attn.c_attn": 6, "attn.c_proj": 6, "mlp.c_fc": 6, "mlp.c_proj": 24}
+    assert seen == {f"h.0.{name}": (2, width) for name, width in layers.items()}
 
 
 def test_the_result_is_float32(checkpoint: Path) -> None:

@@ -1,12 +1,12 @@
-"""Rounding with the inputs in mind."""
+"""GPTQ on single matrices."""
 
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gpt2xl_export.formats.nbits import NBits
+from gpt2xl_export.graph.weights import WeightsFile
 from gpt2xl_export.rounding.gptq import best_scales, compensated, inverse_factor, round_with_inputs
 from gpt2xl_export.source.tensor_files import FloatArray
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 def correlated(positions: int, n_in: int) -> FloatArray:
-    """Inputs that go together, as activations do."""
+    """Correlated inputs, as activations are."""
     mixing = RNG.normal(size=(n_in // 4, n_in))
     noise = 0.1 * RNG.normal(size=(positions, n_in))
     return (RNG.normal(size=(positions, n_in // 4)) @ mixing + noise).astype(np.float32)
@@ -46,7 +46,7 @@ def test_the_output_is_closer_than_with_the_nearest_codes(n_in: int, block_size:
     assert error(restored(weights, inputs, block_size)) < 0.8 * error(nearest(weights, block_size))
 
 
-def test_inputs_that_have_nothing_to_do_with_each_other_change_nothing() -> None:
+def test_with_uncorrelated_inputs_the_codes_are_the_nearest() -> None:
     weights = RNG.normal(size=(64, 9)).astype(np.float32)
     inputs = np.eye(64, dtype=np.float32)
     assert np.allclose(restored(weights, inputs, 64), nearest(weights, 64), atol=1e-5)
@@ -60,12 +60,12 @@ def test_weights_that_are_zero_stay_zero() -> None:
     assert np.allclose(got[:, 1], 1, atol=0.1)
 
 
-def test_inputs_that_are_all_zero_are_no_obstacle() -> None:
+def test_inputs_may_all_be_zero() -> None:
     factor = inverse_factor(np.zeros((3, 8), np.float32))
     assert np.allclose(factor, np.eye(8))
 
 
-def test_the_best_scale_is_no_worse_than_the_covering_one() -> None:
+def test_the_best_scale_is_better_than_the_covering_one() -> None:
     block = RNG.normal(size=(64, 200)).astype(np.float32)
     covering = np.take_along_axis(block, np.abs(block).argmax(0)[None], 0)[0] / -8
 
@@ -76,37 +76,32 @@ def test_the_best_scale_is_no_worse_than_the_covering_one() -> None:
     assert squares(best_scales(block, 4)).mean() < 0.95 * squares(covering).mean()
 
 
-def test_the_error_in_the_manifest_is_that_of_the_codes() -> None:
-    stored: dict[str, Any] = {}
-
-    class Weights:
-        def add(self, name: str, values: Any) -> None:
-            stored[name] = values
-
-    rows = RNG.normal(size=(12, 90)).astype(np.float32)  # 90 is no multiple of the block size
+def test_the_error_in_the_manifest_is_that_of_the_stored_codes(tmp_path: Path) -> None:
+    rows = RNG.normal(size=(12, 90)).astype(np.float32)  # 90 is not a multiple of the block size
     padded = np.pad(rows, ((0, 0), (0, 6))).T
-    rounded = round_with_inputs(padded, correlated(40, 96), 4, 32)
-    rounded = replace(rounded, error=rounded.compare(rows.T))
-    form = NBits(4, 32, lambda name: rounded)
-    error = form.write("w", lambda: rows, Weights())  # type: ignore[arg-type] # all that write needs
-    packed = stored["w.q4"]
+    rounded = round_with_inputs(padded, correlated(40, 96), 4, 32).compared(rows.T)
+    with WeightsFile(tmp_path / "weights") as weights:
+        NBits(4, 32).store_rounded("w", rounded, weights)
+        packed, scales = weights["w.q4"].numpy(), weights["w.scales"].numpy()
     codes = np.stack([packed & 15, packed >> 4], -1).reshape(12, 3, 32).astype(np.float32) - 8
-    got = (codes * stored["w.scales"][..., None]).reshape(12, 96)[:, :90]
-    assert error["max_abs_error"] == pytest.approx(float(np.abs(got - rows).max()), rel=1e-5)
-    relative = float(np.linalg.norm(got - rows) / np.linalg.norm(rows))
-    assert error["relative_error"] == pytest.approx(relative, rel=1e-4)
+    stored = (codes * scales[..., None]).reshape(12, 96)[:, :90]
+    error = weights.errors["w"]
+    assert error.method == "int4, blocks of 32, GPTQ"
+    assert error.max_abs_error == pytest.approx(float(np.abs(stored - rows).max()), rel=1e-5)
+    relative = float(np.linalg.norm(stored - rows) / np.linalg.norm(rows))
+    assert error.relative_error == pytest.approx(relative, rel=1e-4)
 
 
-def test_columns_are_rounded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_are_rounded_independently(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, inputs = RNG.normal(size=(96, 50)).astype(np.float32), correlated(200, 96)
     whole = round_with_inputs(weights, inputs, 4, 32)
-    monkeypatch.setattr("gpt2xl_export.rounding.gptq.TILE", 13)
+    monkeypatch.setattr("gpt2xl_export.rounding.gptq.TILE_WIDTH", 13)
     tiled = round_with_inputs(weights, inputs, 4, 32)
     assert (whole.codes == tiled.codes).mean() > 0.99  # BLAS may add in another order
     assert np.allclose(whole.scales, tiled.scales, atol=0.1 * np.abs(whole.scales).max())
 
 
-def test_changed_inputs_are_made_up_for() -> None:
+def test_changed_inputs_are_compensated() -> None:
     exact = correlated(500, 64)
     inputs = exact + 0.3 * np.roll(exact, 1, axis=1)
     weights = RNG.normal(size=(64, 20)).astype(np.float32)

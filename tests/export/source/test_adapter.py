@@ -15,12 +15,13 @@ from safetensors.numpy import load_file, save_file
 
 from gpt2xl import CheckpointError, ExportError
 from gpt2xl.errors import Gpt2xlWarning
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl_export.exporting import export
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.source.adapter import has_other_tokens
-from gpt2xl_export.source.checkpoint import file_sha256, open_checkpoint
+from gpt2xl_export.source.checkpoint import open_checkpoint
 from gpt2xl_export.source.sources import Source
-from gpt2xl_export.verify.verify import verify
+from gpt2xl_export.source.sums import file_sha256
+from gpt2xl_export.verification.verify import verify
 
 Tensors = dict[str, npt.NDArray[Any]]
 MakeCheckpoint = Callable[..., Path]
@@ -260,7 +261,7 @@ def test_the_manifest_names_the_adapter_and_verify_asks_for_it(
         "revision": "abc",
         "sha256": {name: file_sha256(adapter / name) for name in files},
     }
-    assert failure(out, checkpoint) == "an adapter was merged (me/tales): give it as `--adapter`."
+    assert failure(out, checkpoint) == ("an adapter was merged (me/tales): give it as `--adapter`.")
     other = Path(shutil.copytree(adapter, tmp_path / "other"))
     (other / "adapter_config.json").write_text(json.dumps(CONFIG | {"lora_alpha": 7}))
     assert f"'{other}' is not the adapter: adapter_config.json differs" in failure(
@@ -284,7 +285,7 @@ def test_outputs_of_the_base_are_not_asked_of_a_merged_model(
     export(source, tmp_path / "out", adapter=make_adapter(lora(C_ATTN)))
     last = [*verify(tmp_path / "out")][-1]
     assert (last.name, last.status) == ("published", "skipped")
-    assert last.detail.endswith("'openai-community/gpt2' with an adapter")
+    assert last.detail.startswith("no outputs of 'openai-community/gpt2' with an adapter")
 
 
 def failure(bundle: Path, source: Path, adapter: Path | None = None) -> str:
@@ -413,7 +414,7 @@ def test_an_adapter_beside_the_weights_is_left_out_with_a_warning(
 ) -> None:
     folder = make_checkpoint()
     shutil.copytree(make_adapter(lora(C_ATTN)), folder, dirs_exist_ok=True)
-    with pytest.warns(Gpt2xlWarning, match="left out the adapter that .* holds beside the weights"):
+    with pytest.warns(Gpt2xlWarning, match="left out the adapter that .* has beside the weights"):
         export(folder, tmp_path / "plain")
     export(folder, tmp_path / "merged", adapter=folder)
     digests = [file_sha256(tmp_path / o / "onnx/model.onnx_data") for o in ("plain", "merged")]
@@ -440,7 +441,9 @@ def test_a_tokenizer_with_other_tokens_is_left_out_with_a_warning(
     export(checkpoint, tmp_path / "same", adapter=adapter)
     content["added_tokens"].append(content["added_tokens"][0] | {"content": "<pad>", "id": 287})
     (adapter / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.warns(Gpt2xlWarning, match="has other tokens than the base model's, which is used"):
+    with pytest.warns(
+        Gpt2xlWarning, match="has other tokens than the base model's; the base model's is used"
+    ):
         export(checkpoint, tmp_path / "other", adapter=adapter)
 
 

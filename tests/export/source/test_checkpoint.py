@@ -14,8 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from gpt2xl import CheckpointError
 from gpt2xl.errors import Gpt2xlWarning
-from gpt2xl_export.export import export
-from gpt2xl_export.source.checkpoint import ROWS, file_sha256, open_checkpoint
+from gpt2xl_export.exporting import export
+from gpt2xl_export.source.checkpoint import ROWS, open_checkpoint
+from gpt2xl_export.source.sums import file_sha256
 
 Tensors = dict[str, npt.NDArray[Any]]
 MakeCheckpoint = Callable[..., Path]
@@ -184,7 +185,7 @@ def test_a_tensor_in_two_shards_is_refused(make_checkpoint: MakeCheckpoint) -> N
     save_file(load_file(path) | {"wte.weight": twice}, path)
     with pytest.raises(
         CheckpointError,
-        match=r"'wte\.weight' is there twice, in 'model-00001-.* and in 'model-00002",
+        match=r"'wte\.weight' is stored twice, in 'model-00001-.* and in 'model-00002",
     ):
         open_checkpoint(folder)
 

@@ -77,7 +77,7 @@ REPOS = {
 RUN = """
 import json, sys
 from gpt2xl.errors import CheckpointError
-from gpt2xl_export.source import hub
+from gpt2xl_export.source import hub, hub_download
 
 source, revision, fetch, show, *adapter = json.loads(sys.argv[1])
 try:
@@ -86,7 +86,7 @@ try:
     answer["files"] = [file.name for file in plan.files]
     answer["missing"] = plan.download_size
     if fetch:
-        answer["folder"] = str(hub.download(plan, show_progress=show))
+        answer["folder"] = str(hub_download.download(plan, show_progress=show))
         answer["still missing"] = plan.download_size
 except CheckpointError as error:
     assert error.__suppress_context__ or error.__context__ is None

@@ -14,7 +14,7 @@ from gpt2xl import CheckpointError, ParityError, Tokenizer
 from gpt2xl_export.tokenizer.plain_bpe import PlainTokenizer
 from gpt2xl_export.tokenizer.source_tokenizer import read_source_tokenizer
 from gpt2xl_export.tokenizer.tokenization import check_tokenization, texts
-from gpt2xl_export.verify.verify import Check, verify
+from gpt2xl_export.verification.verify import Check, verify
 
 TOKENS = [
     {"id": 287, "content": " pad", "lstrip": True, "rstrip": True, "normalized": False, "special": False},

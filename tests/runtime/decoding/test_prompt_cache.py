@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
@@ -16,81 +16,46 @@ import pytest
 from gpt2xl import Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.prompt_cache import bundle_id
-from gpt2xl.sessions.logits import Ids, StepLogits
+from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.sessions.protocol import Cache, Session
-from gpt2xl.startup.options import LoadOptions
-from gpt2xl.startup.providers import Device
 
 PROMPT = "Once upon a time there was a king"
 
 
-@dataclass
 class Counting:
-    """A session that remembers how many tokens each step was fed."""
+    """A session that remembers how many tokens each step fed."""
 
-    session: Session
-    fed: list[int] = field(default_factory=list)
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.fed: list[int] = []
 
-    @property
-    def n_positions(self) -> int:
-        return self.session.n_positions
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
 
-    @property
-    def long_step_from(self) -> int:
-        return self.session.long_step_from
-
-    @property
-    def has_int8_cache(self) -> bool:
-        return self.session.has_int8_cache
-
-    @property
-    def vocab_size(self) -> int:
-        return self.session.vocab_size
-
-    @property
-    def device(self) -> Device:
-        return self.session.device
-
-    @property
-    def prefill_chunk(self) -> int:
-        return self.session.prefill_chunk
-
-    @property
-    def shares_steps(self) -> bool:
-        return self.session.shares_steps
-
-    def new_cache(self, rows: int = 1, capacity: int | None = None) -> Cache:
-        return self.session.new_cache(rows, capacity)
-
-    def forward(
-        self, input_ids: Ids, cache: Cache, *, keep: int = 1, cancel: Any = None
-    ) -> StepLogits:
+    def forward(self, input_ids: Ids, cache: Cache, **options: Any) -> StepLogits:
         self.fed.append(input_ids.shape[1])
-        return self.session.forward(input_ids, cache, keep=keep)
+        return self.session.forward(input_ids, cache, **options)
 
     def forward_top(
-        self, input_ids: Ids, cache: Any, top_k: int, *, cancel: Any = None
-    ) -> StepLogits:
-        return self.forward(input_ids, cache)
-
-    def last_hidden_state(self, input_ids: Ids, cache: Any) -> Any:
-        raise AssertionError
+        self, input_ids: Ids, cache: Cache, top_k: int, **options: Any
+    ) -> StepLogits | TopLogits:
+        self.fed.append(input_ids.shape[1])
+        return self.session.forward_top(input_ids, cache, top_k, **options)
 
 
 def counted(model: Model) -> tuple[Model, Counting]:
-    """``model`` over a counting session."""
+    """``model`` with a session that counts."""
     counting = Counting(model.session)
-    return Model(model.config, model.tokenizer, counting, model._bundle), counting
+    session: Any = counting
+    return Model(model.config, model.tokenizer, session, model.bundle), counting
 
 
 def portable_only(bundle: Path) -> Model:
     """A model of the portable graph."""
     opened = replace(open_bundle(bundle), engine=None)
     model = load(bundle)
-    return Model(
-        opened.config, model.tokenizer, open_session(opened, LoadOptions(provider="cpu")), opened
-    )
+    return Model(opened.config, model.tokenizer, open_session(opened), opened)
 
 
 OPEN: dict[str, Callable[[Path], Model]] = {"engine": load, "portable": portable_only}
@@ -132,7 +97,7 @@ def test_a_bundle_without_a_manifest_has_no_prompt_caches(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "text"])
-def test_a_damaged_file_is_one_line(bundle: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_refused_in_one_line(bundle: Path, tmp_path: Path, damage: str) -> None:
     model, file = load(bundle), tmp_path / "cache"
     model.save_prompt(PROMPT, file)
     whole = file.read_bytes()
@@ -145,7 +110,7 @@ def test_a_damaged_file_is_one_line(bundle: Path, tmp_path: Path, damage: str) -
     assert model.generate(PROMPT, greedy=True, max_new_tokens=2).new_ids
 
 
-def test_a_cache_whose_ids_are_not_its_keys_is_refused(bundle: Path, tmp_path: Path) -> None:
+def test_a_cache_with_more_ids_than_keys_is_refused(bundle: Path, tmp_path: Path) -> None:
     model, file = load(bundle), tmp_path / "cache"
     model.save_prompt(PROMPT, file)
     with np.load(file) as content:
@@ -157,7 +122,7 @@ def test_a_cache_whose_ids_are_not_its_keys_is_refused(bundle: Path, tmp_path: P
         model.load_prompt(file)
 
 
-def test_an_unwritable_place_leaves_the_older_file(bundle: Path, tmp_path: Path) -> None:
+def test_a_failed_save_leaves_the_older_file(bundle: Path, tmp_path: Path) -> None:
     model, folder = load(bundle), tmp_path / "folder"
     folder.mkdir()
     (folder / "cache").mkdir()  # a folder cannot be replaced by a file
@@ -167,7 +132,7 @@ def test_an_unwritable_place_leaves_the_older_file(bundle: Path, tmp_path: Path)
 
 
 def packed(about: object, values: np.ndarray, **options: Any) -> bytes:
-    """A prompt cache with the right sums, whatever it holds."""
+    """A zip with right checksums, whatever its content."""
     text = about if isinstance(about, bytes) else json.dumps(about).encode()
     file = io.BytesIO()
     with ZipFile(file, "w", **options) as content:
@@ -182,7 +147,7 @@ def packed(about: object, values: np.ndarray, **options: Any) -> bytes:
 
 
 def header_of_100_gb(whole: bytes) -> bytes:
-    """The same file, but the array is said to have 10**9 tokens."""
+    """The same file with a header that states 10**9 tokens."""
     old = b"(4, 2, 15, 16), }" + b" " * 9
     assert whole.count(old) == 1
     changed = whole.replace(old, b"(4, 2, 1000000000, 16), }".ljust(len(old)))
@@ -213,7 +178,7 @@ ABOUT_CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", ABOUT_CHANGES.values(), ids=ABOUT_CHANGES)
-def test_what_a_cache_says_about_itself_is_checked(
+def test_the_metadata_of_a_cache_is_checked(
     saved: tuple[Model, Path], change: dict[str, Any]
 ) -> None:
     model, file = saved
@@ -262,7 +227,7 @@ def many_files() -> bytes:
 
 
 @pytest.mark.parametrize("make", CONTENTS.values(), ids=CONTENTS)
-def test_a_file_that_is_no_cache_of_this_model_is_refused(
+def test_a_file_that_does_not_fit_the_model_is_refused(
     saved: tuple[Model, Path], make: Callable[[dict[str, Any], Any], bytes]
 ) -> None:
     model, file = saved
@@ -272,13 +237,13 @@ def test_a_file_that_is_no_cache_of_this_model_is_refused(
     assert model.generate(PROMPT, greedy=True, max_new_tokens=2).new_ids
 
 
-def test_the_same_content_in_a_zip_of_our_own_is_read(saved: tuple[Model, Path]) -> None:
+def test_the_same_content_packed_by_the_test_is_read(saved: tuple[Model, Path]) -> None:
     model, file = saved
     file.write_bytes(packed(*contents(file)))
     model.load_prompt(file)
 
 
-def test_a_pipe_is_not_waited_for(saved: tuple[Model, Path]) -> None:
+def test_a_pipe_is_refused_without_waiting(saved: tuple[Model, Path]) -> None:
     model, file = saved
     file.unlink()
     os.mkfifo(file)
@@ -299,14 +264,24 @@ def contents(file: Path) -> tuple[dict[str, Any], Any]:
         return json.loads(arrays["about"].tobytes()), arrays["keys_and_values"]
 
 
-def test_a_place_that_cannot_be_written_is_named(bundle: Path, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
         load(bundle).save_prompt(PROMPT, tmp_path / "nowhere" / "cache")
     assert error.value.filename == str(tmp_path / "nowhere" / "cache")
 
 
-def test_what_a_killed_process_left_beside_it_is_removed(bundle: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(bundle: Path, tmp_path: Path) -> None:
     for name in (".cache.lock", ".cache.partial-0123abcd"):
         (tmp_path / name).touch()
     load(bundle).save_prompt(PROMPT, tmp_path / "cache")
     assert os.listdir(tmp_path) == ["cache"]
+
+
+def test_paths_may_be_text_and_prompts_ids(bundle: Path, tmp_path: Path) -> None:
+    model, path = load(str(bundle)), str(tmp_path / "cache")
+    ids = model.prompt_ids(PROMPT)
+    model.save_prompt(ids, path)
+    again, counting = counted(load(bundle))
+    again.load_prompt(path)
+    again.generate([*ids, 5], greedy=True, max_new_tokens=1)
+    assert counting.fed == [1]

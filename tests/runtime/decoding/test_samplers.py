@@ -1,4 +1,6 @@
-"""Samplers on a few numbers; no model."""
+"""Samplers, and the chains that options make, on a few numbers; no model."""
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -6,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2xl import RequestError, make_sampler
-from gpt2xl.decoding.samplers import greedy, largest
+from gpt2xl import GenerationOptions, RequestError
+from gpt2xl.decoding.chain import Chain
+from gpt2xl.decoding.processors import largest
+from gpt2xl.decoding.samplers import Categorical, greedy
+from gpt2xl.sessions.logits import Logits, TopLogits
 
 FLOATS = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, -0.0, 1.0, float("-inf")])
 
@@ -15,6 +20,14 @@ FLOATS = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, -0.0, 1.0, float
 def row(*values: float) -> npt.NDArray[np.float32]:
     """Logits."""
     return np.array(values, np.float32)
+
+
+def make_sampler(
+    top_k: int = 40, temperature: float = 1.0, seed: int = 0
+) -> Callable[[Logits], int]:
+    """The chain of the options, which looks at no ids."""
+    chain = GenerationOptions(top_k=top_k, temperature=temperature).chain(seed)
+    return lambda logits: chain.choose([], logits)
 
 
 @st.composite
@@ -30,6 +43,25 @@ def softmax(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[
     return np.asarray(exp / exp.sum())
 
 
+def plain_draw(logits: Logits, top_k: int, temperature: float, rng: np.random.Generator) -> int:
+    """The draw in one function, as it has always been: what seeds mean must not change."""
+    kept = largest(logits, top_k)
+    values = logits[kept].astype(np.float64)
+    cumulative = np.exp((values - values[0]) / temperature).cumsum()
+    drawn = cumulative.searchsorted(rng.random() * cumulative[-1], side="right")
+    return int(kept[min(int(drawn), kept.size - 1)])
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 3, 40, 300, 10**6])
+@pytest.mark.parametrize("temperature", [0.3, 0.8, 1.0, 2.5])
+def test_a_seed_draws_what_it_has_always_drawn(top_k: int, temperature: float) -> None:
+    source = np.random.default_rng(5)
+    sample, rng = make_sampler(top_k, temperature, 7), np.random.default_rng(7)
+    for _ in range(40):
+        logits = source.normal(0, 3, 5000).astype(np.float32)
+        assert sample(logits) == plain_draw(logits, top_k, temperature, rng)
+
+
 def test_greedy_takes_the_largest() -> None:
     assert greedy(row(0, 3, 1)) == 1
 
@@ -38,25 +70,9 @@ def test_greedy_takes_the_lowest_id_of_a_tie() -> None:
     assert greedy(row(0, 2, 1, 2, 2)) == 1
 
 
-def test_of_a_tie_at_the_edge_the_lowest_ids_stay() -> None:
-    assert largest(row(1, 3, 1, 2, 1), 3).tolist() == [1, 3, 0]
-    assert largest(row(5, 5, 5, 5), 2).tolist() == [0, 1]
-
-
 def test_top_k_0_keeps_the_whole_vocabulary() -> None:
-    assert largest(row(1, 3, float("-inf"), 3), 0).tolist() == [1, 3, 0, 2]
     sample = make_sampler(top_k=0)
     assert {sample(row(0, 0, 0, 0, 0)) for _ in range(300)} == {0, 1, 2, 3, 4}
-
-
-@settings(deadline=None)
-@given(case=logits_and_top_k())
-def test_exactly_k_ids_are_kept_largest_first_ties_by_id(
-    case: tuple[npt.NDArray[np.float32], int],
-) -> None:
-    logits, top_k = case
-    ranked = sorted(range(logits.size), key=lambda i: (-logits[i], i))
-    assert largest(logits, top_k).tolist() == ranked[: top_k or None]
 
 
 @settings(deadline=None)
@@ -127,15 +143,14 @@ def test_extreme_logits_and_temperatures_give_ids_and_no_warning() -> None:
     assert make_sampler(top_k=0, temperature=1e300)(row(-3e38, -3e38)) in (0, 1)
 
 
-def test_the_logits_are_left_as_they_were() -> None:
-    logits = row(1, 2, 3)
-    make_sampler(top_k=2)(logits)
-    assert logits.tolist() == [1, 2, 3]
+@pytest.mark.parametrize("values", [(float("-inf"),) * 2, (float("nan"),) * 2, (np.inf, 1.0)])
+def test_logits_that_leave_no_id_are_refused(values: tuple[float, ...]) -> None:
+    with pytest.raises(RequestError, match="there is no token to choose"):
+        Categorical(0)(row(*values))
 
 
 @pytest.mark.parametrize("top_k", [3, 4, 10**9])
-def test_top_k_above_the_vocabulary_is_all_of_it(top_k: int) -> None:
-    assert largest(row(1, 3, 2), top_k).tolist() == [1, 2, 0]
+def test_a_top_k_above_the_vocabulary_draws_from_all_of_it(top_k: int) -> None:
     draws = [[make_sampler(k, seed=seed)(row(1, 1.5, 2)) for seed in range(50)] for k in (0, top_k)]
     assert draws[0] == draws[1]
     assert set(draws[0]) == {0, 1, 2}
@@ -143,25 +158,71 @@ def test_top_k_above_the_vocabulary_is_all_of_it(top_k: int) -> None:
 
 def test_temperature_0_is_greedy() -> None:
     assert make_sampler(temperature=0)(row(1, 3, 3)) == 1
-    assert make_sampler(temperature=0) is greedy
+    assert GenerationOptions(temperature=0).chain(None) == Chain((), greedy, 1)
 
 
-def test_negative_top_k_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"top_k has to be >= 0 .*, but is -1"):
-        make_sampler(top_k=-1)
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (GenerationOptions(), 40),
+        (GenerationOptions(top_k=0), 0),
+        (GenerationOptions(greedy=True), 1),
+        (GenerationOptions(temperature=0), 1),
+        (GenerationOptions(repetition_penalty=1.1), 0),
+        (GenerationOptions(greedy=True, no_repeat_ngram_size=2), 0),
+        (GenerationOptions(processors=(lambda ids, logits: logits,)), 0),
+        (GenerationOptions(sampler=greedy), 0),
+    ],
+)
+def test_a_chain_says_how_many_of_the_largest_logits_it_needs(
+    options: GenerationOptions, needed: int
+) -> None:
+    assert options.chain(1).needed_logits == needed
 
 
-@pytest.mark.parametrize("temperature", [-1, float("nan"), float("inf"), float("-inf")])
-def test_a_temperature_that_is_no_number_from_0_is_refused(temperature: float) -> None:
-    with pytest.raises(RequestError, match=f"temperature .*, but is {temperature}"):
-        make_sampler(temperature=temperature)
+@settings(deadline=None)
+@given(case=logits_and_top_k(), seed=st.integers(0, 99), more=st.integers(0, 5))
+def test_the_needed_logits_give_the_id_that_all_give(
+    case: tuple[npt.NDArray[np.float32], int], seed: int, more: int
+) -> None:
+    logits, top_k = case
+    for options in (GenerationOptions(top_k=top_k), GenerationOptions(greedy=True)):
+        whole, part = options.chain(seed), options.chain(seed)
+        if whole.needed_logits:
+            ids = np.sort(largest(logits, min(logits.size, part.needed_logits + more)))
+            top = TopLogits(logits[ids], ids)
+            assert part.choose([], top) == whole.choose([], logits)
 
 
-def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(RequestError, match="seed has to be >= 0, but is -1"):
-        make_sampler(seed=-1)
+def test_a_processor_sees_the_ids_and_changes_the_choice() -> None:
+    seen = []
+
+    def forbid_last(ids: object, logits: Logits) -> Logits:
+        seen.append(ids)
+        changed = logits.copy()
+        changed[-1] = -np.inf
+        return changed
+
+    chain = GenerationOptions(greedy=True, processors=(forbid_last,)).chain(None)
+    assert chain.choose([7, 8], row(0, 1, 2)) == 1
+    assert seen == [[7, 8]]
 
 
-def test_refusals_are_value_errors() -> None:
-    with pytest.raises(ValueError, match="top_k"):
-        make_sampler(top_k=-1)
+def test_a_sampler_of_ones_own_gets_the_processed_logits() -> None:
+    def last_possible(logits: Logits) -> int:
+        return int(np.flatnonzero(np.isfinite(logits))[-1])
+
+    chain = GenerationOptions(sampler=last_possible, top_k=2).chain(None)
+    assert chain.choose([], row(1, 3, 2, 0)) == 2
+
+
+def test_a_processor_that_changes_the_shape_is_refused() -> None:
+    chain = Chain((lambda ids, logits: logits[:1],))
+    with pytest.raises(RequestError, match=r"shape \(1,\), not \(3,\)"):
+        chain.choose([], row(1, 2, 3))
+
+
+@pytest.mark.parametrize("chosen", [-1, 3])
+def test_a_sampler_that_leaves_the_vocabulary_is_refused(chosen: int) -> None:
+    with pytest.raises(RequestError, match=f"chose id {chosen} of 3 ids"):
+        Chain((), lambda logits: chosen).choose([], row(1, 2, 3))

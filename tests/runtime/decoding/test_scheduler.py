@@ -1,178 +1,255 @@
-"""Many texts at once: each is the one that it is alone."""
+"""The scheduler over a session whose logits depend on all ids before: each text equals the one alone."""
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from threading import Thread
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.fakes import FakeSession, told_by_all_ids
 
-from gpt2xl import Generation, Model, RequestError, load
-from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.sessions.opening import open_session
-from gpt2xl.sessions.portable import PortableSession
-from gpt2xl.startup.options import LoadOptions
-from gpt2xl_export.export import export
-from gpt2xl_export.output.graphs import ExportOptions
+from gpt2xl import GenerationOptions, RequestError
+from gpt2xl.decoding.context import Context
+from gpt2xl.decoding.loop import Request, Token, generate_tokens
+from gpt2xl.decoding.scheduler import PROMPT_TOKENS_PER_STEP, Scheduler
 
-PROMPTS = ["Once", "a king who had " * 5, "", "the king", "fair daughter " * 6, "go.", "#" * 96]
-GREEDY: dict[str, Any] = {"greedy": True}
-SAMPLED: dict[str, Any] = {"seed": 5, "temperature": 1.5}
-WAYS = pytest.mark.parametrize("way", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+VOCAB, EOS = 12, frozenset({11})
+LOGITS_OF = told_by_all_ids(VOCAB)
+Texts = dict[int, list[Token]]
 
 
-@pytest.fixture(scope="module")
-def int8_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With an int8 KV cache, where this onnxruntime has one."""
-    out = tmp_path_factory.mktemp("int8") / "bundle"
-    export(checkpoint, out, ExportOptions("int8"))
-    return out
+def make_session(chunk: int = 256) -> FakeSession:
+    return FakeSession(LOGITS_OF, n_positions=4096, vocab_size=VOCAB, prefill_chunk=chunk)
 
 
-@pytest.fixture(scope="module", params=["fp32", "int8"])
-def model(request: pytest.FixtureRequest, bundle: Path, int8_bundle: Path) -> Model:
-    return load({"fp32": bundle, "int8": int8_bundle}[request.param])
+def request(prompt: list[int], seed: int = 0, count: int = 6, **options: object) -> Request:
+    chosen = GenerationOptions(**options)  # type: ignore[arg-type]  # a test names them
+    return Request(prompt, chosen.chain(seed), count, chosen.logprobs)
 
 
-def alone(model: Model, prompts: list[str], **options: Any) -> list[Generation]:
-    """Each prompt's text by itself, by plain decoding in a cache of its own."""
-    seed, texts = options.pop("seed", None), []
-    for number, prompt in enumerate(prompts):
-        model._idle = None
-        own = None if seed is None else seed + number
-        texts.append(model.generate(prompt, seed=own, prompt_lookup=False, **options))
+def alone(prompt: list[int], seed: int = 0, count: int = 6, **options: object) -> list[Token]:
+    """The text by itself."""
+    context = Context(make_session())
+    return list(generate_tokens(context, request(prompt, seed, count, **options), EOS))
+
+
+def run(scheduler: Scheduler, texts: Texts | None = None) -> Texts:
+    """Step until nothing is left."""
+    texts = {} if texts is None else texts
+    while not scheduler.is_idle:
+        step(scheduler, texts)
     return texts
 
 
-def together(model: Model, prompts: list[str], **options: Any) -> list[Generation]:
-    """The same texts, by generate_batch."""
-    found = dict(model.generate_batch(prompts, **options))
-    assert sorted(found) == list(range(len(prompts)))
-    return [found[number] for number in range(len(prompts))]
+def step(scheduler: Scheduler, texts: Texts) -> list[tuple[int, Token]]:
+    tokens = scheduler.step()
+    for number, token in tokens:
+        texts.setdefault(number, []).append(token)
+    return tokens
 
 
-def assert_same(got: list[Generation], wanted: list[Generation]) -> None:
-    def facts(text: Generation) -> tuple[object, ...]:
-        return text.prompt_ids, text.new_ids, text.text, text.finish_reason, text.seed
-
-    assert [facts(text) for text in got] == [facts(text) for text in wanted]
-
-
-@WAYS
-@pytest.mark.parametrize("rows", [1, 3, 16])
-def test_each_text_is_the_one_it_is_alone(model: Model, way: dict[str, Any], rows: int) -> None:
-    wanted = alone(model, PROMPTS, **way)
-    assert len({len(text.prompt_ids) for text in wanted}) > 4
-    assert_same(together(model, PROMPTS, rows=rows, **way), wanted)
+def test_nothing_to_do_is_idle() -> None:
+    scheduler = Scheduler(make_session(), rows=3)
+    assert scheduler.is_idle
+    assert scheduler.has_free_row
+    assert scheduler.step() == []
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    prompts=st.lists(st.text("aeg ", max_size=30), max_size=9),
-    rows=st.integers(1, 5),
-    seed=st.integers(0, 2**40),
-    count=st.integers(1, 30),
-)
-def test_any_prompts_in_any_number_of_rows(
-    bundle: Path, prompts: list[str], rows: int, seed: int, count: int
-) -> None:
-    model = MODELS.setdefault(bundle, load(bundle))
-    options = {"seed": seed, "max_new_tokens": count}
-    assert_same(together(model, prompts, rows=rows, **options), alone(model, prompts, **options))
+def test_requests_have_options_of_their_own() -> None:
+    scheduler = Scheduler(make_session(), rows=4, eos_token_ids=EOS)
+    cases: list[dict[str, object]] = [
+        {"greedy": True},
+        {"seed": 3, "count": 9},
+        {"top_k": 2, "logprobs": 1},
+        {"no_repeat_ngram_size": 1, "greedy": True},
+    ]
+    prompts = [[1, 2], [1, 2], [3], [4, 4, 5]]
+    wanted = []
+    for prompt, case in zip(prompts, cases, strict=True):
+        seed, count = case.pop("seed", 0), case.pop("count", 6)
+        assert isinstance(seed, int)
+        assert isinstance(count, int)
+        scheduler.submit(request(prompt, seed, count, **case))
+        wanted.append(alone(prompt, seed, count, **case))
+    texts = run(scheduler)
+    assert [texts[number] for number in range(4)] == wanted
 
 
-MODELS: dict[Path, Model] = {}
+def test_a_request_in_mid_run_joins_the_next_step() -> None:
+    session = make_session()
+    scheduler, texts = Scheduler(session, rows=3), dict[int, list[Token]]()
+    scheduler.submit(request([1], count=8))
+    step(scheduler, texts)
+    assert scheduler.submit(request([2, 3], count=4)) == 1
+    tokens = step(scheduler, texts)
+    assert {number for number, _ in tokens} == {0, 1}
+    assert [len(rows) for rows in session.fed[-2:]] == [1, 2]  # its prompt, then both in one step
+    run(scheduler, texts)
+    context = Context(make_session())
+    assert texts[1] == list(generate_tokens(context, request([2, 3], count=4), set()))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])
-def test_the_demos_texts_depend_on_no_other_row(
-    demo: Callable[[str], Model], tales: list[str], precision: str
-) -> None:
-    model, options = demo(precision), {"seed": 1, "max_new_tokens": 60}
-    some = tales[:18]
-    assert_same(together(model, some, rows=16, **options), alone(model, some, **options))
+def test_a_long_prompt_leaves_steps_to_the_others() -> None:
+    session = make_session()
+    scheduler, texts = Scheduler(session, rows=2, eos_token_ids=EOS), dict[int, list[Token]]()
+    long = [number % 11 for number in range(2000)]
+    scheduler.submit(request([1], count=40, no_repeat_ngram_size=0))
+    step(scheduler, texts)
+    scheduler.submit(request(long, count=3))
+    while 1 not in texts and 0 in texts and not texts[0][-1].finish_reason:
+        before = len(session.fed)
+        step(scheduler, texts)
+        fed = [len(rows[0]) for rows in session.fed[before:] if len(rows[0]) > 1]
+        assert sum(fed) < 2 * PROMPT_TOKENS_PER_STEP
+    assert len(texts[0]) > 4  # while the prompt was fed
+    run(scheduler, texts)
+    assert [texts[0], texts[1]] == [alone([1], count=40), alone(long, count=3)]
 
 
-@WAYS
-def test_a_portable_graph_does_one_text_after_the_other(bundle: Path, way: dict[str, Any]) -> None:
-    opened = replace(open_bundle(bundle), engine=None)
-    model = Model(
-        opened.config,
-        load(bundle).tokenizer,
-        open_session(opened, LoadOptions(provider="cpu")),
-        opened,
+def test_a_prompt_is_fed_in_the_pieces_that_it_is_fed_in_alone() -> None:
+    session = make_session()
+    scheduler = Scheduler(session, rows=1)
+    scheduler.submit(request(list(range(10)) * 90, count=1))
+    run(scheduler)
+    assert session.fed_lengths == [240, 240, 240, 180]
+
+
+def test_a_row_that_ends_makes_room_while_a_prompt_is_fed() -> None:
+    """The row being prefilled moves up, and so does the last row that decodes."""
+    session = make_session(chunk=48)
+    scheduler, texts = Scheduler(session, rows=4, eos_token_ids=EOS), dict[int, list[Token]]()
+    prompts = [[1], [2], [3], [7] * 900]
+    for prompt, count in zip(prompts, (2, 3, 30, 3), strict=True):
+        scheduler.submit(request(prompt, count=count))
+    run(scheduler, texts)
+    wanted = [alone(p, count=c) for p, c in zip(prompts, (2, 3, 30, 3), strict=True)]
+    assert [texts[number] for number in range(4)] == wanted
+
+
+@pytest.mark.parametrize("when", ["waiting", "prefilling", "decoding"])
+def test_cancelling(when: str) -> None:
+    session = make_session()
+    scheduler, texts = Scheduler(session, rows=2), dict[int, list[Token]]()
+    scheduler.submit(request([1], count=30))
+    step(scheduler, texts)
+    victim = {"prefilling": [5] * 2000}.get(when, [5])
+    if when == "waiting":
+        scheduler.submit(request([2], count=30))
+    number = scheduler.submit(request(victim, count=30))
+    if when != "waiting":
+        step(scheduler, texts)
+    assert (number in texts) == (when == "decoding")
+    scheduler.cancel(number)
+    had = len(texts.get(number, []))
+    other = scheduler.submit(request([4], count=5))  # takes the row of the victim
+    run(scheduler, texts)
+    assert len(texts.get(number, [])) == had
+    context = Context(make_session())
+    assert texts[other] == list(generate_tokens(context, request([4], count=5), set()))
+    assert texts[0] == list(generate_tokens(Context(make_session()), request([1], count=30), set()))
+
+
+def test_cancelling_what_has_ended_does_nothing_and_an_unknown_number_is_refused() -> None:
+    scheduler = Scheduler(make_session(), rows=2)
+    number = scheduler.submit(request([1], count=1))
+    run(scheduler)
+    scheduler.cancel(number)
+    assert scheduler.is_idle
+    with pytest.raises(RequestError, match="there is no request 1 to cancel"):
+        scheduler.cancel(1)
+
+
+def test_a_cancelled_request_alone_leaves_an_idle_scheduler() -> None:
+    scheduler = Scheduler(make_session(), rows=2)
+    for prompt in ([1], [2]):
+        scheduler.cancel(scheduler.submit(request(prompt)))
+    assert scheduler.step() == []
+    assert scheduler.is_idle
+
+
+def test_rows_are_free_as_long_as_nobody_has_to_wait() -> None:
+    scheduler = Scheduler(make_session(), rows=2)
+    scheduler.submit(request([1]))
+    assert scheduler.has_free_row
+    scheduler.submit(request([1]))
+    assert not scheduler.has_free_row
+
+
+def test_threads_may_submit_and_cancel_during_steps() -> None:
+    scheduler, texts = (
+        Scheduler(make_session(), rows=3, eos_token_ids=EOS),
+        dict[int, list[Token]](),
     )
-    assert isinstance(model.session, PortableSession)
-    numbers = [number for number, _ in model.generate_batch(PROMPTS, rows=3, **way)]
-    assert numbers == list(range(len(PROMPTS)))
-    assert_same(together(model, PROMPTS, **way), alone(model, PROMPTS, **way))
+    numbers: dict[int, int] = {}
+    cancelled = set[int]()
+
+    def client(start: int) -> None:
+        for seed in range(start, start + 20):
+            number = scheduler.submit(request([seed % 11, 3], seed, count=1 + seed % 7))
+            numbers[number] = seed
+            if seed % 5 == 0:
+                scheduler.cancel(number)
+                cancelled.add(number)
+
+    threads = [Thread(target=client, args=(start,)) for start in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or not scheduler.is_idle:
+        step(scheduler, texts)
+    assert sorted(numbers) == list(range(60))
+    for number, seed in numbers.items():
+        wanted = alone([seed % 11, 3], seed, count=1 + seed % 7)
+        if number in cancelled:
+            assert texts.get(number, []) == wanted[: len(texts.get(number, []))]
+        else:
+            assert texts[number] == wanted
 
 
-@pytest.mark.parametrize("rows", [1, 3, 16])
-def test_an_end_of_text_makes_room_for_the_next(model: Model, rows: int) -> None:
-    firsts = [text.new_ids[0] for text in alone(model, PROMPTS, greedy=True)]
-    ends = replace(model.config, eos_token_id=(firsts[0], firsts[3]))
-    stopping = Model(ends, model.tokenizer, model.session, model._bundle)
-    wanted = alone(stopping, PROMPTS, greedy=True)
-    assert [wanted[0].new_ids, wanted[0].finish_reason] == [[], "stop"]
-    assert_same(together(stopping, PROMPTS, rows=rows, greedy=True), wanted)
+@dataclass
+class Case:
+    """A request, when it comes and when it is given up."""
+
+    prompt: list[int]
+    seed: int
+    count: int
+    comes: int
+    cancelled: int | None = None
+    tokens: list[Token] = field(default_factory=list)
 
 
-@WAYS
-def test_one_new_token_needs_no_step(model: Model, way: dict[str, Any]) -> None:
-    wanted = alone(model, PROMPTS, max_new_tokens=1, **way)
-    assert_same(together(model, PROMPTS, rows=3, max_new_tokens=1, **way), wanted)
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    length = draw(st.integers(1, 8) | st.integers(300, 900))
+    return Case(
+        prompt=[(draw(st.integers(0, 10)) + at) % 11 for at in range(min(length, 3))] * length,
+        seed=draw(st.integers(0, 3)),
+        count=draw(st.integers(1, 9)),
+        comes=draw(st.integers(0, 8)),
+        cancelled=draw(st.none() | st.integers(0, 12)),
+    )
 
 
-def test_prompts_are_read_as_rows_become_free(model: Model) -> None:
-    read: list[int] = []
-
-    def prompts() -> Iterator[str]:
-        for number in itertools.count():
-            read.append(number)
-            yield "Once" * (1 + number % 4)
-
-    texts = model.generate_batch(prompts(), rows=3, max_new_tokens=4, seed=1)
-    assert read == []
-    for given_out in range(1, 9):
-        next(texts)
-        assert len(read) <= 3 + given_out
-
-
-def test_texts_come_as_they_end(model: Model) -> None:
-    # The second prompt fills the context but for a few tokens.
-    prompts = ["Once", "#" * 92, "the king"]
-    numbers = [number for number, _ in model.generate_batch(prompts, rows=3, greedy=True)]
-    assert numbers[0] == 1
-
-
-def test_what_is_skipped_changes_no_other_text(model: Model) -> None:
-    wanted = dict(enumerate(alone(model, PROMPTS, **SAMPLED)))
-    found = dict(model.generate_batch(PROMPTS, rows=3, skip={0, 2, 5, 99}, **SAMPLED))
-    assert sorted(found) == [1, 3, 4, 6]
-    assert_same([found[n] for n in sorted(found)], [wanted[n] for n in sorted(found)])
-
-
-def test_no_prompts_give_no_texts(model: Model) -> None:
-    assert list(model.generate_batch([])) == []
-    assert list(model.generate_batch(["a"], skip={0})) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rows": 0}, "rows has to be >= 1, but is 0"),
-        ({"max_new_tokens": 0}, "max_new_tokens has to be >= 1"),
-        ({"top_k": -1}, "top_k has to be >= 0"),
-        ({"temperature": -1}, "temperature has to be a number >= 0"),
-        ({"seed": -1}, "seed has to be >= 0"),
-    ],
-)
-def test_an_option_out_of_range_is_refused_at_once(
-    model: Model, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(RequestError, match=message):
-        model.generate_batch([], **options)
+@settings(max_examples=60, deadline=None)
+@given(requests=st.lists(cases(), max_size=7), rows=st.integers(1, 4))
+def test_any_requests_at_any_time(requests: list[Case], rows: int) -> None:
+    scheduler = Scheduler(make_session(), rows=rows, eos_token_ids=EOS)
+    running: dict[int, Case] = {}
+    last = max((case.comes for case in requests), default=0)
+    now = 0
+    while now <= last or not scheduler.is_idle:
+        for case in requests:
+            if case.comes == now:
+                running[scheduler.submit(request(case.prompt, case.seed, case.count))] = case
+        given_up = {number for number, case in running.items() if case.cancelled == now}
+        for number in given_up:
+            scheduler.cancel(number)
+        for number, token in scheduler.step():
+            assert number not in given_up
+            running[number].tokens.append(token)
+        now += 1
+    for case in running.values():
+        wanted = alone(case.prompt, case.seed, case.count)
+        if case.cancelled is None or case.cancelled < case.comes:
+            assert case.tokens == wanted
+        else:
+            assert case.tokens == wanted[: len(case.tokens)]

@@ -3,7 +3,6 @@
 Kernels aside, it is the same code: onnxruntime copies between devices, or does not.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,28 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from gpt2xl import BundleError, Gpt2xlWarning, Model, ProviderError, RequestError, load
+from gpt2xl import (
+    BundleError,
+    GenerationOptions,
+    Gpt2xlWarning,
+    Model,
+    ProviderError,
+    RequestError,
+    load,
+)
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.decoding.samplers import draw, greedy, largest, make_sampler
-from gpt2xl.decoding.scheduler import Request, generate_batch
+from gpt2xl.decoding.chain import Chain
+from gpt2xl.decoding.loop import Request, Token
+from gpt2xl.decoding.processors import largest
+from gpt2xl.decoding.samplers import greedy
+from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.sessions.captured_step import device_value
 from gpt2xl.sessions.device_cache import DeviceCache
 from gpt2xl.sessions.device_engine import DeviceEngineSession
 from gpt2xl.sessions.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
 from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.logits import Ids, TopLogits
+from gpt2xl.sessions.protocol import Session
 from gpt2xl.startup.graph import OpenedGraph, open_graph
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.startup.providers import Device
@@ -167,21 +178,17 @@ def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
     assert largest_of(device, token, cache.rows(0, 2), 3).shape == (2, 1, 3)
 
 
-def test_each_text_of_a_batch_looks_at_its_own_top_k(bundle: Path) -> None:
-    def requests() -> Iterator[tuple[int, Request]]:
+def test_each_text_of_a_batch_samples_from_its_own_top_k(bundle: Path) -> None:
+    def texts(session: Session, rows: int) -> list[tuple[int, int]]:
+        scheduler, found = Scheduler(session, rows=rows), list[tuple[int, Token]]()
         for number, top_k in enumerate((0, 1, 40, 3, 289)):
-            yield (
-                number,
-                Request(IDS[0, : 5 + number].tolist(), make_sampler(top_k, seed=7), 9, top_k),
-            )
+            chain = GenerationOptions(top_k=top_k, temperature=1.0).chain(seed=7)
+            scheduler.submit(Request(IDS[0, : 5 + number].tolist(), chain, 9))
+        while not scheduler.is_idle:
+            found += scheduler.step()
+        return sorted((number, token.id) for number, token in found)
 
-    got, wanted = (
-        sorted(
-            (number, token.id) for number, token in generate_batch(session, requests(), rows, set())
-        )
-        for session, rows in ((on_device(bundle), 3), (plain(bundle), 1))
-    )
-    assert got == wanted
+    assert texts(on_device(bundle), 3) == texts(plain(bundle), 1)
 
 
 def test_the_top_k_graph_is_what_it_says() -> None:
@@ -236,7 +243,7 @@ def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
         ids = got[at].ids
         assert np.array_equal(ids, np.sort(largest(logits[at], k)))
         assert np.array_equal(got[at].logits, logits[at][ids])
-        assert draw(greedy, got[at]) == greedy(logits[at])
+        assert Chain().choose([], got[at]) == greedy(logits[at])
 
 
 def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[str]:

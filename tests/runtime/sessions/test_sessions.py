@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context
-from gpt2xl.decoding.loop import generate_tokens
-from gpt2xl.decoding.samplers import greedy
+from gpt2xl.decoding.loop import Request, generate_tokens
 from gpt2xl.sessions.engine import EngineCache, EngineSession
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.sessions.portable import PortableSession
@@ -135,9 +135,7 @@ def test_logits_stay_as_they_were_when_the_next_step_runs(bundle: Path, kind: st
 
 def greedy_ids(session: AnySession, prompt: list[int], count: int) -> list[int]:
     """The most probable text."""
-    tokens = generate_tokens(
-        Context(session), prompt, greedy, max_new_tokens=count, eos_token_ids=set()
-    )
+    tokens = generate_tokens(Context(session), Request(prompt, Chain(), count), set())
     return [token.id for token in tokens]
 
 

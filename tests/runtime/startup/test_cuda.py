@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from gpt2xl import Model, ProviderError, load
-from gpt2xl.decoding.samplers import largest
+from gpt2xl.decoding.processors import largest
 from gpt2xl.startup.cuda import load_cuda
 
 PROMPT = "Once upon a time there was a king"
@@ -37,7 +37,7 @@ def precision(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def folder(precision: str, demo: Callable[[str], Model]) -> Path:
-    bundle = demo(precision)._bundle
+    bundle = demo(precision).bundle
     assert bundle is not None
     return bundle.folder
 

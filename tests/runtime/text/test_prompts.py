@@ -1,4 +1,4 @@
-"""From a prompt to ids: where an empty one starts, and what is too long."""
+"""From a prompt to ids: where an empty one starts, and which are too long."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from gpt2xl import GPT2Config, RequestError, Tokenizer, load
@@ -34,7 +35,7 @@ def test_an_empty_prompt_starts_from_bos_or_else_from_eos(
 
 
 class Counting(Tokenizer):
-    """Remembers the lengths of the texts that it was given."""
+    """Records the lengths of the texts that it encodes."""
 
     lengths: ClassVar[list[int]] = []
 
@@ -50,7 +51,7 @@ def counting(checkpoint: Path) -> Counting:
     return made
 
 
-def test_of_a_prompt_far_beyond_the_context_little_is_tokenized(counting: Counting) -> None:
+def test_only_the_beginning_of_a_far_too_long_prompt_is_tokenized(counting: Counting) -> None:
     text = "the king said to her " * 500_000
     with pytest.raises(
         RequestError, match=r"over 192 tokens \(10500000 characters\).* context is 96"
@@ -61,7 +62,7 @@ def test_of_a_prompt_far_beyond_the_context_little_is_tokenized(counting: Counti
 
 @pytest.mark.parametrize("word", ["x", "king ", "  ", "a\n", "日本", "<|endoftext|>"])
 @pytest.mark.parametrize("count", [96, 97, 200, 20_000])
-def test_a_prompt_is_refused_by_its_own_length_only(
+def test_a_prompt_is_refused_only_if_it_has_too_many_tokens(
     word: str, count: int, counting: Counting
 ) -> None:
     text = word * count
@@ -73,10 +74,10 @@ def test_a_prompt_is_refused_by_its_own_length_only(
             prompt_ids(text, counting, CONFIG)
 
 
-def test_a_long_text_of_few_tokens_is_taken(
+def test_a_long_text_of_few_tokens_is_accepted(
     make_bundle: Callable[..., Path],
 ) -> None:
-    """A special token may swallow all white space before it: many characters, two tokens."""
+    """An added token may include all white space before it: many characters, one token."""
     model = load(make_bundle(), threads=1)
     text = " " * 100_000 + "<mask>"
     described = json.loads((make_bundle() / "tokenizer.json").read_text("utf-8"))
@@ -88,7 +89,7 @@ def test_a_long_text_of_few_tokens_is_taken(
     assert prompt_ids(text, tokenizer, model.config) == [287]
 
 
-def test_text_of_strangers_spells_no_special_token(
+def test_untrusted_text_spells_no_special_token(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     model, text = load(make_bundle(), threads=1), "king<|endoftext|>"
@@ -100,6 +101,5 @@ def test_text_of_strangers_spells_no_special_token(
     (_, row), *_ = model.generate_batch([text], parse_special=False, greedy=True, max_new_tokens=2)
     assert (row.prompt_ids, row.new_ids) == (plain, found.new_ids)
     model.save_prompt(text, tmp_path / "cache", parse_special=False)
-    model.load_prompt(tmp_path / "cache")
-    assert model._idle is not None
-    assert model._idle.ids == plain
+    with np.load(tmp_path / "cache") as saved:
+        assert json.loads(saved["about"].tobytes())["ids"] == plain

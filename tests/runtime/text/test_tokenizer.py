@@ -43,7 +43,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def golden(shared_data: Path) -> Callable[[str], list[dict[str, Any]]]:
-    """Call it with a file's name for its cases."""
+    """Call it with the name of a file for the cases in it."""
 
     def read(name: str) -> list[dict[str, Any]]:
         lines = (shared_data / "tokenizer" / name).read_text("utf-8").split("\n")
@@ -53,7 +53,7 @@ def golden(shared_data: Path) -> Callable[[str], list[dict[str, Any]]]:
 
 
 def streamed(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
-    """The pieces of ``ids``, the last one what was left unfinished."""
+    """The streamed pieces of ``ids``; the last one stands for an unfinished character."""
     decoder = StreamDecoder(tokenizer)
     return [*map(decoder.add, ids), decoder.finish()]
 
@@ -61,7 +61,7 @@ def streamed(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "count"), [("golden_public.jsonl", 174), ("golden_generated.jsonl", 1368)]
 )
-def test_published_and_generated_texts_become_their_golden_ids(
+def test_published_and_generated_texts_encode_to_golden_ids(
     genuine: Tokenizer, golden: Callable[[str], list[dict[str, Any]]], name: str, count: int
 ) -> None:
     cases = golden(name)
@@ -72,7 +72,7 @@ def test_published_and_generated_texts_become_their_golden_ids(
         assert genuine.decode(case["ids"]) == case["text"], case
 
 
-def test_end_of_text_is_special_or_thirteen_ordinary_characters(
+def test_end_of_text_is_a_special_token_or_thirteen_ordinary_characters(
     genuine: Tokenizer, golden: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     cases = golden("golden_special.jsonl")
@@ -83,7 +83,7 @@ def test_end_of_text_is_special_or_thirteen_ordinary_characters(
         assert genuine.decode(case["ids"]) == genuine.decode(case["ids_ordinary"]) == case["text"]
 
 
-def test_random_ids_become_their_golden_bytes_and_text_whole_or_streamed(
+def test_random_ids_decode_to_golden_bytes_whole_and_streamed(
     genuine: Tokenizer, golden: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     cases = golden("golden_decode.jsonl")
@@ -103,9 +103,7 @@ def test_the_vocabulary_is_gpt2s(genuine: Tokenizer) -> None:
 
 @settings(deadline=None)
 @given(text=TEXTS, parse_special=st.booleans())
-def test_any_text_comes_back_from_its_ids(
-    tokenizer: Tokenizer, text: str, parse_special: bool
-) -> None:
+def test_decoding_inverts_encoding(tokenizer: Tokenizer, text: str, parse_special: bool) -> None:
     assert tokenizer.decode(tokenizer.encode(text, parse_special=parse_special)) == text
 
 
@@ -126,7 +124,9 @@ def test_no_piece_of_a_streamed_text_holds_half_a_character(
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_ids_stream_to_what_they_decode_to(tokenizer: Tokenizer, data: st.DataObject) -> None:
+def test_streaming_any_ids_gives_what_decoding_gives(
+    tokenizer: Tokenizer, data: st.DataObject
+) -> None:
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
     text = tokenizer.decode(ids)
     pieces = streamed(tokenizer, ids)
@@ -154,7 +154,7 @@ def test_a_special_token_ends_an_unfinished_character(tiny: Tokenizer) -> None:
     assert streamed(tiny, ids) == ["", "\ufffd<|endoftext|>", ""]
 
 
-def test_the_vocabulary_has_the_ids_it_has(tiny: Tokenizer) -> None:
+def test_in_tells_whether_the_vocabulary_has_an_id(tiny: Tokenizer) -> None:
     assert all(token_id in tiny for token_id in range(287))
 
 
@@ -196,7 +196,7 @@ TEMPLATE = {
 def small(
     vocab: dict[str, int], added: dict[str, bool] | None = None, merges: object = (), **parts: Any
 ) -> str:
-    """A tokenizer.json; ``added`` says which tokens of ``vocab`` are added ones, and special."""
+    """A tokenizer.json; ``added`` maps the added tokens of ``vocab`` to whether they are special."""
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     tokens = [
         {"id": vocab[token], "content": token, "special": special} | flags
@@ -212,7 +212,7 @@ def small(
     return json.dumps(content | parts)
 
 
-def test_what_stands_around_a_text_is_put_there_or_left_out() -> None:
+def test_tokens_around_a_text_are_added_or_left_out() -> None:
     tokenizer = Tokenizer(small({"<s>": 0, "a": 1}, {"<s>": True}, post_processor=TEMPLATE))
     assert tokenizer.encode("a") == [0, 1]
     assert tokenizer.encode("") == [0]
@@ -263,7 +263,7 @@ def test_a_special_token_of_one_byte_cannot_be_told_from_the_byte() -> None:
     assert tokenizer.encode("ab", parse_special=False) == [0, 1]
 
 
-def test_tokens_outside_the_byte_alphabet_stand_for_their_own_text() -> None:
+def test_tokens_outside_the_byte_alphabet_decode_to_their_own_text() -> None:
     vocab = {"日本": 0, "é": 1, "a b": 2, "Ġx": 3, "日Ġ": 4}
     tokenizer = Tokenizer(small(vocab))
     assert [tokenizer.token_bytes(i) for i in range(5)] == [
@@ -281,7 +281,7 @@ def test_a_decoder_may_be_a_sequence_of_one() -> None:
         Tokenizer(small({"Ġ": 0}, decoder=decoder))
 
 
-def test_holes_and_the_largest_id_cost_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_unused_ids_and_a_huge_id_cost_no_memory(capfd: pytest.CaptureFixture[str]) -> None:
     text = small({"a": 0, "b": 2**31, "c": 2**32 - 1})
     tokenizer = Tokenizer(text)
     assert tokenizer.encode("abc") == [0, 2**31, 2**32 - 1]
@@ -310,7 +310,7 @@ def test_tokenizers_are_equal_when_their_ids_are() -> None:
     ],
     ids=["backtracking", "post-processor", "unknown"],
 )  # fmt: skip
-def test_a_tokenizer_that_panics_is_refused_in_one_line(
+def test_a_file_on_which_the_library_panics_is_refused_in_one_line(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "tokenizer.json"
@@ -320,7 +320,7 @@ def test_a_tokenizer_that_panics_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_text_that_the_tokenizer_panics_at_is_refused_in_one_line() -> None:
+def test_a_text_on_which_the_library_panics_is_refused_in_one_line() -> None:
     split = {
         "type": "Split",
         "pattern": {"Regex": r"(\?+ ?)+\d\d$"},

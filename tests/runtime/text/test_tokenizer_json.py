@@ -45,7 +45,7 @@ def content(checkpoint: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("part", "message"), PARTS.values(), ids=PARTS)
-def test_a_part_that_no_byte_level_bpe_has_is_refused_in_silence(
+def test_parts_that_no_byte_level_bpe_has_are_refused_without_output(
     content: dict[str, Any], part: dict[str, Any], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -54,7 +54,7 @@ def test_a_part_that_no_byte_level_bpe_has_is_refused_in_silence(
 
 
 @pytest.mark.parametrize("key", ["continuing_subword_prefix", "end_of_word_suffix"])
-def test_pieces_of_words_are_refused_in_silence(
+def test_word_piece_settings_are_refused_without_output(
     content: dict[str, Any], key: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     content["model"][key] = "##"
@@ -71,7 +71,7 @@ def test_pieces_of_words_are_refused_in_silence(
         ({"model": {"type": "BPE", "vocab": {}, "merges": [], "end_of_word_suffix": "#"}}, "*nd_of_word_suffix"),
     ],
 )  # fmt: skip
-def test_an_escape_hides_nothing(
+def test_json_escapes_hide_nothing(
     content: dict[str, Any], part: dict[str, Any], letter: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     text = json.dumps(content | part)
@@ -90,7 +90,7 @@ def test_a_broken_text_with_an_escape_is_refused(text: str) -> None:
         parse(text)
 
 
-def test_what_byte_level_bpes_have_is_taken(content: dict[str, Any]) -> None:
+def test_what_byte_level_bpes_have_is_accepted(content: dict[str, Any]) -> None:
     split = {"type": "Split", "pattern": {"Regex": r"\s+"}, "behavior": "Isolated", "invert": False}
     steps = {"type": "Sequence", "pretokenizers": [split, BYTES | {"use_regex": False}]}
     normalizer = {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]}
@@ -98,7 +98,7 @@ def test_what_byte_level_bpes_have_is_taken(content: dict[str, Any]) -> None:
     assert parsed.encode("ÉA b").ids == parsed.encode("éa b").ids
 
 
-def test_an_added_token_without_end_is_refused_at_once(content: dict[str, Any]) -> None:
+def test_a_huge_added_token_is_refused_at_once(content: dict[str, Any]) -> None:
     content["added_tokens"][0]["content"] = "x" * 1_000_000
     with pytest.raises(ValueError, match="more than 10000 characters"):
         parse(json.dumps(content))

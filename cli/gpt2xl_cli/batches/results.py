@@ -1,0 +1,71 @@
+"""The keys that gpt2xl batch adds to a line, and how they are read back from a file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypedDict, cast, get_args
+
+from gpt2xl import Generation, RequestError
+from gpt2xl.decoding.loop import FinishReason
+from gpt2xl.files.reading import check_regular
+
+MAX_LINE_BYTES = 64 << 20  # longer than any text
+
+
+class Result(TypedDict):
+    """What the output adds to each line."""
+
+    text: str
+    finish_reason: FinishReason
+    new_tokens: int
+    seed: int | None
+
+
+ADDED_KEYS = tuple(Result.__annotations__)
+_TYPES = {"text": str, "finish_reason": str, "new_tokens": int, "seed": int | None}
+
+
+def result_of(text: Generation) -> Result:
+    """Take the values to add from a finished text."""
+    return Result(
+        text=text.text,
+        finish_reason=text.finish_reason,
+        new_tokens=len(text.new_ids),
+        seed=text.seed,
+    )
+
+
+def numbered_result(line: bytes) -> tuple[int, Result] | None:
+    """Read a row of a resume file: the index of an input line, and its result; else None."""
+    values = json_object(line) or {}
+    number, result = values.pop("row", None), _as_result(values)
+    if result is None or not isinstance(number, int) or isinstance(number, bool):
+        return None
+    return number, result
+
+
+def _as_result(values: dict[str, Any]) -> Result | None:
+    is_whole = values.keys() == _TYPES.keys() and all(
+        isinstance(values[key], kind) and not isinstance(values[key], bool)
+        for key, kind in _TYPES.items()
+    )
+    if is_whole and values["finish_reason"] in get_args(FinishReason):
+        return cast("Result", values)
+    return None
+
+
+def json_object(line: bytes) -> dict[str, Any] | None:
+    """Parse a JSON object; None if ``line`` is anything else."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield lines up to the first that a kill cut short (no line end) or that is too long."""
+    check_regular(path, RequestError)
+    with path.open("rb") as file:
+        while (line := file.readline(MAX_LINE_BYTES)).endswith(b"\n"):
+            yield line[:-1]

@@ -1,0 +1,130 @@
+"""The finished texts of a run, in OUT.part beside the output until all are done.
+
+The first line is the run header: a hash of the input, the model, and the options that decide the texts.
+One line for each finished text follows, in the order in which the texts end. The file is only ever
+appended to, so a run killed at any time loses no finished text.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from gpt2xl import Generation, RequestError
+from gpt2xl.files.atomic import written_aside
+from gpt2xl_cli.batches.claim import refuse_existing, resume_path
+from gpt2xl_cli.batches.lines import Line
+from gpt2xl_cli.batches.results import Result, json_object, numbered_result, result_of, whole_lines
+from gpt2xl_cli.batches.run_header import RunHeader, differences, is_header
+
+
+class ResumeFile:
+    """The finished texts of ``out``; as a context manager, open to add more.
+
+    Args:
+        out: the output of the run.
+        header: of this run; a seed of None becomes that of the run to resume, or is drawn.
+        force: whether to replace the file of another run.
+
+    Raises:
+        RequestError: the file belongs to another run, or is something else.
+    """
+
+    def __init__(self, out: Path, header: RunHeader, *, force: bool) -> None:
+        self._out = out
+        self.path = resume_path(out)
+        self._header = header
+        self._size = 0
+        self._file: IO[bytes] | None = None
+        self.done: dict[int, Result] = {}
+        """The finished texts, by the index of their line from 0."""
+        self._read(force)
+        if header["seed"] is None and not header["greedy"]:
+            header["seed"] = secrets.randbits(32)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the first line's text; None if greedy."""
+        seed: int | None = self._header["seed"]
+        return seed
+
+    def _read(self, force: bool) -> None:
+        if not os.path.lexists(self.path):
+            return
+        lines = whole_lines(self.path)
+        first = next(lines, b"")
+        if not self.path.stat().st_size:
+            return
+        found = json_object(first) or {}
+        if not is_header(found):
+            raise RequestError(
+                f"'{self.path}' was not written by this gpt2xl batch: delete it or move it away."
+            )
+        other = differences(self._header, found)
+        if not other:
+            self._header["seed"] = found.get("seed")
+            self._take(first, lines)
+        elif not force:
+            raise RequestError(
+                f"'{self.path}' belongs to a run with another {' and '.join(other)}:"
+                " delete it, or replace it with --force."
+            )
+
+    def _take(self, first: bytes, lines: Iterator[bytes]) -> None:
+        """Take the texts up to the first line that is not whole; the rest is overwritten."""
+        self._size = len(first) + 1
+        for line in lines:
+            if not (row := numbered_result(line)):
+                return
+            number, result = row
+            self.done[number] = result
+            self._size += len(line) + 1
+
+    def __enter__(self) -> "ResumeFile":
+        self._file = self.path.open("r+b" if self._size else "wb")
+        self._file.truncate(self._size)
+        self._file.seek(self._size)
+        if not self._size:
+            self._write(self._header)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file:
+            self._file.close()
+
+    def add(self, number: int, text: Generation) -> None:
+        """Keep the text of line ``number``; it is in the file when this returns."""
+        result = result_of(text)
+        self._write({"row": number, **result})
+        self.done[number] = result
+
+    def _write(self, values: dict[str, Any]) -> None:
+        assert self._file is not None
+        self._file.write(json.dumps(values).encode() + b"\n")
+        self._file.flush()
+
+    def count(self) -> int:
+        """Count the texts in the file: a signal between file and ``done`` leaves ``done`` behind."""
+        with suppress(FileNotFoundError):
+            return self.path.read_bytes().count(b"\n") - 1
+        return len(self.done)
+
+    def finish(self, lines: Sequence[Line], *, force: bool) -> None:
+        """Write the output in the order of the input, and remove this file."""
+        refuse_existing(self._out, force)  # it may have appeared during the run
+        with (
+            written_aside(self._out) as aside,
+            aside.open("x", encoding="utf-8", newline="\n") as file,
+        ):
+            for number, line in enumerate(lines):
+                file.write(line.with_result(self.done[number]) + "\n")
+        self.path.unlink()

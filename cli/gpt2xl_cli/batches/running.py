@@ -1,0 +1,132 @@
+"""Run gpt2xl batch: read the input, generate its texts, and write them to a file or to stdout."""
+
+import sys
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import typer
+
+import gpt2xl
+from gpt2xl import Generation, GenerationOptions, LoadOptions
+from gpt2xl_cli.batches.lines import Line, check_prompts, parse
+from gpt2xl_cli.batches.printer import OrderedPrinter
+from gpt2xl_cli.batches.resume_file import ResumeFile
+from gpt2xl_cli.batches.run_header import run_header
+from gpt2xl_cli.models import model_folder
+from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.signals import with_detail
+from gpt2xl_cli.text_input import read_stdin, read_text_file
+
+Texts = Iterator[tuple[int, Generation]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An input whose prompts are checked, and the model to continue them."""
+
+    content: str
+    lines: Sequence[Line]
+    folder: Path
+    model: gpt2xl.Model
+    options: GenerationOptions
+    rows: int
+
+    def texts(self, seed: int | None, done: Container[int] = ()) -> Texts:
+        """Generate the texts that are not ``done``; ``seed`` is that of the first line."""
+        prompts = (line.prompt for line in self.lines)
+        options = replace(self.options, seed=seed)
+        return self.model.generate_batch(prompts, options, rows=self.rows, skip=done)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written, for --json."""
+
+    out: str
+    rows: int
+    """Lines of the output."""
+    done_before: int
+    """Texts that an earlier run had finished."""
+    new_tokens: int
+
+
+def read_batch(
+    source: str, model: str | None, load: LoadOptions, options: GenerationOptions, rows: int
+) -> Batch:
+    """Read the input and load the model.
+
+    Args:
+        source: a file, or "-" for stdin.
+        model: as for ``--model``.
+        load: how to load it.
+        options: of all texts.
+        rows: texts that share a step.
+
+    Raises:
+        RequestError: a line, a prompt or the whole input cannot be used.
+    """
+    name = "stdin" if source == "-" else f"'{source}'"
+    content = read_stdin() if source == "-" else read_text_file(Path(source))
+    lines = parse(content, name)
+    folder = model_folder(model)
+    loaded = gpt2xl.load(folder, load)
+    check = partial(loaded.prompt_ids, parse_special=options.parse_special)
+    check_prompts(lines, name, check)
+    return Batch(content, lines, folder, loaded, options, rows)
+
+
+def print_texts(batch: Batch) -> None:
+    """Print each line with its text on stdout, in the order of the input."""
+    printer, total = OrderedPrinter(batch.lines), len(batch.lines)
+    on_terminal = sys.stdout.isatty()  # where the lines themselves show the progress
+    texts = batch.texts(batch.options.seed)
+    with (
+        with_detail(lambda: f"{printer.count} of {total} texts are written."),
+        _progress(0, total, shown=not on_terminal) as count,
+    ):
+        for number, text in texts:
+            printer.add(number, text)
+            count(len(text.new_ids))
+
+
+def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
+    """Resume or begin the run that writes ``out``; the caller holds its lock."""
+    header = run_header(batch.content, batch.folder, batch.options)
+    resume = ResumeFile(out, header, force=force)
+    before, total = len(resume.done), len(batch.lines)
+    texts = batch.texts(resume.seed, frozenset(resume.done))
+    if before:
+        typer.echo(f"{before} of {total} texts were done already; going on.", err=True)
+    with with_detail(
+        lambda: (
+            f"{resume.count()} of {total} texts are done in '{resume.path}';"
+            " run the same command again to go on."
+        )
+    ):
+        with resume, _progress(before, total) as count:
+            for number, text in texts:
+                resume.add(number, text)
+                count(len(text.new_ids))
+        resume.finish(batch.lines, force=force)
+    new_tokens = sum(result["new_tokens"] for result in resume.done.values())
+    return Summary(str(out), total, before, new_tokens)
+
+
+@contextmanager
+def _progress(done: int, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show a bar of finished texts; call it with the number of tokens of each."""
+    start, tokens = time.perf_counter(), 0
+    with ProgressBars(enabled=shown) as bars:
+        bars.show("texts", done, total)
+
+        def count(new_tokens: int) -> None:
+            nonlocal done, tokens
+            done, tokens = done + 1, tokens + new_tokens
+            rate = tokens / (time.perf_counter() - start)
+            bars.show("texts", done, total, f"{rate:.0f} tokens/s")
+
+        yield count

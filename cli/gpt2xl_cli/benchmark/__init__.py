@@ -1,0 +1,1 @@
+"""Measure bundles and report the figures, for gpt2xl bench."""

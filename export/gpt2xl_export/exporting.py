@@ -1,0 +1,247 @@
+"""Export a checkpoint folder to a checked bundle folder."""
+
+import json
+import platform
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import safetensors
+import tokenizers
+
+import gpt2xl
+from gpt2xl.bundle.manifest import MANIFEST
+from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
+from gpt2xl.sessions.exactness import LONG_STEP
+from gpt2xl.text.tokenizer import Tokenizer
+from gpt2xl_export.check.layerwise import run_whole
+from gpt2xl_export.check.parity import check_parity, compare, prompts
+from gpt2xl_export.graph.weights import WeightError
+from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.output.companions import write_companions
+from gpt2xl_export.output.graphs import write_graphs
+from gpt2xl_export.output.optimum_backend import write_optimum_graph
+from gpt2xl_export.output.staging import claimed, staged_folder
+from gpt2xl_export.reference.activations import ACTIVATIONS
+from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
+from gpt2xl_export.source.hub import ALIASES, is_hub_name
+from gpt2xl_export.source.sources import Source, resolve
+from gpt2xl_export.source.sums import file_sha256
+from gpt2xl_export.tokenizer.plain_bpe import PlainTokenizer
+from gpt2xl_export.tokenizer.tokenization import check_tokenization
+
+TOOLS = {
+    "gpt2xl": gpt2xl.__version__,
+    "onnx": onnx.__version__,
+    "onnx-ir": ir.__version__,
+    "onnxruntime": onnxruntime.__version__,
+    "numpy": np.__version__,
+    "safetensors": safetensors.__version__,
+    "tokenizers": tokenizers.__version__,
+    "python": platform.python_version(),
+}
+"""Versions for the manifest."""
+
+AnySource = str | Path | Source | Callable[[], Source]
+Stage = Literal["weights", "check"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an export is."""
+
+    stage: Stage
+    done: int
+    """Tensors in stage "weights", parts of the model in stage "check"."""
+    total: int
+
+
+def export(
+    source: AnySource,
+    target: str | Path,
+    options: ExportOptions | None = None,
+    *,
+    adapter: AnySource | None = None,
+    force: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Turn the GPT-2 checkpoint ``source`` into the bundle ``target``, and check it.
+
+    All graphs are compared with a numpy forward pass before the folder gets its name. Memory holds
+    one layer at a time. Run one export at a time in a process: rounding to int4 limits the threads of
+    BLAS in the whole process.
+
+    Args:
+        source: folder with config.json, weights and tokenizer, as transformers saves it; as a str
+            also a model on the hub, such as "gpt2-xl". Or a function that fetches it; it is called
+            once no other process can write ``target``.
+        target: folder to create. It is written aside and then renamed.
+        options: precision and the like; None: float32.
+        adapter: PEFT LoRA adapter to merge into the weights; what ``source`` can be, this can be.
+        force: whether to replace an existing bundle.
+        progress: called often, from this thread.
+
+    Returns:
+        The manifest, as written to gpt2xl.json.
+
+    Raises:
+        BusyError: another process is exporting to ``target``.
+        CheckpointError: the source is not a GPT-2 that can be exported, the adapter does not fit
+            it, or a download fails.
+        ExportError: ``target`` exists or cannot be written, or optimum is to merge an adapter.
+        ParityError: the graphs do not compute what the checkpoint does; nothing is left behind.
+        RequestError: a keep rule of ``options`` matches no weight.
+
+    Warns:
+        Gpt2xlWarning: a part of the source is left out.
+
+    Example::
+
+        manifest = export("my-checkpoint", "my-bundle", ExportOptions("int8"))
+        print(manifest["parity"]["engine"]["whole"]["mean_kl"])
+    """
+    options, target = options or ExportOptions(), Path(target)
+    if adapter and options.backend == "optimum":
+        raise ExportError("optimum cannot merge an adapter: export with `--backend gpt2xl`.")
+    with claimed(target, force=force):
+        merged = None if adapter is None else _fetched(adapter, is_adapter=True)  # small: first
+        fetched = _fetched(source)
+        checkpoint = _opened(fetched, merged)
+        with staged_folder(target, force=force) as staging:
+            origin = _origin(checkpoint, fetched, merged)
+            return _write_bundle(checkpoint, origin, staging, options, progress)
+
+
+def _fetched(source: AnySource, *, is_adapter: bool = False) -> Source:
+    if callable(source):
+        return source()
+    if isinstance(source, str):
+        return resolve(source, adapter=is_adapter)
+    return Source(source, source.resolve().name) if isinstance(source, Path) else source
+
+
+def _opened(source: Source, adapter: Source | None) -> Checkpoint:
+    """The checkpoint with its adapter; warns of what is left out."""
+    checkpoint = open_checkpoint(source.folder, adapter.folder if adapter else None)
+    name = checkpoint.config.activation_function
+    if name not in ACTIVATIONS:
+        raise CheckpointError(
+            f"activation_function {name!r} is not supported; these are: {', '.join(ACTIVATIONS)}."
+        )
+    for note in (*checkpoint.notes(), *_other_base(checkpoint, source)):
+        warnings.warn(note, Gpt2xlWarning, stacklevel=3)
+    return checkpoint
+
+
+def _write_bundle(
+    checkpoint: Checkpoint,
+    origin: dict[str, Any],
+    folder: Path,
+    options: ExportOptions,
+    progress: Callable[[Progress], None],
+) -> dict[str, Any]:
+    options, recipe = options.resolved(checkpoint), options.recipe
+    expected = write_companions(checkpoint, folder, recipe.suffix, recipe.dtype)
+    tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
+    tokenization = check_tokenization(PlainTokenizer(expected.content), tokenizer)
+    write = _write_with_optimum if options.backend == "optimum" else _write_graphs
+    graphs = write(checkpoint, folder / "onnx", options, tokenizer.encode, progress)
+    manifest = {
+        "format": 1,
+        "source": origin,
+        **asdict(options),
+        **({"long_step_from": LONG_STEP} if options.kv == "int8" else {}),
+        "tools": TOOLS,
+        "passes": {name: asdict(error) for name, error in graphs.weight_errors.items()},
+        "parity": graphs.parity,
+        "tokenization": asdict(tokenization),
+        "files": _files(folder, {f"onnx/{graphs.weights_name}": graphs.weights_sha256}),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    return manifest
+
+
+def _other_base(checkpoint: Checkpoint, source: Source) -> Iterator[str]:
+    """A warning if the adapter was made for another model on the hub."""
+    named = checkpoint.adapter.base if checkpoint.adapter else ""
+    known = ALIASES.get(named, named)
+    if source.revision is not None and is_hub_name(known) and known != source.name:
+        yield f"the adapter was made for {known}, not for {source.name}."
+
+
+def _origin(checkpoint: Checkpoint, source: Source, adapter: Source | None) -> dict[str, Any]:
+    """Where the weights come from, for the manifest."""
+    origin: dict[str, Any] = {"name": source.name, "revision": source.revision}
+    origin["sha256"] = checkpoint.sha256()
+    if adapter:
+        named = {"name": adapter.name, "revision": adapter.revision}
+        origin["adapter"] = named | {"sha256": checkpoint.adapter_sha256()}
+    return origin
+
+
+@dataclass(frozen=True)
+class _CheckedGraphs:
+    """What the manifest says of the graphs."""
+
+    weight_errors: Mapping[str, WeightError]
+    weights_name: str
+    weights_sha256: str
+    parity: dict[str, Any]
+
+
+def _write_graphs(
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    encode: Callable[[str], list[int]],
+    progress: Callable[[Progress], None],
+) -> _CheckedGraphs:
+    """Build the graphs in ``folder`` and compare them with the checkpoint."""
+    folder.mkdir()
+    rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
+    report_weights, report_check = _reporter("weights", progress), _reporter("check", progress)
+    graphs = write_graphs(checkpoint, folder, options, encode, report_weights)
+    parity = check_parity(checkpoint, graphs.models, folder, rows, options.tolerance, report_check)
+    return _CheckedGraphs(graphs.errors, graphs.weights_name, graphs.weights_sha256, parity)
+
+
+def _write_with_optimum(
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    encode: Callable[[str], list[int]],
+    progress: Callable[[Progress], None],
+) -> _CheckedGraphs:
+    """As `_write_graphs`, with a graph that optimum builds."""
+    folder.mkdir()
+    rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
+    name, digest = write_optimum_graph(checkpoint.folder, folder)
+    runners = {"portable": partial(run_whole, folder / "model.onnx", checkpoint.config)}
+    report = _reporter("check", progress)
+    return _CheckedGraphs(
+        {}, name, digest, compare(checkpoint, runners, rows, options.tolerance, report)
+    )
+
+
+def _reporter(stage: Stage, progress: Callable[[Progress], None]) -> Callable[[int, int], None]:
+    return lambda done, total: progress(Progress(stage, done, total))
+
+
+def _files(folder: Path, known: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of every file in ``folder``; ``known`` hashes are not computed again."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    return {
+        name: {
+            "size": (folder / name).stat().st_size,
+            "sha256": known.get(name) or file_sha256(folder / name),
+        }
+        for name in names
+    }

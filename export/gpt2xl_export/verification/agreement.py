@@ -1,0 +1,51 @@
+"""Compare the graphs of a bundle with each other: no checkpoint needed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpt2xl_export.check.difference import Tolerance, difference
+from gpt2xl_export.check.layerwise import GraphRunner, PromptRun
+from gpt2xl_export.check.parity import prompt_runs
+from gpt2xl_export.source.tensor_files import FloatArray
+
+
+def check_agreement(
+    runners: Mapping[str, GraphRunner], rows: list[list[int]], tolerance: Tolerance
+) -> float:
+    """Run ``rows`` whole and token by token, and compare with the portable graph's whole runs.
+
+    Args:
+        runners: by graph; "portable" is one of them.
+        rows: prompts, ids.
+        tolerance: the largest differences that are allowed.
+
+    Returns:
+        The largest relative logit difference.
+
+    Raises:
+        ParityError: a graph differs by more.
+    """
+    logits = {kind: _run(runner, rows) for kind, runner in runners.items()}
+    expected = logits["portable"]["whole"]
+    largest = 0.0
+    for kind, modes in logits.items():
+        for mode, found in modes.items():
+            # The engine graph only returns logits of the last positions.
+            wanted = [e[-len(f) :] for e, f in zip(expected, found, strict=True)]
+            result = difference(np.concatenate(wanted), np.concatenate(found))
+            result.check(tolerance, f"the {kind} graph, {mode}, compared with the portable graph")
+            largest = max(largest, result.relative_logit_diff)
+    return largest
+
+
+def _run(runner: GraphRunner, rows: list[list[int]]) -> dict[str, list[FloatArray]]:
+    """By mode, the logits of each prompt, [positions, vocab_size]."""
+    runs = prompt_runs(rows)
+    for _ in runner([*runs["whole"], *runs["stepwise"]]):
+        pass
+    return {mode: [_logits(run) for run in finished] for mode, finished in runs.items()}
+
+
+def _logits(run: PromptRun) -> FloatArray:
+    return np.concatenate([state["logits"][0] for state in run.states]).astype(np.float32)

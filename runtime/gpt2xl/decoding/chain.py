@@ -1,0 +1,58 @@
+"""From the logits of a position to a token id: logits processors one after the other, then a sampler."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpt2xl.decoding.processors import LogitsProcessor, largest
+from gpt2xl.decoding.samplers import Sampler, greedy
+from gpt2xl.errors import RequestError
+from gpt2xl.sessions.logits import Logits, TopLogits
+
+
+@dataclass
+class Chain:
+    """How a text chooses its tokens; a text needs one of its own, since samplers may hold state.
+
+    >>> from gpt2xl.decoding.processors import repetition_penalty
+    >>> Chain((repetition_penalty(2.0),)).choose([1], np.array([2, 3, 1], np.float32))
+    0
+    """
+
+    processors: tuple[LogitsProcessor, ...] = ()
+    sampler: Sampler = greedy
+    needed_logits: int = 0
+    """k: the chain chooses from the k largest logits what it would choose from all; 0: it needs all."""
+
+    def choose(self, ids: Sequence[int], logits: Logits | TopLogits) -> int:
+        """The next id.
+
+        Args:
+            ids: the text so far, prompt included.
+            logits: of one position, [vocab_size]; or its largest, at least ``needed_logits`` of them.
+
+        Raises:
+            RequestError: a processor or sampler returned something of another shape or range.
+        """
+        if isinstance(logits, TopLogits):
+            return int(logits.ids[self._position(ids, logits.logits)])
+        if (
+            self.processors and self.needed_logits
+        ):  # far quicker than processing the whole vocabulary
+            kept = np.sort(largest(logits, self.needed_logits))
+            return int(kept[self._position(ids, logits[kept])])
+        return self._position(ids, logits)
+
+    def _position(self, ids: Sequence[int], logits: Logits) -> int:
+        processed = logits
+        for processor in self.processors:
+            processed = processor(ids, processed)
+        if processed.shape != logits.shape:
+            raise RequestError(
+                f"a logits processor returned an array of shape {processed.shape}, not {logits.shape}."
+            )
+        chosen = int(self.sampler(processed))
+        if not 0 <= chosen < logits.size:
+            raise RequestError(f"the sampler chose id {chosen} of {logits.size} ids.")
+        return chosen

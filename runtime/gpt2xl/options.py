@@ -1,0 +1,164 @@
+"""Options of a text and of loading: the one place that names, documents and validates them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any, TypedDict, TypeVar
+
+import numpy as np
+
+from gpt2xl.decoding.chain import Chain
+from gpt2xl.decoding.processors import (
+    LogitsProcessor,
+    no_repeat_ngram,
+    repetition_penalty,
+    temperature,
+    top_k,
+)
+from gpt2xl.decoding.samplers import Categorical, Sampler, greedy
+from gpt2xl.errors import RequestError
+from gpt2xl.startup.options import LoadKeywords, LoadOptions
+
+__all__ = ["GenerationKeywords", "GenerationOptions", "LoadKeywords", "LoadOptions", "updated"]
+
+Options = TypeVar("Options", "GenerationOptions", LoadOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """How a text is generated.
+
+    A token is chosen in this order: ``repetition_penalty``, ``no_repeat_ngram_size``, ``processors``,
+    ``top_k``, ``temperature``, then ``sampler``.
+
+    >>> GenerationOptions(temperature=-1)
+    Traceback (most recent call last):
+    gpt2xl.errors.RequestError: temperature has to be a number >= 0 (0: the most probable text), but is -1.
+    """
+
+    max_new_tokens: int = 128
+    """Tokens to generate at most. Reaching the context limit ends a text earlier, with finish_reason "length"."""
+    greedy: bool = False
+    """Always choose the most probable token: top_k, temperature and seed have no effect."""
+    top_k: int = 40
+    """Sample from the k most probable tokens; 0, or more than there are, is the whole vocabulary."""
+    temperature: float = 0.8
+    """0 is greedy; the higher, the more random."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that the prompt or the text holds become less probable."""
+    no_repeat_ngram_size: int = 0
+    """No sequence of so many tokens occurs twice, prompt included; 0 allows all."""
+    seed: int | None = None
+    """The same seed gives the same text; None draws a seed, which the result names."""
+    parse_special: bool = True
+    """Whether the prompt may spell special tokens such as <|endoftext|>; False for untrusted text."""
+    prompt_lookup: bool = True
+    """Without a draft model, guess that an n-gram continues as before. Never changes the text."""
+    logprobs: int | None = None
+    """Number of most probable tokens to report with each token and its own log-probability; None: no report."""
+    processors: tuple[LogitsProcessor, ...] = ()
+    """Logits processors of your own; each call gets the ids so far and the logits."""
+    sampler: Sampler | None = None
+    """Chooses the id in place of the seeded draw, from the processed logits (excluded ids are at -inf)."""
+
+    def __post_init__(self) -> None:
+        """Validate.
+
+        Raises:
+            RequestError: names the option, its value and its range.
+        """
+        _check_integer("max_new_tokens", self.max_new_tokens, 1)
+        _check_integer("top_k", self.top_k, 0, " (0 keeps the whole vocabulary)")
+        _check_integer("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, " (0 allows all)")
+        if self.seed is not None:
+            _check_integer("seed", self.seed, 0)
+        if self.logprobs is not None:
+            _check_integer("logprobs", self.logprobs, 0)
+        if not (_is_finite(self.temperature) and self.temperature >= 0):
+            raise RequestError(
+                "temperature has to be a number >= 0 (0: the most probable text),"
+                f" but is {self.temperature}."
+            )
+        if not (_is_finite(self.repetition_penalty) and self.repetition_penalty > 0):
+            raise RequestError(
+                "repetition_penalty has to be a number > 0 (1: no penalty),"
+                f" but is {self.repetition_penalty}."
+            )
+        if self.sampler is not None and (self.greedy or self.temperature == 0):
+            raise RequestError("a greedy text takes no sampler: give one of them.")
+
+    @property
+    def draws(self) -> bool:
+        """Whether a seed has an effect."""
+        return self.sampler is None and not self.greedy and self.temperature > 0
+
+    def chain(self, seed: int | None) -> Chain:
+        """What chooses the tokens of one text; ``seed`` is needed where `draws`."""
+        own = self._penalties() + tuple(self.processors)
+        if self.sampler is None and not self.draws:
+            return Chain(own, greedy, needed_logits=0 if own else 1)
+        if self.sampler is not None:
+            return Chain(own + self._shape(), self.sampler)
+        needed = 0 if own else self.top_k
+        return Chain(own + self._shape(), Categorical(seed or 0), needed_logits=needed)
+
+    def _penalties(self) -> tuple[LogitsProcessor, ...]:
+        penalties = []
+        if self.repetition_penalty != 1:
+            penalties.append(repetition_penalty(self.repetition_penalty))
+        if self.no_repeat_ngram_size:
+            penalties.append(no_repeat_ngram(self.no_repeat_ngram_size))
+        return tuple(penalties)
+
+    def _shape(self) -> tuple[LogitsProcessor, ...]:
+        # Both, then, keep the order of logits, so that top_k may come first: less is left to divide.
+        selection = (top_k(self.top_k),) if self.top_k else ()
+        return (*selection, temperature(self.temperature))
+
+
+class GenerationKeywords(TypedDict, total=False):
+    """The fields of `GenerationOptions` as keyword arguments."""
+
+    max_new_tokens: int
+    greedy: bool
+    top_k: int
+    temperature: float
+    repetition_penalty: float
+    no_repeat_ngram_size: int
+    seed: int | None
+    parse_special: bool
+    prompt_lookup: bool
+    logprobs: int | None
+    processors: tuple[LogitsProcessor, ...]
+    sampler: Sampler | None
+
+
+def updated(options: Options, keywords: Mapping[str, Any]) -> Options:
+    """``options`` with the fields that ``keywords`` name.
+
+    >>> updated(GenerationOptions(seed=1), {"topk": 3})
+    Traceback (most recent call last):
+    TypeError: there is no option 'topk'; did you mean 'top_k'?
+
+    Raises:
+        TypeError: a keyword that is no field.
+        RequestError: a value out of range.
+    """
+    names = [field.name for field in fields(options)]
+    for name in keywords:
+        if name not in names:
+            close = get_close_matches(name, names, 1, 0.5)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names)}."
+            raise TypeError(f"there is no option '{name}'; {hint}")
+    return replace(options, **keywords)
+
+
+def _check_integer(name: str, value: int, lowest: int, meaning: str = "") -> None:
+    if not isinstance(value, int | np.integer) or value < lowest:
+        kind = "" if isinstance(value, int | np.integer) else "an integer "
+        raise RequestError(f"{name} has to be {kind}>= {lowest}{meaning}, but is {value}.")
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)

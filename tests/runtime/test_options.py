@@ -1,0 +1,85 @@
+"""Options: validated in one place, given as an object or as keywords."""
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from gpt2xl import GenerationOptions, LoadOptions, RequestError
+from gpt2xl.options import GenerationKeywords, LoadKeywords, updated
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens has to be >= 1, but is 0."),
+        ({"max_new_tokens": 1.5}, "max_new_tokens has to be an integer >= 1, but is 1.5."),
+        ({"top_k": -1}, r"top_k has to be >= 0 \(0 keeps the whole vocabulary\), but is -1."),
+        ({"top_k": "40"}, "top_k has to be an integer >= 0"),
+        ({"temperature": -1}, "temperature has to be a number >= 0 .*, but is -1"),
+        ({"temperature": float("nan")}, "temperature .*, but is nan"),
+        ({"temperature": float("inf")}, "temperature .*, but is inf"),
+        ({"temperature": float("-inf")}, "temperature .*, but is -inf"),
+        ({"temperature": None}, "temperature .*, but is None"),
+        ({"seed": -1}, "seed has to be >= 0, but is -1"),
+        ({"repetition_penalty": 0}, "repetition_penalty has to be a number > 0 .*, but is 0"),
+        ({"no_repeat_ngram_size": -2}, "no_repeat_ngram_size has to be >= 0"),
+        ({"logprobs": -1}, "logprobs has to be >= 0"),
+        ({"sampler": int, "greedy": True}, "a greedy text takes no sampler"),
+        ({"sampler": int, "temperature": 0}, "a greedy text takes no sampler"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        GenerationOptions(**options)
+    with pytest.raises(ValueError, match=message):
+        updated(GenerationOptions(), options)
+
+
+def test_keywords_replace_fields() -> None:
+    options = updated(GenerationOptions(seed=1, top_k=3), {"seed": 2})
+    assert (options.seed, options.top_k) == (2, 3)
+    assert updated(LoadOptions(threads=2), {"spinning": False}) == LoadOptions(
+        threads=2, spinning=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "keyword", "message"),
+    [
+        (GenerationOptions(), "topk", "there is no option 'topk'; did you mean 'top_k'"),
+        (GenerationOptions(), "zzz", "there is no option 'zzz'; there are: max_new_tokens, greedy"),
+        (LoadOptions(), "thread", "there is no option 'thread'; did you mean 'threads'"),
+    ],
+)
+def test_a_wrong_keyword_is_named(options: Any, keyword: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        updated(options, {keyword: 1})
+
+
+def test_keywords_are_the_fields() -> None:
+    assert [field.name for field in fields(GenerationOptions)] == [
+        *GenerationKeywords.__annotations__
+    ]
+    assert [field.name for field in fields(LoadOptions)] == [*LoadKeywords.__annotations__]
+
+
+def test_options_are_frozen_and_keyword_only() -> None:
+    options: Any = GenerationOptions()
+    with pytest.raises(FrozenInstanceError):
+        options.seed = 3
+    with pytest.raises(TypeError):
+        GenerationOptions(5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("options", "draws"),
+    [
+        (GenerationOptions(), True),
+        (GenerationOptions(greedy=True), False),
+        (GenerationOptions(temperature=0), False),
+        (GenerationOptions(sampler=int), False),
+    ],
+)
+def test_a_seed_has_an_effect_where_ids_are_drawn(options: GenerationOptions, draws: bool) -> None:
+    assert options.draws == draws
