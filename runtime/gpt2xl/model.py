@@ -87,7 +87,10 @@ class Model:
         """Generate piece by piece.
 
         >>> for piece in model.stream("Once upon a time", greedy=True, max_new_tokens=3):
-        ...     print(piece.text)
+        ...     print(repr(piece.text))
+        ' there'
+        ' was'
+        ' a'
 
         Args:
             prompt: the text to continue, or its token ids; an empty one starts from beginning-of-text. What it
@@ -117,6 +120,7 @@ class Model:
         """The whole text at once; arguments, warnings and errors as of `stream`.
 
         >>> model.generate("Once upon a time", greedy=True, max_new_tokens=5).text
+        ' there was a great many'
         """
         options = updated(options or GenerationOptions(), keywords)
         return self._stream(prompt, options, draft).result()
@@ -133,8 +137,10 @@ class Model:
         """Generate many texts, up to ``rows`` at a time.
 
         >>> texts = model.generate_batch(["Once", "The king"], greedy=True, max_new_tokens=5)
-        >>> for number, text in sorted(texts):
-        ...     print(number, text.text)
+        >>> for number, text in sorted(texts, key=lambda item: item[0]):
+        ...     print(number, repr(text.text))
+        0 ', I will go and'
+        1 "'s daughter was very angry"
 
         Args:
             prompts: texts or token ids; read as rows become free, so an endless iterator will do.

@@ -17,10 +17,9 @@ from gpt2xl.decoding.loop import Request
 from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.loading import load
 from gpt2xl.model import Model
-from gpt2xl.options import GenerationOptions, LoadKeywords, LoadOptions
+from gpt2xl.options import GenerationOptions, LoadKeywords, LoadOptions, updated
 from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session
-from gpt2xl.startup.memory import weights_size
 
 PROMPTS = (64, 512, 900)  # tokens
 CONTEXTS = (64, 900)  # tokens
@@ -28,9 +27,7 @@ ROWS = (1, 8, 16)
 ROW_CONTEXT = 64  # tokens of each row's prompt
 TOP_K = 40
 STEPS = 16  # decoded tokens; their median counts
-BATCH_TOKENS = (
-    2 * STEPS
-)  # of each row: the first rows decode while the prompts of the others are fed
+BATCH_TOKENS = 2 * STEPS  # of each row: the first rows decode while other prompts are fed
 BANDWIDTH_BYTES = 1 << 28  # per thread: far more than caches hold
 SIZES = {"prefill": "{} tokens", "decode": "after {} tokens", "batch": "{} rows"}
 
@@ -78,8 +75,9 @@ def measure_speed(
         Figures, as they are known; batches of several rows only where they share steps. Peak memory is the
         process's, so measure one bundle a process.
     """
+    options = updated(options or LoadOptions(), keywords)
     start = time.perf_counter()
-    model = load(folder, options, **keywords)
+    model = load(folder, options)
     yield Speed("load", None, time.perf_counter() - start, "s")
     session, ids = model.session, _random_ids(model.config.vocab_size)
     session.forward(ids(8), session.new_cache(capacity=8))  # the first run allocates
@@ -94,7 +92,7 @@ def measure_speed(
         yield Speed("batch", rows, rows / _batch_step(model, rows, ids), "tokens/s")
     yield from _memory()
     if model.device == "cpu":
-        yield from _bandwidth(model, decoding, (options or LoadOptions(**keywords)).threads)
+        yield from _bandwidth(model, decoding, options.threads)
 
 
 def memory_bandwidth(threads: int) -> float:
@@ -164,7 +162,7 @@ def _bandwidth(model: Model, decoding: float, threads: int) -> Iterator[Speed]:
     bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
     yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
     if decoding and model.bundle:
-        reached = decoding * weights_size(model.bundle) / bandwidth
+        reached = decoding * model.bundle.weights_size / bandwidth
         yield Speed("bandwidth reached", None, 100 * reached, "%")
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.logits import StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.sessions.protocol import Cache, Session
 
 
 class Context:
@@ -17,12 +17,20 @@ class Context:
     Args:
         session: what computes the logits.
         cancellation: ends a step that is under way.
+        cache: an earlier one whose content or memory to use again.
+        ids: what ``cache`` holds.
     """
 
-    def __init__(self, session: Session, cancellation: Cancellation | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        cancellation: Cancellation | None = None,
+        cache: Cache | None = None,
+        ids: Sequence[int] = (),
+    ) -> None:
         self.session = session
-        self.cache = session.new_cache(capacity=1)
-        self.ids: list[int] = []
+        self.cache = cache or session.new_cache(capacity=1)
+        self.ids = list(ids)
         """The ids whose keys and values the cache holds."""
         self._cancellation = cancellation
 

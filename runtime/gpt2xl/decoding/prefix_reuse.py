@@ -58,9 +58,9 @@ class PrefixReuse:
         """
         with self._lock:
             kept, self._kept = self._kept, None
-        context = ReusableContext(self._session, cancellation)
+        cache, known = (kept.context.cache, kept.context.ids) if kept else (None, ())
+        context = ReusableContext(self._session, cancellation, cache, known)
         if kept:
-            context.cache, context.ids = kept.context.cache, kept.context.ids
             context.truncate(self._reusable(kept, ids))
         is_loaded = kept is not None and kept.is_loaded
         context.prompt_length = 0 if is_loaded else len(ids)

@@ -89,6 +89,15 @@ def test_a_second_text_at_the_same_time_gets_a_cache_of_its_own() -> None:
     assert (len(first.ids), len(second.ids)) == (20, 0)
 
 
+def test_the_next_text_allocates_no_second_cache() -> None:
+    session, reuse = make()
+    write(reuse, IDS[:20])
+    kept = reuse.take([1])
+    reuse.give_back(kept)
+    session.new_cache = None  # type: ignore[assignment,method-assign]  # a call would fail
+    assert reuse.take(IDS[:5]).cache is kept.cache
+
+
 def test_clearing_forgets() -> None:
     session, reuse = make()
     write(reuse, IDS[:20])
