@@ -98,7 +98,10 @@ CONFIGS: dict[str, tuple[Damage, str]] = {
     "a huge context": (config(n_positions=10**9), f"[{10**9}, 32]"),
     "a huge number of layers": (config(n_layer=10**9), f"{10**9} layers"),
     "one layer too many": (config(n_layer=3), "tensor 'h.2.ln_1.weight' is missing"),
-    "one layer too few": (config(n_layer=1), "tensor 'h.1.attn.c_attn.bias' belongs to no GPT-2"),
+    "one layer too few": (
+        config(n_layer=1),
+        "tensor 'h.1.attn.c_attn.bias' does not belong to a GPT-2",
+    ),
     "an epsilon in quotes": (config(layer_norm_epsilon="tiny"), "layer_norm_epsilon"),
     "a flag in quotes": (config(tie_word_embeddings="no"), "tie_word_embeddings"),
     "an unknown activation": (config(activation_function="snake"), "activation_function 'snake'"),
@@ -136,7 +139,7 @@ TENSORS: dict[str, tuple[Damage, str]] = {
     ),
     "one extra": (
         tensors(lambda content: content.update(extra=np.zeros(1, np.float32))),
-        "tensor 'extra' belongs to no GPT-2",
+        "tensor 'extra' does not belong to a GPT-2",
     ),
     "one transposed": (
         tensors(lambda c: c.update({"h.0.mlp.c_fc.weight": np.zeros((128, 32), np.float32)})),

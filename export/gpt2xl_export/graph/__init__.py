@@ -1,1 +1,1 @@
-"""Build GPT-2 as float32 ONNX graphs."""
+"""Build GPT-2 as float32 ONNX graphs, and the parts that passes replace."""

@@ -1,4 +1,4 @@
-"""What both graphs are built with: nodes, lazy weights and the parts of GPT-2 they share."""
+"""The parts of GPT-2 that both graphs share, with lazy weights."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,13 +10,13 @@ from gpt2xl_export.graph.nodes import CONTRIB, NodeBuilder
 from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import expected_shapes
 
-OPSET = 21  # QuantizeLinear by blocks; 20: Gelu with approximate="tanh"
+OPSET = 21  # QuantizeLinear with blocks; 20 has Gelu
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 TOTAL = "past_sequence_length + sequence_length"
 
 
 class GraphBuilder(NodeBuilder):
-    """Builds GPT-2 in float32; weights stay on disk until the graph is written."""
+    """Builds GPT-2 in float32; weights are read when the graph is written."""
 
     def __init__(self, config: GPT2Config, load: Callable[[str], FloatArray]) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class GraphBuilder(NodeBuilder):
         return self.op("Add", [tokens, positions], "embeddings")
 
     def activation(self, x: ir.Value, name: str) -> ir.Value:
-        """The config's activation_function."""
+        """Apply the config's activation_function."""
         match self.config.activation_function:
             case "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh" | "gelu_python_tanh":  # fmt: skip
                 return self.op("Gelu", [x], name, {"approximate": "tanh"})
@@ -75,7 +75,7 @@ class GraphBuilder(NodeBuilder):
         return self.op("Clip", [x, *bounds], name)
 
     def head(self, hidden: ir.Value, shape: ir.Value) -> ir.Value:
-        """[..., n_embd] -> logits of ``shape``; shares wte's [vocab_size, n_embd] when tied."""
+        """[..., n_embd] -> logits of ``shape``; a tied head multiplies with wte."""
         name = "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
         flat_shape = self.constant("lm_head.flat_shape", [-1, self.config.n_embd])
         flat = self.op("Reshape", [hidden, flat_shape], "lm_head.flat")
@@ -83,7 +83,7 @@ class GraphBuilder(NodeBuilder):
         return self.op("Reshape", [product, shape], "logits")
 
     def dimension(self, value: ir.Value, axis: int, name: str) -> ir.Value:
-        """The size of one axis, 0-d int64."""
+        """The size of an axis, int64 without dimensions."""
         shape = self.op("Shape", [value], f"{name}.shape")
         return self.op("Gather", [shape, self.constant(f"axis_{axis}", axis)], name)
 
@@ -118,6 +118,6 @@ class GraphBuilder(NodeBuilder):
 
 
 def typed(value: ir.Value, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
-    """``value``, told its type: graph outputs and the cut points between layers need it."""
+    """Declare the type of ``value``, as graph outputs and the values between layers need it."""
     value.dtype, value.shape = dtype, ir.Shape(shape)
     return value

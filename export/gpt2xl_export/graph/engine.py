@@ -1,8 +1,8 @@
-"""The engine graph: fused operators, the KV cache written in place, logits of the last positions.
+"""The engine graph: fused operators, a KV cache written in place, logits of the last positions.
 
-What only other positions would need is left out: of the last layer, all but their keys and values.
+At other positions, the last layer only computes keys and values.
 
-GroupQueryAttention expects past and present bound to one buffer, and rows padded right, if at all.
+GroupQueryAttention expects past and present to be bound to one buffer, and padding on the right only.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ KEEP = "num_logits_to_keep"
 
 
 def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:
-    """The graph that docs/bundle.md calls engine, its weights lazy."""
+    """Build the engine graph of docs/bundle.md with lazy weights."""
     builder = GraphBuilder(config, load)
     input_ids, attention_mask, position_ids = inputs = builder.token_inputs()
     past = [builder.past(layer, CAPACITY) for layer in range(config.n_layer)]
@@ -62,7 +62,7 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
 def _lengths(
     builder: GraphBuilder, attention_mask: ir.Value
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """The index of each row's last real position, the same as int32 (seqlens_k), total_sequence_length."""
+    """(index of each row's last token, the same as int32 (seqlens_k), total_sequence_length)."""
     counts = builder.op("ReduceSum", [attention_mask, builder.constant("axes_1", [1])], "real_positions", {"keepdims": 0})  # fmt: skip
     last = builder.op("Sub", [counts, builder.constant("one", 1)], "last_position")
     total = builder.dimension(attention_mask, 1, "total")
@@ -82,10 +82,10 @@ def _norm(builder: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
 def _skip_norm(
     builder: GraphBuilder, residual: ir.Value, x: ir.Value, norm: str, total: str
 ) -> Sequence[ir.Value]:
-    """(normalised sum, sum) of ``residual + x``, the second one called ``total``.
+    """(normalized sum, sum) of ``residual`` and ``x``; the sum is named ``total``.
 
-    onnxruntime's SkipLayerNormalization is several times slower on CPUs, and what it would fuse to that
-    is an Add, not a Sum.
+    On CPUs onnxruntime's SkipLayerNormalization is several times slower. onnxruntime would fuse an Add
+    with the norm, but not a Sum.
     """
     summed = builder.op("Sum", [residual, x], total)
     return _norm(builder, summed, norm), summed
@@ -98,7 +98,7 @@ def _attention(
     past: tuple[ir.Value, ir.Value],
     lengths: Sequence[ir.Value],
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """(attention, present key, present value); q, k and v go in packed."""
+    """(attention, present key, present value)."""
     name, config = f"h.{layer}.attn", builder.config
     qkv = builder.linear(x, f"{name}.c_attn")
     heads = {"num_heads": config.n_head, "kv_num_heads": config.n_head}
@@ -113,16 +113,16 @@ def _attention(
 
 
 def _optional_keep(builder: GraphBuilder) -> ir.Value:
-    """An input that is an initializer, too: who does not feed it gets the last position only."""
+    """An input that is also an initializer: its default is the last position only."""
     return typed(builder.constant(KEEP, 1), ir.DataType.INT64, [])
 
 
 def _kept_positions(
     builder: GraphBuilder, position_ids: ir.Value, keep: ir.Value, last: ir.Value
 ) -> ir.Value:
-    """Where in this step they are, [batch, keep, 1]: in each row the last before its right padding begins.
+    """The indices in this step of the last tokens of each row, before its padding: [batch, keep, 1].
 
-    Only shapes are computed on the CPU, so that a GPU need not wait for it.
+    Everything but shapes is computed on the GPU, if there is one, so that it need not wait.
     """
     zero, one = builder.constant("axis_0", 0), builder.constant("one", 1)
     first = builder.op("Gather", [position_ids, zero], "first_position", {"axis": 1})

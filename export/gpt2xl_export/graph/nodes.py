@@ -1,4 +1,4 @@
-"""Collect nodes and small constants by name; for building a graph and for rewriting one."""
+"""Collect nodes and initializers, to build a graph or to rewrite one."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +11,10 @@ Attributes = Mapping[str, int | float | str | Sequence[int]]
 
 
 class NodeBuilder:
-    """Nodes in order; initializers once a name.
+    """Nodes in order, and initializers, one for each name.
 
     Args:
-        initializers: those of the graph that is rewritten; none for a new one.
+        initializers: of the graph that is rewritten; None for a new graph.
     """
 
     def __init__(self, initializers: Mapping[str, ir.Value] | None = None) -> None:
@@ -29,7 +29,7 @@ class NodeBuilder:
         attributes: Attributes | None = None,
         domain: str = "",
     ) -> ir.Value:
-        """Add a node with one output; both are called ``name``."""
+        """Add a node with one output; both are named ``name``."""
         output = ir.val(name)
         self.tape.op(op_type, inputs, attributes, domain=domain, name=name, output=output)
         return output
@@ -42,7 +42,7 @@ class NodeBuilder:
         attributes: Attributes | None = None,
         domain: str = "",
     ) -> Sequence[ir.Value]:
-        """Add a node with several outputs; it is called like the first; "" is an unused one."""
+        """Add a node with several outputs, named like the first; "" is an unused output."""
         outputs = [ir.val(name) for name in names]
         return self.tape.op_multi_out(
             op_type, inputs, attributes, domain=domain, name=names[0], outputs=outputs
@@ -51,11 +51,11 @@ class NodeBuilder:
     def constant(
         self, name: str, value: Sequence[int] | float, dtype: npt.DTypeLike = np.int64
     ) -> ir.Value:
-        """A small constant; a plain number becomes a 0-d tensor, as onnxruntime's fusions want."""
+        """A small constant; a number becomes a 0-d tensor, as onnxruntime's fusions expect."""
         return self.initializer(ir.tensor(np.array(value, dtype), name=name))
 
     def initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
-        """The initializer called ``tensor.name``, made of ``tensor`` when it is new."""
+        """The initializer named ``tensor.name``; it is added if there is none."""
         assert tensor.name is not None
         if tensor.name not in self._initializers:
             self._initializers[tensor.name] = self.tape.initializer(tensor, tensor.name)

@@ -1,4 +1,4 @@
-"""The portable graph: plain ONNX operators, padding on either side, logits of every position.
+"""The portable graph: standard ONNX operators, padding on both sides, logits of every position.
 
 Attention follows the 2-D attention_mask, so rows may be padded left (optimum, transformers.js) or
 right (onnxruntime-genai).
@@ -15,7 +15,7 @@ from gpt2xl_export.source.tensor_files import FloatArray
 
 
 def build_portable(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:
-    """The graph that docs/bundle.md calls portable, its weights lazy."""
+    """Build the portable graph of docs/bundle.md with lazy weights."""
     builder = GraphBuilder(config, load)
     input_ids, attention_mask, position_ids = inputs = builder.token_inputs()
     past = [builder.past(layer, "past_sequence_length") for layer in range(config.n_layer)]
@@ -38,7 +38,7 @@ def build_portable(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.
 
 
 def _allowed(builder: GraphBuilder, input_ids: ir.Value, attention_mask: ir.Value) -> ir.Value:
-    """Which key each query may see: not in its future and not padding; [batch, 1, query, key]."""
+    """Whether a query may attend to a key, neither later nor padding: [batch, 1, query, key]."""
     zero, one = builder.constant("zero", 0), builder.constant("one", 1)
     length = builder.dimension(input_ids, 1, "sequence_length")
     total = builder.dimension(attention_mask, 1, "total_sequence_length")
@@ -79,7 +79,7 @@ def _attention(
     query = builder.op("Mul", [query, scale], f"{name}.q_scaled")
     turned = builder.op("Transpose", [key], f"{name}.k_t", {"perm": [0, 1, 3, 2]})
     scores = builder.op("MatMul", [query, turned], f"{name}.scores")
-    # Finite, so that a row that is all padding gives numbers and no NaN.
+    # Finite: -inf would give NaN in a row of padding only.
     lowest = builder.constant("lowest", float(np.finfo(np.float32).min), np.float32)
     scores = builder.op("Where", [allowed, scores, lowest], f"{name}.masked")
     weights = builder.op("Softmax", [scores], f"{name}.weights", {"axis": -1})

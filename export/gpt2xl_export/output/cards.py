@@ -1,4 +1,4 @@
-"""Carry model card, licence and notices of a checkpoint along into its bundle."""
+"""Copy the model card, licence and notices of a checkpoint into its bundle."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ PATTERNS = ("README*", "LICEN[CS]E*", "NOTICE*")
 
 
 def carry_cards(source: Path, out: Path) -> None:
-    """Copy what there is of them and lies in ``source``.
+    """Copy those that ``source`` has; write a short model card if there is none.
 
     Warns:
         Gpt2xlWarning: a file is left out; see `gpt2xl_export.source.own_files`.

@@ -1,4 +1,4 @@
-"""Let optimum trace and export the graph (needs torch), then put it where a bundle has it."""
+"""Let optimum trace and export the graph (needs torch), and move it to its place in a bundle."""
 
 import tempfile
 from pathlib import Path
@@ -33,7 +33,7 @@ def write_optimum_graph(checkpoint: Path, folder: Path) -> tuple[str, str]:
             main_export(
                 str(checkpoint), traced, task="text-generation-with-past", do_validation=False
             )
-        except Exception as reason:  # torch, transformers and optimum raise what they like
+        except Exception as reason:  # torch, transformers and optimum raise anything
             first_line = (str(reason) or type(reason).__name__).splitlines()[0]
             raise CheckpointError(f"optimum cannot export '{checkpoint}': {first_line}") from None
         digest = _move_weights(ir.load(Path(traced) / "model.onnx"), folder)

@@ -1,4 +1,4 @@
-"""Where a bundle is made: aside, by one process at a time, and never over anything else."""
+"""Make a bundle in a folder aside, by one process at a time, and never replace anything else."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from gpt2xl.files.atomic import locked, written_aside
 
 @contextmanager
 def claimed(out: Path, *, force: bool) -> Iterator[None]:
-    """Be the only process that makes ``out``; what a killed one left of it is removed.
+    """Be the only process that makes ``out``; removes what a killed process left of it.
 
     Args:
         out: the folder to make.
-        force: whether a bundle that is there may be replaced.
+        force: whether an existing bundle may be replaced.
 
     Raises:
         BusyError: another process is making it.
@@ -32,22 +32,22 @@ def claimed(out: Path, *, force: bool) -> Iterator[None]:
         except OSError as reason:
             refuse_existing(out, force)
             raise _explained(out, reason) from None
-        refuse_existing(out, force)  # now that nothing can change any more
+        refuse_existing(out, force)  # again: only now no other process can make it
         yield
 
 
 @contextmanager
 def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A fresh folder beside ``out`` that takes its name when the block ends well, and goes if not.
+    """A new folder beside ``out``, renamed to it when the block succeeds and removed if it fails.
 
-    Hold `claimed` meanwhile.
+    To be used inside `claimed`.
 
     Args:
         out: the folder to make.
-        force: whether a bundle that is there may be replaced.
+        force: whether an existing bundle may be replaced.
 
     Raises:
-        ExportError: ``out`` has come to exist, or the disk is full or read-only.
+        ExportError: ``out`` exists by now, or the disk is full or read-only.
     """
     try:
         with written_aside(out) as staging:
@@ -59,7 +59,7 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
 
 
 def refuse_existing(out: Path, force: bool) -> None:
-    """Raise ExportError when ``out`` cannot be created, or is there and may not be replaced."""
+    """Raise ExportError if ``out`` has no valid name, or exists and may not be replaced."""
     try:
         os.path.realpath(out).encode()
     except UnicodeEncodeError:
@@ -71,13 +71,15 @@ def refuse_existing(out: Path, force: bool) -> None:
             f"'{out}' exists already: choose another folder, or replace it with --force."
         )
     if not (out / MANIFEST).is_file():
-        raise ExportError(f"'{out}' exists and is no gpt2xl bundle: --force does not replace it.")
+        raise ExportError(
+            f"'{out}' exists and is not a gpt2xl bundle: --force does not replace it."
+        )
     if any(out.rglob("*.safetensors")):
-        raise ExportError(f"'{out}' holds safetensors, too: --force does not replace them.")
+        raise ExportError(f"'{out}' also holds safetensors: --force does not replace them.")
 
 
 def _make_parents(out: Path) -> list[Path]:
-    """Make the folders that ``out`` is to be in; those that are new, the innermost first."""
+    """Make the parents of ``out``; return the new ones, the innermost first."""
     parents = Path(os.path.realpath(out)).parents
     missing = [folder for folder in parents if not folder.exists()]
     parents[0].mkdir(parents=True, exist_ok=True)

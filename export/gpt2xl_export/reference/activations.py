@@ -1,4 +1,4 @@
-"""The feed-forward activations GPT-2 checkpoints use: numpy for the reference, ONNX for the graphs.
+"""The activation functions of GPT-2 checkpoints, in numpy; graph/builder.py has them in ONNX.
 
 Names and formulas are those of ACT2FN in transformers/activations.py.
 """
@@ -13,24 +13,24 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def gelu_tanh(x: FloatArray) -> FloatArray:
-    """The tanh approximation (Hendrycks and Gimpel 2016), GPT-2's own."""
+    """GELU in the tanh approximation (Hendrycks and Gimpel 2016), as GPT-2 has it."""
     inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
     return np.asarray(0.5 * x * (1 + np.tanh(inner)), np.float32)
 
 
 def gelu_erf(x: FloatArray) -> FloatArray:
-    """The exact form."""
+    """GELU in its exact form."""
     erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2)).astype(np.float32)
     return np.asarray(0.5 * x * (1 + erf), np.float32)
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
-    """The logistic function, by tanh: no overflow."""
+    """The logistic function; computed with tanh, it does not overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)
 
 
 def relu(x: FloatArray) -> FloatArray:
-    """Nothing below 0."""
+    """max(x, 0)."""
     return np.maximum(x, np.float32(0))
 
 

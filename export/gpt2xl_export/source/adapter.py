@@ -1,8 +1,8 @@
-"""A PEFT LoRA adapter, merged into its base tensor by tensor: W + scaling * B A.
+"""Merge a PEFT LoRA adapter into its base model, tensor by tensor: W + scaling * B A.
 
-The formula and the files are those of PEFT 0.21 (peft/tuners/lora/layer.py, peft/utils/
-save_and_load.py). What an adapter changes on one side of a tied embedding unties it: while PEFT
-trains, and in its PeftModel, the other side keeps the base's values.
+Formula and files are those of PEFT 0.21 (peft/tuners/lora/layer.py, peft/utils/save_and_load.py). An
+adapter that changes one side of a tied embedding unties it: in training and in a PeftModel the other
+side keeps the values of the base.
 """
 
 from collections.abc import Callable
@@ -30,19 +30,19 @@ _PAIRS = {".lora_A.weight": ".lora_B.weight", ".lora_embedding_A": ".lora_embedd
 
 @dataclass(frozen=True)
 class Adapter:
-    """The adapter in one folder, checked against the config of its base."""
+    """An adapter that fits the config of its base."""
 
     folder: Path
     files: tuple[Path, Path]
-    """Its config and its weights."""
+    """Config and weights."""
     base: str
-    """The model that it says it was trained on."""
+    """The model that its config names as its base."""
     config: GPT2Config
-    """The base's, without tied embeddings where the adapter unties them."""
+    """The base's, with untied embeddings if the adapter unties them."""
     left_out: tuple[str, ...]
-    """Its tensors that belong to other heads."""
+    """Tensors of other heads."""
     merge: Callable[[Load], Load]
-    """How the base loads its tensors -> how the merged model does, under our names."""
+    """The base's function that loads a tensor by our name -> that of the merged model."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,14 @@ class _Delta:
 
 
 def open_adapter(folder: Path, config: GPT2Config) -> Adapter:
-    """Open the adapter in ``folder`` for a base of ``config``, reading headers only.
+    """Open the adapter in ``folder`` for a base model; reads its config and headers.
+
+    Args:
+        folder: of the adapter.
+        config: of the base.
 
     Raises:
-        CheckpointError: no adapter, one of a kind that cannot be merged, or of another model; what
-            does not fit is named.
+        CheckpointError: it is not an adapter, cannot be merged, or belongs to another model.
     """
     if not folder.is_dir():
         raise CheckpointError(f"'{folder}' is not a folder.")
@@ -87,12 +90,12 @@ def open_adapter(folder: Path, config: GPT2Config) -> Adapter:
 
 
 def has_other_tokens(adapter: Path, base: Path) -> bool:
-    """Whether both folders hold a tokenizer.json, and they do not name the same tokens.
+    """Whether both folders have a tokenizer.json, but with different tokens.
 
-    An adapter's that cannot be read counts as other tokens: it is not used.
+    If the adapter's cannot be read, its tokens count as different: it is not used.
 
     Raises:
-        CheckpointError: the base's is no JSON object.
+        CheckpointError: the base's is not a JSON object.
     """
     paths = [folder / "tokenizer.json" for folder in (adapter, base)]
     if not all(path.is_file() for path in paths):
@@ -105,7 +108,7 @@ def has_other_tokens(adapter: Path, base: Path) -> bool:
 
 
 def _tokens(tokenizer: dict[str, Any]) -> dict[str, int]:
-    """Token -> id, as far as a tokenizer.json is one; what is wrong with it is found elsewhere."""
+    """Token -> id, of all valid entries; other checks find invalid ones."""
     model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
     vocab = model.get("vocab") if isinstance(model, dict) else None
     pairs = [*vocab.items()] if isinstance(vocab, dict) else []
@@ -119,28 +122,28 @@ def _weight_file(folder: Path) -> TensorFile:
     for name in ADAPTER_WEIGHTS:
         if (folder / name).is_file():
             return open_tensor_file(folder / name)
-    raise CheckpointError(f"'{folder}' holds neither {' nor '.join(ADAPTER_WEIGHTS)}.")
+    raise CheckpointError(f"'{folder}' has neither {' nor '.join(ADAPTER_WEIGHTS)}.")
 
 
 class _Plan:
-    """What becomes of each weight of the base."""
+    """How the adapter changes each weight of the base."""
 
     def __init__(self, file: TensorFile, lora: LoraConfig, config: GPT2Config) -> None:
         self._file, self._lora, self._tied = file, lora, config.tie_word_embeddings
         self._expected = expected_shapes(replace(config, tie_word_embeddings=False))
-        self._wholes: dict[str, str] = {}  # our name -> the tensor that replaces it
+        self._wholes: dict[str, str] = {}  # our name -> the tensor of the adapter that replaces it
         self._deltas: dict[str, _Delta] = {}
-        self._seen: dict[str, str] = {}  # name without prefixes -> as stored
+        self._seen: dict[str, str] = {}  # name without prefixes -> stored name
         self.left_out: list[str] = []
         self.unties = False
-        """Whether one side of a tied embedding is changed and the other is not."""
+        """Whether only one side of a tied embedding is changed."""
 
     def add(self, name: str) -> None:
-        """Find the place of the tensor ``name``."""
+        """Decide what the tensor ``name`` of the adapter changes."""
         path = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
         ours = path.removeprefix("transformer.")
         if (other := self._seen.setdefault(ours, name)) != name:
-            raise CheckpointError(f"tensor '{name}' is there twice, also as '{other}'.")
+            raise CheckpointError(f"tensor '{name}' is stored twice, also as '{other}'.")
         for a_end, b_end in _PAIRS.items():
             if path.endswith(a_end):
                 self._add_delta(path.removesuffix(a_end), name, name.removesuffix(a_end) + b_end)
@@ -160,8 +163,8 @@ class _Plan:
         shape = self._expected.get(weight, ())
         if len(shape) != 2 or embeds != a.endswith(".lora_embedding_A"):
             raise CheckpointError(f"tensor '{a}' cannot be merged into a GPT-2: {ELSEWHERE}.")
-        # Conv1D and embeddings are [in, out], lm_head is [out, in]; PEFT, too, goes by the layer
-        # where fan_in_fan_out says otherwise.
+        # Conv1D and embeddings are [in, out], lm_head is [out, in]. Like PEFT, this goes by the layer,
+        # whatever fan_in_fan_out says.
         transposed = ours != "lm_head"
         n_in, n_out = shape if transposed else shape[::-1]
         rank = self._lora.rank(module)
@@ -174,7 +177,7 @@ class _Plan:
         self._check_shape(name, self._expected[ours])
         own = self._lora.is_saved_whole(path.rpartition(".")[0])
         self.unties |= self._tied and ours in TIED and own
-        # What is no copy of the adapter's own is the parameter itself, which a tied head shares.
+        # Without a copy of its own the adapter changes the parameter, which a tied head shares.
         shared = TIED if self._tied and ours in TIED and not own else (ours,)
         for each in shared:
             self._wholes.setdefault(each, name)
@@ -193,7 +196,7 @@ class _Plan:
             )
 
     def check(self) -> None:
-        """Raise CheckpointError where the whole makes no sense, or more than can be merged."""
+        """Raise CheckpointError if nothing is changed, or a tied embedding would have to be."""
         if not self._deltas and not self._wholes:
             raise CheckpointError("it changes no tensor of a GPT-2.")
         if self.unties and self._lora.ensure_weight_tying:
@@ -202,7 +205,7 @@ class _Plan:
             )
 
     def merged(self, load: Load) -> Load:
-        """``load`` with every change applied."""
+        """``load`` with all changes applied."""
 
         def load_merged(name: str) -> FloatArray:
             if name in self._wholes:

@@ -1,4 +1,4 @@
-"""A PEFT adapter's adapter_config.json: what of it decides which weights the adapter means."""
+"""The keys of a PEFT adapter_config.json that decide how the adapter changes weights."""
 
 import math
 import re
@@ -13,25 +13,25 @@ from gpt2xl.files.json_values import read_json
 from gpt2xl_export.source.tensor_files import refuse_pointer
 
 Number = TypeVar("Number", int, float)
-ELSEWHERE = "merge it with PEFT's merge_and_unload and export what that saves"
+ELSEWHERE = "merge it with PEFT's merge_and_unload and export the saved model"
 
-# Options with which W + scaling * B A is still what PEFT 0.21 computes. Any other that is switched on
-# (use_dora, lora_bias, alora_invocation_tokens, one of a later PEFT) may mean something else.
+# Options that do not change that PEFT 0.21 computes W + scaling * B A. Others that are switched on
+# (use_dora, lora_bias, alora_invocation_tokens, options of a later PEFT) may change it.
 _KNOWN = {
     "alpha_pattern", "auto_mapping", "corda_config", "ensure_weight_tying", "eva_config",
     "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
     "layers_to_transform", "loftq_config", "lora_alpha", "lora_ga_config", "megatron_config", "modules_to_save",
     "r", "rank_pattern", "runtime_config", "target_modules", "use_rslora",
 }  # fmt: skip
-# Ways to initialize that leave the base model's weights as they are; PiSSA and its like do not.
+# Initializations that do not change the weights of the base model, as PiSSA and others do.
 _INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
-# A module name, or a pattern for several; nothing that could backtrack for long.
+# A module name or a simple pattern; nothing that could backtrack for long.
 _PATTERN = re.compile(r"[\^\w.\\$-]+(?:[*+][\^\w.\\$-]*){0,3}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The keys of adapter_config.json that are needed to merge, under PEFT's names."""
+    """What is needed to merge, under PEFT's names."""
 
     path: Path
     base_model_name_or_path: str
@@ -44,24 +44,24 @@ class LoraConfig:
     ensure_weight_tying: bool
 
     def rank(self, module: str) -> int:
-        """Of the matrices A and B of ``module``, `transformer.h.0.attn.c_attn`."""
+        """The rank of A and B of ``module``, such as `transformer.h.0.attn.c_attn`."""
         return _matching(self.rank_pattern, module, self.r)
 
     def scaling(self, module: str) -> float:
-        """What B A is multiplied with: alpha / r, or alpha / sqrt(r) in rank-stabilized LoRA."""
+        """The factor of B A: alpha / r, or alpha / sqrt(r) in rank-stabilized LoRA."""
         alpha, rank = _matching(self.alpha_pattern, module, self.lora_alpha), self.rank(module)
         return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
     def is_saved_whole(self, module: str) -> bool:
-        """Whether modules_to_save names ``module``: the adapter has a copy of its own."""
+        """Whether the adapter has its own copy of ``module``, as modules_to_save says."""
         return module.endswith(self.modules_to_save)
 
 
 def read_lora_config(folder: Path) -> LoraConfig:
-    """The config of the adapter in ``folder``.
+    """Read the config of the adapter in ``folder``.
 
     Raises:
-        CheckpointError: there is none, it is not LoRA's, or it asks for what is not supported.
+        CheckpointError: there is none, it is not LoRA's, or an option is not supported.
     """
     path = folder / ADAPTER_CONFIG
     refuse_pointer(path)
@@ -131,12 +131,12 @@ def _patterns(content: dict[str, Any], name: str) -> dict[str, Any]:
                 raise re.error("not a plain pattern")
             re.compile(key)
         except re.error:
-            raise ValueError(f"the {name} {key!r} is not understood: {ELSEWHERE}.") from None
+            raise ValueError(f"the {name} {key!r} is not supported: {ELSEWHERE}.") from None
     return found
 
 
 def _matching(patterns: Mapping[str, Number], module: str, default: Number) -> Number:
-    """As PEFT's get_pattern_key: the first pattern that is a name, or the end of one, decides."""
+    """The value of the first pattern that matches ``module`` or its end, as in PEFT's get_pattern_key."""
     for pattern, value in patterns.items():
         if re.match(rf"(.*\.)?({pattern})$", module):
             return value

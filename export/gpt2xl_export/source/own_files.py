@@ -1,9 +1,9 @@
-"""Which small files of a checkpoint may go into its bundle: those that lie in its own folder.
+"""Which small files of a checkpoint may be copied into its bundle: those in its own folder.
 
-A bundle is published. A link in a downloaded archive may lead to any file of whoever exports it, so
-nothing is copied through a link out of the folder, except into the hub cache's blobs. Files that
-decide what the bundle computes are refused then; a model card, a licence and a chat template are
-left out with a warning. Weights may be links to anywhere: nothing but numbers is copied of them.
+Bundles get published, and a link in a downloaded archive may point to any private file. So nothing is
+copied through a link out of the folder, except into the blobs of the hub's cache. If such a file
+decides what the bundle computes, it is refused; a model card, a licence or a chat template is left out
+with a warning. Weights may be links to anywhere, as only numbers are copied of them.
 """
 
 import os
@@ -18,19 +18,19 @@ MAX_BYTES = 16 << 20
 
 
 def refuse_link_out(path: Path) -> None:
-    """Raise CheckpointError where ``path`` is a link that leads out of its folder."""
+    """Raise CheckpointError if ``path`` is a link out of its folder."""
     if not belongs_to(path, path.parent):
         raise CheckpointError(f"'{path}' is a link out of its folder: copy the file there.")
 
 
 def is_carried(path: Path) -> bool:
-    """Whether the file at ``path`` is there and may be copied as it is.
+    """Whether the file ``path`` exists and may be copied.
 
     Warns:
-        Gpt2xlWarning: it is there, but leads elsewhere, is too large, or is a Git LFS pointer.
+        Gpt2xlWarning: it exists, but is a link elsewhere, too large, or a Git LFS pointer.
     """
     if not belongs_to(path, path.parent):
-        reason = f"a link out of its folder, to '{path.resolve()}'. Copy the file there to have it carried along"  # fmt: skip
+        reason = f"a link out of its folder, to '{path.resolve()}'. Copy the file there to have it in the bundle"  # fmt: skip
     elif not os.path.isfile(path):
         return False
     elif path.stat().st_size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Weight files: safetensors, and PyTorch's own where torch is installed. Read tensor by tensor."""
+"""Read weight files tensor by tensor: safetensors, and PyTorch's format if torch is installed."""
 
 import importlib.util
 import os
@@ -21,33 +21,33 @@ from gpt2xl_export.source.tensors import Shape
 
 FloatArray = npt.NDArray[np.float32]
 DTYPES = ("F32", "F16", "BF16")
-WORTH_THREADS = 1 << 20  # numbers to convert
+WORTH_THREADS = 1 << 20  # numbers; fewer are converted in one thread
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
-SAFE_TORCH = (2, 6)  # below, weights_only runs code of the file: CVE-2025-32434
+SAFE_TORCH = (2, 6)  # before, a file can run code in spite of weights_only: CVE-2025-32434
 WHOLE = slice(None)
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """One file; nothing in it is read until asked for, and nothing in it is executed."""
+    """An open weight file; tensors are read when they are asked for, and nothing is executed."""
 
     path: Path
     shapes: dict[str, Shape]
     dtypes: dict[str, str]
-    """As safetensors spells them."""
+    """In the spelling of safetensors."""
     rows: Callable[[str, slice], FloatArray]
 
     def read(self, name: str, rows: slice = WHOLE) -> FloatArray:
-        """A tensor, or some of its rows, in float32.
+        """Read a tensor, or some of its rows, as float32.
 
         Raises:
-            CheckpointError: it holds another type than float32, float16 and bfloat16.
+            CheckpointError: its type is not float32, float16 or bfloat16.
         """
         self.check_dtype(name)
         return self.rows(name, rows)
 
     def check_dtype(self, name: str) -> None:
-        """Raise CheckpointError where a tensor has a type that is not read."""
+        """Raise CheckpointError if a tensor has an unsupported type."""
         if (dtype := self.dtypes[name]) not in DTYPES:
             raise CheckpointError(
                 f"'{self.path}': tensor '{name}' is {dtype}; supported are {', '.join(DTYPES)}."
@@ -55,10 +55,10 @@ class TensorFile:
 
 
 def find_weight_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint folder; safetensors before PyTorch's.
+    """The weight files of a checkpoint folder; safetensors are preferred to PyTorch's.
 
     Raises:
-        CheckpointError: none, or an index that names a file which is not there.
+        CheckpointError: there are none, or an index names a missing file.
     """
     for name in (SAFETENSORS, TORCH):
         if (folder / name).is_file():
@@ -86,7 +86,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raise CheckpointError where Git LFS left its pointer in place of the file ``path``."""
+    """Raise CheckpointError if ``path`` is a pointer of Git LFS instead of the file."""
     if is_lfs_pointer(path):
         raise CheckpointError(lfs_hint(path))
 
@@ -95,7 +95,8 @@ def open_tensor_file(path: Path) -> TensorFile:
     """Read the header of ``path``.
 
     Raises:
-        CheckpointError: cut short, corrupt, a Git LFS pointer, or PyTorch's without a safe torch.
+        CheckpointError: it is cut short, corrupt, a Git LFS pointer, or in PyTorch's format without
+            a safe torch.
     """
     refuse_pointer(path)
     return _open_torch(path) if path.suffix == ".bin" else _open_safetensors(path)
@@ -103,7 +104,7 @@ def open_tensor_file(path: Path) -> TensorFile:
 
 def _open_safetensors(path: Path) -> TensorFile:
     def rows(name: str, part: slice) -> FloatArray:
-        # Opened anew for each tensor: a closed mapping gives its pages back.
+        # Opened for each tensor: closing the mapping frees its pages.
         with safe_open(path, framework="numpy") as file:
             whole = part == WHOLE
             return widened(file.get_tensor(name) if whole else file.get_slice(name)[part])
@@ -119,7 +120,7 @@ def _open_safetensors(path: Path) -> TensorFile:
 
 
 def widened(values: npt.NDArray[Any]) -> FloatArray:
-    """``values`` in float32, by all cores: numpy turns half precision into it one number at a time."""
+    """Convert to float32 on all cores; numpy's conversion of half precision is slow."""
     if values.dtype == np.float32 or values.size < WORTH_THREADS:
         return np.asarray(values, np.float32)
     result = np.empty(values.shape, np.float32)
@@ -134,8 +135,8 @@ def _open_torch(path: Path) -> TensorFile:
     _require_safe_torch(path)
     import torch  # noqa: TID251 the only reader of this format
 
-    # weights_only: no code of the file runs; mmap: no tensor is read before it is asked for, which
-    # the format of torch before 1.6, no zip, cannot give.
+    # weights_only runs no code of the file; mmap reads tensors only when they are used, which needs
+    # the zip format of torch 1.6 and newer.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, about the pickle inside
@@ -144,8 +145,8 @@ def _open_torch(path: Path) -> TensorFile:
             )
     except Exception as reason:  # pickle, zip and torch errors alike
         said = first_line(reason)
-        if "weights_only" in said:  # whose advice is to run what the file says
-            said = "it is damaged, or holds more than tensors; nothing else of it is loaded."
+        if "weights_only" in said:  # torch advises to run the file's code
+            said = "it is damaged, or holds more than tensors, which is not loaded."
         raise CheckpointError(f"'{path}' cannot be read as PyTorch weights: {said}") from None
     tensors = _state_dict(content, path, torch.Tensor)
     names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
@@ -157,7 +158,7 @@ def _open_torch(path: Path) -> TensorFile:
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
     def rows(name: str, part: slice) -> FloatArray:
-        tensor = tensors[name].detach()  # a file of parameters says that they require gradients
+        tensor = tensors[name].detach()  # parameters require gradients
         return np.array((tensor if part == WHOLE else tensor[part]).float().numpy())
 
     return TensorFile(path, shapes, dtypes, rows)
@@ -174,8 +175,8 @@ def _require_safe_torch(path: Path) -> None:
     found = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if found < SAFE_TORCH:
         raise CheckpointError(
-            f"'{path}' is not read with torch {torch.__version__}, in which a weight file can run"
-            f" code (CVE-2025-32434): update it to 2.6 or newer, {convert}."
+            f"'{path}' is not read with torch {torch.__version__}, with which a weight file can run"
+            f" code (CVE-2025-32434): update torch to 2.6 or newer, {convert}."
         )
 
 

@@ -1,4 +1,4 @@
-"""The tensors a GPT-2 has: names, shapes, and every quirk checkpoints show."""
+"""The tensors of a GPT-2: names, shapes, and the variants that checkpoints have."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,36 +11,36 @@ Shape = tuple[int, ...]
 # Causal-mask buffers that transformers before 4.31 saved with the weights.
 MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")
 
-# The tied head as stored: GPT2LMHeadModel's name, and DialoGPT's.
+# Names of a stored tied head: GPT2LMHeadModel's and DialoGPT's.
 TIED_HEADS = ("lm_head.weight", "lm_head.decoder.weight")
 
-# Heads beside the language model's, which read its last hidden state and change no logit: TRL's
+# Other heads, which read the last hidden state and change no logit: TRL's
 # v_head, GPT2DoubleHeadsModel's multiple_choice_head, and those of GPT2ForSequenceClassification,
 # GPT2ForTokenClassification and GPT2ForQuestionAnswering.
 _OTHER_HEAD = re.compile(r"(?!lm_head)(\w+_head|score|classifier|qa_outputs)\.", re.ASCII)
 
-# Tensors that make another model of it: how their names look, what they are, what to do.
+# Tensors of models that are not supported: the pattern of their names, what they are, what to do.
 _FOREIGN = (
     (
         re.compile(r"lora_|\.base_layer\.|\.modules_to_save\."),
-        "part of a LoRA adapter that is not merged: save what PEFT's merge_and_unload gives, or"
+        "part of a LoRA adapter that is not merged: save the result of PEFT's merge_and_unload, or"
         " export the base model with `--adapter`",
     ),
     (
         re.compile(
             r"\.(SCB|weight_format|absmax|quant_map|quant_state\..*)$|\.(qweight|qzeros|g_idx)$"
         ),
-        "part of a quantized checkpoint: export the one that it was made from",
+        "part of a quantized checkpoint: export the checkpoint that it was made from",
     ),
     (
         re.compile(r"\.(crossattention|ln_cross_attn)\."),
-        "for attention to an encoder: only models without one are supported",
+        "for cross-attention to an encoder: only models without one are supported",
     ),
 )
 
 
 def expected_shapes(config: GPT2Config) -> dict[str, Shape]:
-    """Name -> shape of every tensor, in file order; matrices are Conv1D's [in, out]."""
+    """Name -> shape of every tensor, in file order; matrices are [in, out], as in Conv1D."""
     width, inner = config.n_embd, config.inner_dim
     shapes: dict[str, Shape] = {
         "wte.weight": (config.vocab_size, width),
@@ -68,7 +68,7 @@ def _linear(name: str, n_in: int, n_out: int) -> dict[str, Shape]:
 
 
 def matrix_names(config: GPT2Config) -> list[str]:
-    """The weights that are multiplied with, and so can be quantized: all but wpe."""
+    """The matrices that can be quantized: all that are multiplied with, so all but wpe."""
     shapes = expected_shapes(config)
     return [name for name, shape in shapes.items() if len(shape) == 2 and name != "wpe.weight"]
 
@@ -81,12 +81,12 @@ def is_other_head(name: str) -> bool:
 def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, str]:
     """Our name of each tensor -> its name in the checkpoint.
 
-    Knows the ``transformer.`` prefix, mask buffers and other heads (dropped), and a tied head: a
-    copy of it is dropped, as transformers ties it again whatever the file says; where only the head
-    is stored, as safetensors' save_model does, it is the embedding, too.
+    A prefix ``transformer.`` is ignored; mask buffers and other heads are dropped. So is a copy of a
+    tied head, as transformers ties it again when it loads the file. If only the head is stored, as by
+    safetensors' save_model, it is also the embedding.
 
     Raises:
-        CheckpointError: a tensor is missing, left over or has the wrong shape; it is named.
+        CheckpointError: a tensor is missing, unknown, or has the wrong shape.
     """
     expected = expected_shapes(config)
     names = _stored(found)
@@ -104,7 +104,7 @@ def match_tensors(found: Mapping[str, Shape], config: GPT2Config) -> dict[str, s
         raise CheckpointError(_missing(missing, found))
     if extra:
         raise CheckpointError(
-            f"tensor '{names[extra[0]]}' belongs to no GPT-2 of this config{_more(extra)}."
+            f"tensor '{names[extra[0]]}' does not belong to a GPT-2 of this config{_more(extra)}."
         )
     for name, shape in expected.items():
         if found[names[name]] != shape:
@@ -121,12 +121,12 @@ def tied_copies(found: Iterable[str]) -> list[str]:
 
 
 def _stored(found: Iterable[str]) -> dict[str, str]:
-    """Name without prefix -> as stored; less mask buffers and other heads."""
+    """Name without prefix -> stored name, without mask buffers and other heads."""
     names: dict[str, str] = {}
     for original in found:
         name = original.removeprefix("transformer.")
         if name in names:
-            raise CheckpointError(f"tensor '{original}' is there twice, also as '{names[name]}'.")
+            raise CheckpointError(f"tensor '{original}' is stored twice, also as '{names[name]}'.")
         if not name.endswith(MASK_BUFFERS) and not is_other_head(name):
             names[name] = original
     return names
@@ -135,7 +135,9 @@ def _stored(found: Iterable[str]) -> dict[str, str]:
 def _missing(missing: list[str], found: Iterable[str]) -> str:
     said = f"tensor '{missing[0]}' is missing{_more(missing)}"
     for name in found:
-        if name.endswith(f".{missing[0]}"):  # of a wrapper: DataParallel, torch.compile, a trainer
+        if name.endswith(
+            f".{missing[0]}"
+        ):  # DataParallel, torch.compile or a trainer has wrapped the model
             said += f"; there is '{name}': save the model inside with save_pretrained"
             break
     return f"{said}."

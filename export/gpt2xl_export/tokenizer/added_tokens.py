@@ -23,17 +23,17 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """What the files beside a vocabulary say of its tokens."""
+    """The special and added tokens that the files beside a vocabulary name."""
 
     special: Mapping[str, list[str | AddedToken]]
     """By attribute (bos_token, ..., additional_special_tokens), in transformers' order."""
     added: Mapping[int, AddedToken]
-    """By the id that a file states."""
+    """By id, as a file states it."""
     ids_path: Path
     """The file that states the ids."""
 
     def content(self, name: str) -> str | None:
-        """The spelling of a single token such as bos_token."""
+        """The text of a single token such as bos_token; None if there is none."""
         return next((str(token) for token in self.special[name]), None)
 
 
@@ -46,7 +46,7 @@ def read_special_tokens(
         folder: the checkpoint.
         settings: its tokenizer_config.json.
         content: its tokenizer.json, checked; empty without that file.
-        gpt2: whether the class is GPT2Tokenizer, whose bos, eos and unk default to end-of-text.
+        gpt2: whether the class is GPT2Tokenizer: bos, eos and unk are end-of-text by default.
     """
     path = folder / "tokenizer_config.json"
     special: dict[str, Any] = dict.fromkeys(NAMED[:3], END_OF_TEXT) if gpt2 else {}
@@ -54,7 +54,7 @@ def read_special_tokens(
     if (decoder := settings.get("added_tokens_decoder")) is not None:
         added = _by_id(path, decoder)
     else:
-        # Older files; newer ones are complete without them.
+        # Files that older versions of transformers wrote.
         for key, value in _optional(folder / "special_tokens_map.json").items():
             before = special.get(key) if key == LISTS[0] else None
             special[key] = [*(before or []), *value] if isinstance(value, list) else value
@@ -73,14 +73,14 @@ def read_special_tokens(
 
 
 def add_special_tokens(tokenizer: tokenizers.Tokenizer, tokens: SpecialTokens) -> None:
-    """Add ``tokens`` to ``tokenizer``: new ones get new ids, known ones the flags stated.
+    """Add ``tokens`` to ``tokenizer``: new ones get new ids, known ones get the stated flags.
 
-    Of a special token that is named several times the first mention counts, in the order of
-    attributes, as in transformers' `all_special_tokens_extended`; it overrides the token's flags in
-    added_tokens_decoder, tokenizer.json and added_tokens.json.
+    If several attributes name a special token, the first one counts, as in transformers'
+    `all_special_tokens_extended`. It overrides the token's flags in added_tokens_decoder,
+    tokenizer.json and added_tokens.json.
 
     Raises:
-        CheckpointError: a token cannot have the id that a file states, or is too long.
+        CheckpointError: a token is too long or cannot have the stated id.
     """
     present = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     queue: list[AddedToken] = [token for _, token in sorted(tokens.added.items())]
@@ -128,7 +128,7 @@ def _check_stated_ids(tokenizer: tokenizers.Tokenizer, tokens: SpecialTokens) ->
 
 
 def _by_id(path: Path, decoder: Any) -> dict[int, AddedToken]:
-    """An added_tokens_decoder: ids, as strings, -> tokens."""
+    """The tokens of an added_tokens_decoder, whose keys are ids as strings."""
     if not isinstance(decoder, dict):
         raise CheckpointError(f"'{path}': added_tokens_decoder has to be an object.")
     wrong = [key for key in decoder if not (key.isascii() and key.isdigit() and len(key) < 11)]
@@ -138,7 +138,7 @@ def _by_id(path: Path, decoder: Any) -> dict[int, AddedToken]:
 
 
 def _without_flags(path: Path, special: Mapping[str, Any]) -> dict[int, AddedToken]:
-    """An added_tokens.json: spellings -> ids."""
+    """The tokens of an added_tokens.json, which maps texts to ids."""
     names = {
         str(token.get("content") if isinstance(token, dict) else token)
         for value in special.values()
@@ -157,7 +157,7 @@ def _without_flags(path: Path, special: Mapping[str, Any]) -> dict[int, AddedTok
 
 
 def _tokens(folder: Path, key: str, value: Any) -> list[str | AddedToken]:
-    """The value of one attribute, a token or several."""
+    """The tokens of an attribute such as bos_token or additional_special_tokens."""
     if isinstance(value, dict) and key == "extra_special_tokens":
         value = list(value.values())
     if value is None or value == "":
@@ -175,7 +175,7 @@ def _tokens(folder: Path, key: str, value: Any) -> list[str | AddedToken]:
 
 
 def _token(path: Path, value: Any, *, special: bool = False) -> AddedToken:
-    """An added token as JSON states it."""
+    """Parse an added token."""
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, str):

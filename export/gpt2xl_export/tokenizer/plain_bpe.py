@@ -1,9 +1,9 @@
-"""Byte-level BPE in plain Python: an independent implementation to check the tokenizers library with.
+"""Byte-level BPE in plain Python: an independent implementation to check the tokenizers library.
 
-It gets the content of a tokenizer.json, and does not read files. Words are split, and text is
-normalized, by the tokenizers library; added tokens, merges, ids, what is put around a text and the
-way back to bytes are computed here. Sources: encoder.py of
-openai/gpt-2 for the merges, added_vocabulary.rs and models/bpe/model.rs of tokenizers for the rest.
+It works on the content of a tokenizer.json. The tokenizers library normalizes text and splits it into
+words. Added tokens, merges, ids, tokens around a text and decoding are computed here. Sources:
+encoder.py of openai/gpt-2 for the merges; added_vocabulary.rs and models/bpe/model.rs of tokenizers for
+the rest.
 """
 
 import json
@@ -17,16 +17,16 @@ from typing import Any
 from gpt2xl.text.tokenizer import byte_alphabet
 from gpt2xl.text.tokenizer_json import parse
 
-# Unicode's White_Space; Python's \s has U+001C to U+001F besides.
+# Unicode's White_Space; Python's \s also has U+001C to U+001F.
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 Piece = tuple[str, int | None]
-"""A part of the text, and its id where it is an added token."""
+"""A part of the text, and its id if it is an added token."""
 AddedTokens = Mapping[str, Mapping[str, Any]]
-"""By spelling, as tokenizer.json lists them."""
+"""By text, with the flags that tokenizer.json lists."""
 
 
 class PlainTokenizer:
-    """The tokenizer of a tokenizer.json's content, without the library where that is feasible."""
+    """The tokenizer of a tokenizer.json, computed without the library as far as is feasible."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         model = content["model"]
@@ -45,7 +45,7 @@ class PlainTokenizer:
         self._bytes |= {t["id"]: content.encode() for content, t in self._added.items()}
 
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
-        """The ids of ``text``, with what the tokenizer puts around it."""
+        """The ids of ``text``, with the tokens that the tokenizer puts around it."""
         before, after = self._around
         return [*before, *self._inner(text, parse_special), *after]
 
@@ -60,14 +60,14 @@ class PlainTokenizer:
                 yield from self._spelled(found) if found in special else [found]
 
     def _compile(self, parse_special: bool) -> tuple["_Matcher", "_Matcher"]:
-        """What finds the added tokens of the raw text, and those of the normalized text."""
+        """Matchers of the added tokens in raw text and in normalized text."""
         tokens = [t for t in self._added.values() if parse_special or not t["special"]]
         raw = {t["content"]: t for t in tokens if not t["normalized"]}
         normal = {self._normalized(t["content"]): t for t in tokens if t["normalized"]}
         return _Matcher(raw), _Matcher(normal)
 
     def _split(self, text: str, parse_special: bool) -> Iterator[Piece]:
-        """Added tokens of the raw text first, then those of the normalized rest."""
+        """Split at added tokens: first in the raw text, then in the normalized rest."""
         raw, normal = self._matchers[parse_special]
         for part, token_id in raw.split(text):
             if token_id is not None:
@@ -87,7 +87,7 @@ class PlainTokenizer:
                 yield from self._word(word)
 
     def _word(self, word: str) -> Iterator[int]:
-        """The ids of one word: the pair merged first in training is merged first."""
+        """The ids of a word; the pair with the lowest rank is merged first."""
         parts = list(self._symbols(word))
         while len(parts) > 1:
             pairs = set(pairwise(parts))
@@ -120,14 +120,14 @@ class PlainTokenizer:
             before_unknown = False
 
     def _spelled(self, token_id: int) -> list[int]:
-        """A special token in single bytes, where the vocabulary has them all."""
+        """The bytes of a special token as ids, or its own id if the vocabulary lacks one of them."""
         characters = {byte: character for character, byte in byte_alphabet().items()}
         ids = [self._vocab.get(characters[byte]) for byte in self._bytes[token_id]]
         return [token_id] if None in ids else [i for i in ids if i is not None]
 
 
 class _Matcher:
-    """Finds added tokens in texts: the longest that begins leftmost, again and again."""
+    """Finds added tokens in a text: at each place the longest, from left to right."""
 
     def __init__(self, tokens: AddedTokens) -> None:
         self._tokens = {spelling: token for spelling, token in tokens.items() if spelling}
@@ -145,7 +145,7 @@ class _Matcher:
             at = at + 1 if end is None else end
 
     def split(self, text: str) -> Iterator[Piece]:
-        """Cut ``text`` at every token; blanks beside one belong to it where its flags say so."""
+        """Cut ``text`` at every token; a token includes blanks beside it if its flags say so."""
         done = 0
         for start, end in self._spans(text):
             token = self._tokens[text[start:end]]
@@ -164,7 +164,7 @@ class _Matcher:
 
 
 def _is_word(character: str) -> bool:
-    """Whether a regular expression takes it for a part of a word: letters, marks, digits, connectors, joiners."""
+    """Whether it is a word character for a regular expression: letter, mark, digit, connector, joiner."""
     if not character or character in "\u200c\u200d":
         return bool(character)
     category = unicodedata.category(character)
@@ -172,7 +172,7 @@ def _is_word(character: str) -> bool:
 
 
 def _around(step: Mapping[str, Any] | None) -> tuple[list[int], list[int]]:
-    """The ids that a post-processor puts before and after a text."""
+    """The ids that a post-processor puts (before, after) a text."""
     kind = step["type"] if step else None
     if step is None or kind == "ByteLevel":
         return [], []

@@ -1,6 +1,6 @@
-"""The tokenizer of a checkpoint folder, in one tokenizer.json that says everything by itself.
+"""Resolve the tokenizer files of a checkpoint folder to one complete tokenizer.json.
 
-It is the one that `AutoTokenizer.from_pretrained` of transformers 4.57 makes of the same folder.
+The result is the tokenizer that `AutoTokenizer.from_pretrained` of transformers 4.57 makes of the folder.
 """
 
 import json
@@ -40,9 +40,9 @@ class SourceTokenizer:
     """A checkpoint's tokenizer."""
 
     content: Mapping[str, Any]
-    """Of tokenizer.json."""
+    """The content of tokenizer.json."""
     settings: Mapping[str, Any]
-    """Of the tokenizer_config.json beside it, which changes no id."""
+    """The content of tokenizer_config.json, which changes no id."""
 
     @property
     def json(self) -> str:
@@ -61,10 +61,11 @@ def read_source_tokenizer(folder: Path, n_positions: int) -> SourceTokenizer:
 
     Args:
         folder: a checkpoint, or a bundle.
-        n_positions: the model's; longer texts than that are not announced.
+        n_positions: the model's; model_max_length is at most this.
 
     Raises:
-        CheckpointError: no tokenizer, no byte-level BPE, or files that contradict each other.
+        CheckpointError: there is no tokenizer, it is not a byte-level BPE, or files contradict each
+            other.
     """
     try:
         return _read(folder, n_positions)
@@ -105,12 +106,15 @@ def _read(folder: Path, n_positions: int) -> SourceTokenizer:
 
 
 def check_ids(tokenizer: SourceTokenizer, source: Path, vocab_size: int) -> None:
-    """Refuse ids that the model does not have; of added tokens a few may follow the model's.
+    """Refuse ids that the model does not have, except for a few added tokens.
 
-    Fine-tuning scripts often add a padding token and leave the embedding as it is.
+    Fine-tuning scripts often add a padding token without resizing the embedding.
 
     Raises:
-        CheckpointError: naming token, id and ``vocab_size``.
+        CheckpointError: an id is too large, or two tokens have the same id.
+
+    Warns:
+        Gpt2xlWarning: the model has no embedding for an added token.
     """
     added = {token["content"]: token["id"] for token in tokenizer.content["added_tokens"]}
     owners: dict[int, str] = {}
@@ -131,26 +135,26 @@ def check_ids(tokenizer: SourceTokenizer, source: Path, vocab_size: int) -> None
     if beyond:
         warnings.warn(
             f"the model's vocab_size is {vocab_size}: it has no embedding for the added"
-            f" {', '.join(beyond[:5])}; a text that spells one is refused.",
+            f" {', '.join(beyond[:5])}; a text with one of them is refused.",
             Gpt2xlWarning,
             stacklevel=2,
         )
 
 
 def _tokenizer_class(folder: Path, settings: Mapping[str, Any]) -> str:
-    """As AutoTokenizer finds it: what is named, else that of model_type gpt2."""
+    """The tokenizer class by the rules of AutoTokenizer; GPT2Tokenizer if none is named."""
     config = _optional(folder / "config.json")
     named = settings.get("tokenizer_class") or config.get("tokenizer_class") or GPT2_CLASSES[0]
     if named not in GPT2_CLASSES + GENERIC_CLASSES:
         _warn(
-            f"'{folder}' names tokenizer_class {str(named)[:80]!r}; only its files are read, not the"
-            " defaults of that class (its special tokens, for instance)."
+            f"'{folder}' names tokenizer_class {str(named)[:80]!r}; its files are read, but the defaults"
+            " of that class, such as its special tokens, are not known."
         )
     return str(named)
 
 
 def _with_slow_class_defaults(tokens: SpecialTokens) -> SpecialTokens:
-    """GPT2Tokenizer, of which the fast class is made then, turns four names into `normalized` tokens."""
+    """Make four special tokens `normalized`, as the slow GPT2Tokenizer does before it is converted."""
     special = dict(tokens.special)
     for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
         special[key] = [
@@ -163,7 +167,7 @@ def _with_slow_class_defaults(tokens: SpecialTokens) -> SpecialTokens:
 def _settle_prefix_space(
     path: Path, step: dict[str, Any], settings: Mapping[str, Any], kind: str, whole: bool
 ) -> None:
-    """Transformers 4 lets tokenizer_config.json decide, false where it is silent."""
+    """Let tokenizer_config.json decide, with false as its default, as transformers 4 does."""
     wanted = settings.get("add_prefix_space") or False
     if type(wanted) is not bool:
         raise CheckpointError(
@@ -174,7 +178,7 @@ def _settle_prefix_space(
     if whole and kind in GENERIC_CLASSES:
         _warn(
             f"'{path}' has add_prefix_space {str(not wanted).lower()}, tokenizer_config.json means"
-            f" {str(wanted).lower()}, as transformers 4 reads it (5 takes tokenizer.json's)."
+            f" {str(wanted).lower()}, which transformers 4 uses (5 uses tokenizer.json's)."
         )
     step["add_prefix_space"] = wanted
 
@@ -182,7 +186,7 @@ def _settle_prefix_space(
 def _add_bos(
     folder: Path, content: dict[str, Any], settings: Mapping[str, Any], bos: str | None
 ) -> None:
-    """add_bos_token counts for vocab.json and merges.txt; a tokenizer.json has its post-processor."""
+    """Apply add_bos_token, for vocab.json and merges.txt; a tokenizer.json has a post-processor."""
     wanted = settings.get("add_bos_token") or False
     if type(wanted) is not bool:
         raise CheckpointError(
@@ -204,10 +208,10 @@ def _add_bos(
 def _warn_of_what_is_left_out(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / "tokenizer_config.json"
     reasons = {
-        "add_eos_token": "is left out, as transformers 4 does: a prompt does not end its text",
-        "split_special_tokens": "is left out: --no-special (parse_special=False) does the same",
-        "auto_map": "names code of its own, which is not run",
-        "fast_tokenizer_files": "is left out: only tokenizer.json is read, for every version of transformers",
+        "add_eos_token": "is ignored, as in transformers 4: a prompt should not end the text",
+        "split_special_tokens": "is ignored: --no-special (parse_special=False) does the same",
+        "auto_map": "names Python code, which is not run",
+        "fast_tokenizer_files": "is ignored: only tokenizer.json is read",
     }
     for key, reason in reasons.items():
         if settings.get(key):
@@ -221,9 +225,9 @@ def _bundle_settings(
     tokens: SpecialTokens,
     n_positions: int,
 ) -> dict[str, Any]:
-    """A tokenizer_config.json with which every reader takes tokenizer.json as it is.
+    """A tokenizer_config.json with which every reader uses tokenizer.json as it is.
 
-    transformers 4 sets add_prefix_space to what this file says, so it says the same.
+    It repeats add_prefix_space, as transformers 4 takes it from here.
     """
     longest = settings.get("model_max_length")
     known = type(longest) in (int, float) and 1 <= longest < n_positions  # type: ignore[operator]
@@ -231,7 +235,7 @@ def _bundle_settings(
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": int(longest) if known else n_positions,  # type: ignore[arg-type]
         "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],  # or there are token_type_ids, too
+        "model_input_names": ["input_ids", "attention_mask"],  # without token_type_ids
     }
     if content["pre_tokenizer"].get("add_prefix_space"):
         result["add_prefix_space"] = True
@@ -246,7 +250,7 @@ def _bundle_settings(
 
 
 def _chat_template(folder: Path, settings: Mapping[str, Any]) -> Any:
-    """The template, or a list of named ones; a file of its own comes first."""
+    """The chat template, or a list of named ones; chat_template.jinja has precedence."""
     path = folder / "chat_template.jinja"
     if is_carried(path):
         return read_text(path, CheckpointError)

@@ -1,10 +1,9 @@
 # ruff: noqa: RUF001  # the strings are of every script
 """Compare two implementations of a bundle's tokenizer; the figures go into the manifest.
 
-One is the tokenizers library on the written tokenizer.json, the other an independent BPE on the
-content that the files of the source were resolved to. What the files mean together is settled
-before, in source_tokenizer.py, for both: a mistake there is not found here, but in the tests that
-compare with transformers.
+One is the tokenizers library with the written tokenizer.json. The other is an independent BPE with the
+content that the files of the source were resolved to. source_tokenizer.py has resolved the files for
+both, so a mistake there is not found here, but by the tests that compare with transformers.
 """
 
 import hashlib
@@ -40,13 +39,13 @@ FORMS = (
     "Once upon a time there was a king,", "said to his daughter: go", "\ufffd\ufffe\uffff", "\U0010ffff\U000e0001",
 )  # fmt: skip
 MOST_TOKENS = 60
-"""How many added tokens are tried."""
+"""Number of added tokens that are tried."""
 LONGEST_TOKEN = 200
-"""Characters of the longest added token that is tried."""
+"""Characters; longer added tokens are not tried."""
 
 
 def texts(added: Sequence[str]) -> list[str]:
-    """What to compare on: every script, blanks, control characters, and each added token in context."""
+    """Strings to compare on: scripts, blanks, control characters, and added tokens in context."""
     controls = [chr(i) for i in (*range(0x20), *range(0x7F, 0xA1))] + [
         f"a{chr(i)}b" for i in range(0x20)
     ]
@@ -62,15 +61,15 @@ def texts(added: Sequence[str]) -> list[str]:
 
 
 def check_tokenization(source: PlainTokenizer, bundle: Tokenizer) -> Tokenization:
-    """Encode and decode `texts` both ways, with special tokens parsed and without.
+    """Encode and decode `texts` with both, with and without parsing special tokens.
 
     Args:
-        source: an independent BPE on the content that the source's files were resolved to.
-        bundle: the library on the bundle's tokenizer.json.
+        source: the independent BPE with the content that the source's files were resolved to.
+        bundle: the library with the bundle's tokenizer.json.
 
     Raises:
-        CheckpointError: the bundle's tokenizer cannot encode one of them.
-        ParityError: naming the first string that differs.
+        CheckpointError: the bundle's tokenizer cannot encode a string.
+        ParityError: they differ; the first string is named.
     """
     strings = texts(bundle.added_tokens)
     rows = [

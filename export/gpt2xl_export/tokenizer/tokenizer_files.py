@@ -1,4 +1,4 @@
-"""A tokenizer.json, or the vocab.json and merges.txt that came before it, as one JSON object."""
+"""Read a tokenizer.json, or the older vocab.json and merges.txt, as one JSON object."""
 
 import json
 import re
@@ -29,10 +29,10 @@ SAMPLE = "Once upon a time"
 
 
 def read_tokenizer_json(path: Path) -> dict[str, Any]:
-    """The content of ``path``, without truncation; the padding names a token.
+    """Read the content of ``path``, without truncation.
 
     Raises:
-        CheckpointError: not a byte-level BPE.
+        CheckpointError: it is not a byte-level BPE.
     """
     content = read_json(path, CheckpointError, MAX_BYTES)
     content = {key: content.get(key) for key in TOKENIZER_JSON_KEYS} | {"truncation": None}
@@ -48,7 +48,7 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
             raise _not_as_gpt2(path, f"its {key} is {str(model[key])[:40]!r}")
     if model.get("dropout"):
         warnings.warn(
-            f"'{path}' has dropout, which is left out: ids would be random.",
+            f"'{path}' has dropout, which is ignored: ids would be random.",
             Gpt2xlWarning,
             stacklevel=2,
         )
@@ -64,7 +64,7 @@ def _not_as_gpt2(path: Path, reason: str) -> CheckpointError:
 
 
 def read_vocab_and_merges(vocab: Path, merges: Path) -> dict[str, Any]:
-    """The content of a tokenizer.json of GPT-2's own two files, without added tokens."""
+    """Make the content of a tokenizer.json from GPT-2's own two files, without added tokens."""
     step = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     model = {
         "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
@@ -80,7 +80,7 @@ def read_vocab_and_merges(vocab: Path, merges: Path) -> dict[str, Any]:
 
 
 def _read_merges(path: Path) -> list[list[str]]:
-    """As transformers' GPT2Tokenizer: the first line is a version, the others end in a newline."""
+    """As in transformers' GPT2Tokenizer: the first line is a version, all others end in a newline."""
     lines = read_text(path, CheckpointError).split("\n")
     unread = (
         (lines[0].removeprefix("\ufeff"), "line 1 is not `#version` and is ignored, as in transformers 4 (5 reads it as a merge)"),
@@ -101,26 +101,28 @@ def _read_merges(path: Path) -> list[list[str]]:
 def parse_content(
     what: str, content: Mapping[str, Any], *, is_file: bool = True
 ) -> tokenizers.Tokenizer:
-    """The library's tokenizer of a tokenizer.json's content.
+    """Make the library's tokenizer from the content of a tokenizer.json.
 
     Args:
         what: the file or files, for the message.
-        content: what they hold.
+        content: their content.
         is_file: whether ``content`` is that of a tokenizer.json.
 
     Raises:
-        CheckpointError: the library does not take it, or gives a token another id than it states.
+        CheckpointError: the library refuses it, or gives a token another id than the stated one.
     """
     try:
         text = json.dumps(content)
-        Tokenizer(text)  # says why it is no byte-level BPE
+        Tokenizer(text)  # has the better message
         parsed = parse(text)
     except (ValueError, RecursionError) as reason:
-        said = re.sub(r" at line \d+ column \d+$", "", str(reason))  # not those of the file
+        said = re.sub(r" at line \d+ column \d+$", "", str(reason))  # not that of the file
         said = said if is_file else said.removeprefix("not a tokenizer.json: ")
         raise CheckpointError(f"{what}: {said}") from None
     if not _only_adds_special_tokens(parsed):
-        raise CheckpointError(f"{what}: its post_processor does not take the text as it is, once.")
+        raise CheckpointError(
+            f"{what}: its post_processor does not only put tokens around the text."
+        )
     for token in content["added_tokens"]:
         if (found := parsed.token_to_id(token["content"])) != token["id"]:
             raise CheckpointError(
@@ -131,7 +133,7 @@ def parse_content(
 
 
 def _only_adds_special_tokens(tokenizer: tokenizers.Tokenizer) -> bool:
-    """Whether the post-processor does no more than put ids around a text."""
+    """Whether the post-processor only puts ids around a text."""
     step = tokenizer.post_processor
     if step is None:
         return True
@@ -144,7 +146,7 @@ def _only_adds_special_tokens(tokenizer: tokenizers.Tokenizer) -> bool:
 
 
 def pipeline_json(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
-    """The steps around the model, every part with its type, as not all readers can do without."""
+    """The steps around the model, all with their type, as some readers need it."""
     names = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
     steps = {name: getattr(tokenizer, name) for name in names}
     return {
@@ -154,7 +156,7 @@ def pipeline_json(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
 
 
 def list_added_tokens(tokenizer: tokenizers.Tokenizer) -> list[dict[str, Any]]:
-    """The added tokens as tokenizer.json lists them."""
+    """The added tokens in the form of tokenizer.json."""
     flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
     return [
         {"id": token_id} | {flag: getattr(token, flag) for flag in flags}

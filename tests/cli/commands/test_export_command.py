@@ -184,7 +184,9 @@ def test_force_replaces_only_bundles(kind: str, refused: Refused, checkpoint: Pa
         out.mkdir()
     if kind == "folder":
         (out / "config.json").write_text("precious")
-    assert "'out' exists and is no gpt2xl bundle" in refused("export", checkpoint, out, "--force")
+    assert "'out' exists and is not a gpt2xl bundle" in refused(
+        "export", checkpoint, out, "--force"
+    )
     assert kind != "folder" or (out / "config.json").read_text() == "precious"
 
 

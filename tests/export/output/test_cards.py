@@ -1,4 +1,4 @@
-"""Model card, licence and notices of a checkpoint: carried along, but nothing from elsewhere."""
+"""Model card, licence and notices of a checkpoint are copied, but no files from elsewhere."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "LICENCE.txt", "NOTICE"])
 @pytest.mark.parametrize("target", ["/etc/passwd", "../secret"])
-def test_a_link_out_of_the_folder_is_left_out_with_a_word(
+def test_a_link_out_of_the_folder_is_left_out_with_a_warning(
     tmp_path: Path, out: Path, name: str, target: str
 ) -> None:
     (tmp_path / "secret").write_text("secret")
@@ -55,7 +55,7 @@ def test_what_is_no_file_is_left(tmp_path: Path, out: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["README.md"]
 
 
-def test_a_git_lfs_pointer_is_left_out_with_a_word(tmp_path: Path, out: Path) -> None:
+def test_a_git_lfs_pointer_is_left_out_with_a_warning(tmp_path: Path, out: Path) -> None:
     (tmp_path / "README.md").write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
     with pytest.warns(Gpt2xlWarning, match="is left out of the bundle: it is a Git LFS pointer"):
         carry_cards(tmp_path, out)

@@ -103,7 +103,7 @@ def test_force_replaces_nothing_but_bundles(tmp_path: Path, kind: str) -> None:
     else:
         out.mkdir()
         (out / "precious").touch() if kind == "folder" else None
-    with pytest.raises(ExportError, match="is no gpt2xl bundle: --force does not replace it"):
+    with pytest.raises(ExportError, match="is not a gpt2xl bundle: --force does not replace it"):
         make(out, force=True)
     assert names(tmp_path) == ["out"]
 
@@ -111,7 +111,7 @@ def test_force_replaces_nothing_but_bundles(tmp_path: Path, kind: str) -> None:
 def test_force_replaces_no_checkpoint_even_beside_a_manifest(tmp_path: Path) -> None:
     make(tmp_path / "out", "old")
     (tmp_path / "out" / "model.safetensors").touch()
-    with pytest.raises(ExportError, match="holds safetensors, too"):
+    with pytest.raises(ExportError, match="also holds safetensors"):
         make(tmp_path / "out", force=True)
 
 

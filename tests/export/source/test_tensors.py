@@ -114,7 +114,9 @@ def test_several_missing_tensors_are_counted() -> None:
     ],
 )
 def test_a_tensor_too_many_is_named_as_the_file_has_it(name: str) -> None:
-    with pytest.raises(CheckpointError, match=f"'{name}' belongs to no GPT-2 of this config"):
+    with pytest.raises(
+        CheckpointError, match=f"'{name}' does not belong to a GPT-2 of this config"
+    ):
         match_tensors(expected_shapes(TIED) | {name: (4,)}, TIED)
 
 
@@ -128,8 +130,8 @@ def test_a_tensor_too_many_is_named_as_the_file_has_it(name: str) -> None:
         ("h.0.mlp.c_fc.weight.quant_state.bitsandbytes__nf4", "part of a quantized checkpoint"),
         ("transformer.h.1.attn.c_proj.qweight", "part of a quantized checkpoint"),
         ("h.0.attn.c_attn.SCB", "part of a quantized checkpoint"),
-        ("h.0.crossattention.q_attn.weight", "for attention to an encoder"),
-        ("transformer.h.0.ln_cross_attn.weight", "for attention to an encoder"),
+        ("h.0.crossattention.q_attn.weight", "for cross-attention to an encoder"),
+        ("transformer.h.0.ln_cross_attn.weight", "for cross-attention to an encoder"),
     ],
 )
 def test_a_tensor_that_changes_the_logits_is_said_to_be_what_it_is(name: str, what: str) -> None:
@@ -207,5 +209,5 @@ def test_a_wrong_shape_is_named_with_both_shapes(
 @pytest.mark.parametrize("first", ["wte.weight", "transformer.wte.weight"])
 def test_a_tensor_stored_with_and_without_prefix_is_refused(first: str) -> None:
     found = {first: (11, 4)} | expected_shapes(TIED) | {"transformer.wte.weight": (11, 4)}
-    with pytest.raises(CheckpointError, match=r"'(transformer\.)?wte\.weight' is there twice"):
+    with pytest.raises(CheckpointError, match=r"'(transformer\.)?wte\.weight' is stored twice"):
         match_tensors(found, TIED)
