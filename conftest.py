@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import gpt2xl
-from gpt2xl_export.export import export
+from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
 # pytest imports every module to look for examples; this one needs the extra "bench".
-collect_ignore_glob = [] if find_spec("matplotlib") else ["cli/*bench_picture.py"]
+collect_ignore_glob = [] if find_spec("matplotlib") else ["cli/*/benchmark/picture.py"]
 
 
 @pytest.fixture(scope="session")

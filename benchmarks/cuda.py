@@ -19,7 +19,8 @@ import torch
 
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.sessions.device_engine import DeviceCache, DeviceEngineSession
+from gpt2xl.sessions.logits import Ids, TopLogits
+from gpt2xl.sessions.protocol import Cache
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""
@@ -74,19 +75,22 @@ def copy_bandwidth() -> float:
 def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
     """As `gpt2xl.Model` decodes greedily: each id comes to the host before it is fed."""
     session = gpt2xl.load(folder, provider="cuda", cuda_graph=cuda_graph).session
-    assert isinstance(session, DeviceEngineSession)
-    caches: dict[int, DeviceCache] = {}
+    caches: dict[int, Cache] = {}
+
+    def step(ids: Ids, cache: Cache) -> Ids:
+        top = session.forward_top(ids, cache, 1)
+        assert isinstance(top, TopLogits)
+        return top.ids[:, -1]
 
     def decode(ids: np.ndarray, new: int) -> float:
         cache = caches.get(len(ids))
         if cache is None:
             cache = caches[len(ids)] = session.new_cache(len(ids))
         cache.truncate(0)
-        ids = session.forward_top(ids, cache, 1).ids[:, -1]
-        ids = session.forward_top(ids, cache, 1).ids[:, -1]
+        ids = step(step(ids, cache), cache)
         start = time.perf_counter()
         for _ in range(new):
-            ids = session.forward_top(ids, cache, 1).ids[:, -1]
+            ids = step(ids, cache)
         return (time.perf_counter() - start) / new
 
     return decode
