@@ -61,7 +61,7 @@ def test_exceptions_are_grouped_by_their_last_frame() -> None:
 
     with pytest.raises((RequestError, ValueError)) as caught:
         Tokenizer("{")
-    assert of_exception(caught.value).where == "ValueError at tokenizer_file.py:parse"
+    assert of_exception(caught.value).where == "ValueError at tokenizer_json.py:parse"
 
 
 def test_batches_have_a_text_in_every_line(tmp_path: Path) -> None:
