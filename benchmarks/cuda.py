@@ -2,10 +2,10 @@
 
     python benchmarks/cuda.py BUNDLE [BUNDLE...] --checkpoint CHECKPOINT --rows 1 64
 
-All run in one process, in turns: a round is a prompt of ``--prompt`` random ids in each row, then
-``--new`` greedy tokens; the median over rounds of the time a token counts. The bound is what the weights
-that a step reads take at the card's bandwidth, read off a copy on the device. Without ``--checkpoint``
-only the bundles run, and torch is used for nothing but the bound.
+All systems run in one process, in turns. A round is a prompt of ``--prompt`` random ids in each row, then ``--new``
+greedy tokens; the result is the median time of a step over the rounds. The bound is the size of the weights divided
+by the bandwidth of a copy on the device. Without ``--checkpoint`` only the bundles run, and torch only measures the
+bandwidth.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _systems(options: argparse.Namespace) -> dict[str, Decode]:
-    """Each by its name; prints what bounds the bundles."""
+    """Each by its name; prints the lower bound of each bundle."""
     bandwidth = copy_bandwidth()
     print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
     systems: dict[str, Decode] = {}
@@ -73,7 +73,7 @@ def copy_bandwidth() -> float:
 
 
 def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
-    """As `gpt2xl.Model` decodes greedily: each id comes to the host before it is fed."""
+    """Decode greedily as `gpt2xl.Model` does: each id is copied to the host before it is fed."""
     session = gpt2xl.load(folder, provider="cuda", cuda_graph=cuda_graph).session
     caches: dict[int, Cache] = {}
 
@@ -97,7 +97,7 @@ def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
 
 
 def transformers_decode(checkpoint: Path) -> Decode:
-    """The model's compiled forward and argmax in a loop of their own, which is less than ``generate`` does."""
+    """Compiled forward and argmax in a loop, which is less work than transformers' ``generate``."""
     from transformers import GPT2LMHeadModel, StaticCache
     from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 

@@ -2,8 +2,8 @@
 
     python benchmarks/rounding.py models/demo --corpora CORPORA
 
-Weights are rounded and put back as float32 into the portable graph's numpy twin, so that activations
-stay float32: this is the error of the rounding alone.
+Rounded weights are dequantized and run through the numpy forward pass in float32, so the loss is that of rounding
+the weights alone.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from held_out import held_out_windows, mean_kl, perplexity
 
+from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.rounding import gptq
@@ -106,8 +107,7 @@ def main() -> None:
 
     def log_probs(of: Checkpoint) -> list[FloatArray]:
         logits = Reference(of).logits([window.tolist() for window in windows])
-        shifted = [row - row.max(-1, keepdims=True) for row in logits]
-        return [row - np.log(np.exp(row).sum(-1, keepdims=True)) for row in shifted]
+        return [log_softmax(row).astype(np.float32) for row in logits]
 
     float32 = log_probs(checkpoint)
     base = perplexity(float32, windows)
