@@ -1,4 +1,4 @@
-"""Messages: one line, whatever the names and values in them hold."""
+"""Error messages are one line, whatever names and values they quote."""
 
 import pickle
 
@@ -20,13 +20,13 @@ from gpt2xl.errors import first_line, one_line
         ("\\n", "\\n"),
     ],
 )
-def test_control_characters_are_written_out(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert one_line(text) == shown
     for kind in (Gpt2xlError, BundleError, RequestError):
         assert str(kind(text)) == shown
 
 
-def test_a_message_without_end_keeps_its_beginning_and_its_end() -> None:
+def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
     shown = str(BundleError(f"'{'a' * 10_000}' is not a folder."))
     assert len(shown) <= 1000
     assert shown.startswith("'aaa")
@@ -34,12 +34,12 @@ def test_a_message_without_end_keeps_its_beginning_and_its_end() -> None:
     assert shown.endswith("' is not a folder.")
 
 
-def test_errors_go_from_process_to_process() -> None:
+def test_errors_can_be_pickled() -> None:
     again = pickle.loads(pickle.dumps(RequestError("a\nb")))
     assert isinstance(again, RequestError)
     assert str(again) == "a\\nb"
 
 
-def test_what_others_say_is_its_first_line_or_its_kind() -> None:
+def test_first_line_is_the_message_or_the_class() -> None:
     assert first_line(ValueError("a\nb")) == "a"
     assert first_line(KeyError()) == "KeyError"

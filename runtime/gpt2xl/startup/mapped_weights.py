@@ -22,9 +22,8 @@ from gpt2xl.bundle.external_data import StoredTensor, stored_tensors
 from gpt2xl.startup.memory import address_space_left
 
 ALIGNMENT_BYTES = 64  # vector instructions may need it at the start of a tensor
-RELEASE_SECONDS = (
-    0.02  # between releases while loading: GPT-2 XL in int8 reads some 30 MB meanwhile
-)
+RELEASE_SECONDS = 0.02
+"""Time between releases while loading: onnxruntime reads some 30 MB of GPT-2 XL in int8 meanwhile."""
 
 
 class MappedWeights:
@@ -43,13 +42,14 @@ class MappedWeights:
     def __init__(self, folder: Path, tensors: Sequence[StoredTensor]) -> None:
         names = {tensor.location for tensor in tensors}
         self._maps = {name: _mapping(folder / name) for name in names}
-        self._values: dict[str, ort.OrtValue] = {}
+        self.tensors: dict[str, ort.OrtValue] = {}
+        """Those that are mapped, by name."""
         for name, mapping in self._maps.items():
             _keep_apart(mapping, [tensor for tensor in tensors if tensor.location == name])
         for tensor in tensors:
             value = _value(tensor, self._maps[tensor.location])
             if value is not None:
-                self._values[tensor.name] = value
+                self.tensors[tensor.name] = value
 
     @property
     def size(self) -> int:
@@ -58,7 +58,7 @@ class MappedWeights:
 
     def lend(self, options: ort.SessionOptions) -> None:
         """Make a session with ``options`` read these tensors from our mappings."""
-        for name, value in self._values.items():
+        for name, value in self.tensors.items():
             options.add_initializer(name, value)
 
     def release(self) -> None:

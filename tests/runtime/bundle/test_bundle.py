@@ -1,4 +1,4 @@
-"""Bundle folders: whole ones load, incomplete ones say what is wrong."""
+"""Whole bundle folders load; incomplete ones are refused with the reason."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def test_a_whole_bundle_has_both_graphs_and_a_manifest(bundle: Path) -> None:
     assert found.config.n_layer == 2
 
 
-def test_a_folder_with_only_a_portable_graph_loads_and_says_the_same(
+def test_a_folder_with_only_a_portable_graph_gives_the_same_text(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     whole = make_bundle({"vocab_size": 287})
@@ -48,7 +48,7 @@ def test_graphs_may_lie_in_the_folder_itself(copy: Path) -> None:
     load(copy)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere' is not a folder"):
         load(tmp_path / "nowhere")
 
@@ -63,7 +63,7 @@ def test_an_empty_folder_holds_no_graph(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_checkpoint_is_told_apart_and_the_way_out_named(checkpoint: Path) -> None:
+def test_a_checkpoint_is_recognized_and_the_remedy_named(checkpoint: Path) -> None:
     with pytest.raises(BundleError, match="it is a checkpoint: run `gpt2xl export` on it first"):
         load(checkpoint)
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_is_told_apart_and_the_way_out_named(checkpoint: Path) -> N
 @pytest.mark.parametrize(
     "name", ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.safetensors.index.json"]
 )
-def test_so_is_a_checkpoint_of_pytorch_or_of_shards(tmp_path: Path, name: str) -> None:
+def test_a_checkpoint_of_pytorch_or_of_shards_is_recognized(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(BundleError, match="it is a checkpoint: run `gpt2xl export` on it first"):
         load(tmp_path)
@@ -86,7 +86,7 @@ def test_so_is_a_checkpoint_of_pytorch_or_of_shards(tmp_path: Path, name: str) -
         ("a b\n\x1b[2J", "adapter, not a model: run `gpt2xl export BASE OUT"),
     ],
 )
-def test_an_adapter_is_told_apart_and_the_way_out_named(
+def test_an_adapter_is_recognized_and_the_remedy_named(
     tmp_path: Path, weights: str, base: str | None, hint: str
 ) -> None:
     config = json.dumps({"peft_type": "LORA", "base_model_name_or_path": base})
@@ -106,20 +106,20 @@ def test_an_adapter_beside_whole_weights_is_a_checkpoint(checkpoint: Path, tmp_p
 
 
 @pytest.mark.parametrize("name", ["onnx/model.onnx_data", "onnx/engine.onnx", "tokenizer.json"])
-def test_a_git_lfs_pointer_in_a_bundle_is_called_one(copy: Path, name: str) -> None:
+def test_a_git_lfs_pointer_in_a_bundle_is_recognized(copy: Path, name: str) -> None:
     (copy / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
     with pytest.raises(BundleError, match=f"{name}' is a Git LFS pointer.*run `git lfs pull`"):
         load(copy)
 
 
-def test_a_pointer_for_an_adapters_config_is_called_one(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_of_an_adapter_config_is_recognized(tmp_path: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\nsize 5\n"
     (tmp_path / "adapter_config.json").write_text(pointer)
     with pytest.raises(BundleError, match="is a Git LFS pointer"):
         load(tmp_path)
 
 
-def test_graphs_of_other_names_are_not_guessed_at(copy: Path) -> None:
+def test_graphs_of_other_names_are_refused(copy: Path) -> None:
     (copy / "gpt2xl.json").unlink()
     (copy / "onnx" / "model.onnx").rename(copy / "onnx" / "decoder.onnx")
     (copy / "onnx" / "engine.onnx").unlink()
@@ -151,7 +151,7 @@ def test_a_file_cut_short_is_named_with_both_sizes(copy: Path) -> None:
         load(copy)
 
 
-def test_a_graph_that_is_none_is_named(copy: Path) -> None:
+def test_a_damaged_graph_is_named(copy: Path) -> None:
     path = copy / "onnx" / "engine.onnx"
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(BundleError, match=r"engine\.onnx' is not a whole ONNX file"):

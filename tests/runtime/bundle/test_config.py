@@ -1,4 +1,4 @@
-"""config.json and generation_config.json: what is read, what is refused."""
+"""config.json and generation_config.json: values that are read, values that are refused."""
 
 import json
 from pathlib import Path
@@ -29,21 +29,21 @@ def test_gpt2s_own_config_has_its_published_sizes(tmp_path: Path) -> None:
     assert config.eos_token_ids == {50256}
 
 
-def test_the_generation_config_decides_what_begins_a_text_as_well(tmp_path: Path) -> None:
+def test_the_generation_config_decides_which_id_begins_a_text(tmp_path: Path) -> None:
     write(tmp_path, bos_token_id=5, eos_token_id=6)
     (tmp_path / "generation_config.json").write_text('{"bos_token_id": 9}')
     found = read_config(tmp_path, CheckpointError)
     assert (found.bos_token_id, found.eos_token_id) == (9, 6)
 
 
-def test_what_a_config_leaves_out_is_what_transformers_takes(tmp_path: Path) -> None:
+def test_missing_keys_have_the_defaults_of_transformers(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     assert read_config(tmp_path, CheckpointError) == GPT2Config(
         50257, 1024, 768, 12, 12, bos_token_id=50256, eos_token_id=50256
     )  # transformers 4.57: GPT2Config()
 
 
-def test_an_id_that_is_null_stays_so(tmp_path: Path) -> None:
+def test_an_id_that_is_null_stays_null(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, bos_token_id=None, eos_token_id=None), CheckpointError)
     assert (config.bos_token_id, config.eos_token_id) == (None, None)
 
@@ -57,7 +57,7 @@ def test_an_id_that_is_null_stays_so(tmp_path: Path) -> None:
         ("max_position_embeddings", "n_positions"),
     ],
 )
-def test_other_names_of_sizes_go_before_the_gpt2_names_as_in_transformers(
+def test_other_names_of_sizes_have_precedence_as_in_transformers(
     tmp_path: Path, other: str, own: str
 ) -> None:
     config = read_config(write(tmp_path, **{other: 24}), CheckpointError)
@@ -130,7 +130,7 @@ def test_the_generation_config_decides_which_ids_end_a_text(
     "name", ["vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"]
 )
 @pytest.mark.parametrize("value", [0, -1, 1.5, "12", True, [1]])
-def test_a_size_that_is_no_positive_integer_is_named(
+def test_a_size_that_is_not_a_positive_integer_is_named(
     tmp_path: Path, name: str, value: object
 ) -> None:
     with pytest.raises(CheckpointError, match=f"{name} has to be a positive integer"):
@@ -160,7 +160,7 @@ def test_a_size_that_is_no_positive_integer_is_named(
         ("tie_word_embeddings", 1),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, name: str, value: object) -> None:
+def test_a_value_of_the_wrong_type_is_named(tmp_path: Path, name: str, value: object) -> None:
     with pytest.raises(CheckpointError, match=rf"config\.json': {name}\S* has to be "):
         read_config(write(tmp_path, **{name: value}), CheckpointError)
 
@@ -190,6 +190,6 @@ def test_broken_json_is_named_in_the_callers_own_error(
         read_config(tmp_path, BundleError)
 
 
-def test_a_folder_without_config_says_so(tmp_path: Path) -> None:
+def test_a_missing_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"config\.json' does not exist"):
         read_config(tmp_path, BundleError)

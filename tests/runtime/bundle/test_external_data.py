@@ -1,4 +1,4 @@
-"""Weights are looked for in the model's own folder only."""
+"""External data is read from the model's own folder only."""
 
 import shutil
 import time
@@ -23,7 +23,7 @@ def point_to(graph: Path, location: str) -> None:
 
 @pytest.fixture
 def engine(bundle: Path, tmp_path: Path) -> Path:
-    """The engine graph of a copy of the bundle, without the manifest that would notice a change."""
+    """The engine graph of a copy of the bundle, without the manifest, which would detect a change."""
     shutil.copytree(bundle, tmp_path / "bundle")
     (tmp_path / "bundle" / "gpt2xl.json").unlink()
     return tmp_path / "bundle" / "onnx" / "engine.onnx"
@@ -108,7 +108,7 @@ def nested(depth: int) -> bytes:
     ],
     ids=["number", "fields", "messages", "nesting", "deep nesting"],
 )
-def test_a_file_made_to_take_long_is_refused_at_once(tmp_path: Path, content: bytes) -> None:
+def test_a_file_crafted_to_take_long_is_refused_quickly(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(content)
     start = time.process_time()
     with pytest.raises(BundleError, match="not a whole ONNX file"):
@@ -116,7 +116,7 @@ def test_a_file_made_to_take_long_is_refused_at_once(tmp_path: Path, content: by
     assert time.process_time() - start < 5
 
 
-def test_nesting_as_graphs_have_it_is_read() -> None:
+def test_nesting_of_real_graphs_is_read() -> None:
     assert list(external_locations(nested(30))) == []
 
 
@@ -126,14 +126,14 @@ def test_a_missing_weights_file_is_named(engine: Path) -> None:
         load(engine.parents[1])
 
 
-def test_a_file_cut_short_is_no_onnx_file(engine: Path) -> None:
+def test_a_graph_cut_short_is_refused(engine: Path) -> None:
     engine.write_bytes(engine.read_bytes()[:-20])
     with pytest.raises(BundleError, match="not a whole ONNX file"):
         load(engine.parents[1])
 
 
 @pytest.mark.parametrize("key", ["offset", "length"])
-def test_an_offset_that_is_no_number_is_no_onnx_file(engine: Path, key: str) -> None:
+def test_an_offset_that_is_not_a_number_is_refused(engine: Path, key: str) -> None:
     model = onnx.load(engine, load_external_data=False)
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
@@ -144,7 +144,7 @@ def test_an_offset_that_is_no_number_is_no_onnx_file(engine: Path, key: str) -> 
         load(engine.parents[1])
 
 
-def test_a_size_that_is_not_that_of_the_data_is_named(engine: Path) -> None:
+def test_a_tensor_whose_size_differs_from_its_data_is_named(engine: Path) -> None:
     model = onnx.load(engine, load_external_data=False)
     tensor = next(tensor for tensor in model.graph.initializer if tensor.external_data)
     tensor.dims[0] = 2**61
@@ -153,7 +153,7 @@ def test_a_size_that_is_not_that_of_the_data_is_named(engine: Path) -> None:
         load(engine.parents[1])
 
 
-def test_dimensions_without_end_are_no_onnx_file(engine: Path) -> None:
+def test_too_many_dimensions_are_refused(engine: Path) -> None:
     model = onnx.load(engine, load_external_data=False)
     tensor = next(tensor for tensor in model.graph.initializer if tensor.external_data)
     tensor.dims.extend([1] * 1000)

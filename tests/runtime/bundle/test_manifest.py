@@ -1,4 +1,4 @@
-"""gpt2xl.json: what it says, and what is said of it when a value is foreign."""
+"""gpt2xl.json: its values, and errors for values of a wrong type."""
 
 import copy
 import json
@@ -34,7 +34,7 @@ def read(folder: Path, content: object) -> Manifest | None:
     return read_manifest(folder)
 
 
-def test_a_whole_one(tmp_path: Path) -> None:
+def test_a_whole_manifest_is_read(tmp_path: Path) -> None:
     found = read(tmp_path, WHOLE)
     assert found is not None
     assert found.source is not None
@@ -57,7 +57,7 @@ def test_what_an_export_writes_is_read(bundle: Path) -> None:
     assert found.parity["engine"]["stepwise"].top1_agreement == 1.0
 
 
-def test_none_and_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_and_an_empty_manifest_are_read(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
     assert read(tmp_path, {}) == Manifest(parity={"portable": {}, "engine": {}})
     (tmp_path / "gpt2xl.json").unlink()
@@ -109,7 +109,7 @@ def steps(key: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("key", FOREIGN)
-def test_a_value_of_a_foreign_type_is_named(tmp_path: Path, key: str) -> None:
+def test_a_value_of_a_wrong_type_is_named(tmp_path: Path, key: str) -> None:
     for value in FOREIGN[key]:
         content = place = copy.deepcopy(WHOLE)
         *path, last = steps(key)
@@ -122,12 +122,12 @@ def test_a_value_of_a_foreign_type_is_named(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "C:\\a", "a\0b", ""])
-def test_files_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+def test_files_outside_the_bundle_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(BundleError, match="which is outside the bundle"):
         read(tmp_path, {"files": {name: {"size": 1, "sha256": SUM}}})
 
 
-def test_a_pipe_is_not_taken_for_no_manifest(bundle: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_manifest_is_refused(bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(bundle, tmp_path / "copy")
     (folder / "gpt2xl.json").unlink()
     (folder / "gpt2xl.json").mkdir()

@@ -1,4 +1,4 @@
-"""One writer at a time; a killed one leaves nothing for good."""
+"""One writer at a time; files of a killed writer are removed."""
 
 import errno
 import fcntl
@@ -77,7 +77,7 @@ def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
 
-def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_gets_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with locked(target), written_aside(target) as aside:
         aside.write_text("new")
@@ -88,7 +88,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_a_killed_process_left_is_removed_by_the_next(
+def test_files_of_a_killed_process_are_removed_by_the_next(
     kind: str, holder: Holder, tmp_path: Path
 ) -> None:
     target = tmp_path / "out [1]*"
@@ -101,7 +101,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
     assert names(tmp_path) == [target.name]
 
 
-def test_what_a_live_process_writes_is_not_touched(holder: Holder, tmp_path: Path) -> None:
+def test_files_of_a_live_process_are_not_touched(holder: Holder, tmp_path: Path) -> None:
     holder(tmp_path / "out")
     before = names(tmp_path)
     with pytest.raises(
@@ -113,7 +113,7 @@ def test_what_a_live_process_writes_is_not_touched(holder: Holder, tmp_path: Pat
     assert {*before} < {*names(tmp_path)}
 
 
-def test_nothing_that_looks_alike_is_removed(tmp_path: Path) -> None:
+def test_files_of_similar_names_are_not_removed(tmp_path: Path) -> None:
     alike = [".out.partial-1234567", ".out.partial-xxxxxxxx", "out.partial-12345678", ".out.lock2"]
     for name in [*alike, ".other.partial-12345678", ".out2.old-12345678"]:
         (tmp_path / name).touch()
@@ -170,7 +170,7 @@ def test_a_folder_is_the_old_or_the_new_one_whenever_the_process_is_killed(
         assert (target / "content").read_text() == content
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
     with locked(tmp_path / "link"), pytest.raises(BusyError):
@@ -188,13 +188,13 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [238, 250, 255])
-def test_a_name_too_long_is_known_before_anything_is_written(length: int, tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_refused_before_writing(length: int, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File name too long"), locked(tmp_path / ("o" * length)):
         raise AssertionError("this is too late")
     assert names(tmp_path) == []
 
 
-def test_without_locks_it_goes_on_and_removes_nothing(
+def test_without_locks_the_block_runs_and_nothing_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsupported(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Values of JSON files, each of the type it has to have."""
+"""Values of JSON files are of the required type, or refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +15,18 @@ def value(content: object) -> Value:
 
 
 @pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": 1e999}', "-1e999", "[" * 100_000])
-def test_numbers_that_are_none_and_endless_nesting_are_no_json(text: str) -> None:
+def test_nan_infinity_and_deep_nesting_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a number|nested too deep"):
         parse_json(text)
 
 
-def test_json_is_read_as_ever(tmp_path: Path) -> None:
+def test_valid_json_is_read(tmp_path: Path) -> None:
     content = '{"a": [1, -2.5e-3, "é\\ud800", null, true], "a": {"b": 1e300}}'
     (tmp_path / "f").write_text(content, "utf-8")
     assert read_json(tmp_path / "f", BundleError) == {"a": {"b": 1e300}}  # the last of a kind
 
 
-def test_a_file_beyond_all_reason_is_not_parsed(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
     with (tmp_path / "f").open("wb") as file:
         file.truncate(17 << 20)
     with pytest.raises(BundleError, match="f' is larger than the 16 MB"):
@@ -65,7 +65,7 @@ def test_integers_have_limits() -> None:
         value(10**3000).integer(1, 9)
 
 
-def test_keys_are_named_as_they_lie() -> None:
+def test_errors_name_the_path_of_the_key() -> None:
     top = Value({"a": {"b": [1, "x"]}}, Path("a.json"), BundleError)
     with pytest.raises(BundleError, match=r"'a\.json': a\.b\[1\] has to be an integer >= 0"):
         [item.integer() for item in top.get("a").get("b").items()]
@@ -77,13 +77,13 @@ def test_keys_are_named_as_they_lie() -> None:
         top.get("a").items()
 
 
-def test_what_is_absent_has_nothing_in_it() -> None:
+def test_absent_objects_and_lists_are_empty() -> None:
     assert value(None).entries() == {}
     assert value(None).items() == []
     assert value({}).get("a", 3).integer() == 3
 
 
-def test_a_value_without_end_is_shown_short() -> None:
+def test_a_long_value_is_shortened() -> None:
     with pytest.raises(BundleError) as caught:
         value(["x" * 10_000] * 10_000).text()
     assert len(str(caught.value)) < 400

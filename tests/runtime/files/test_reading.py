@@ -1,4 +1,4 @@
-"""Small files are read whole, and nothing else is waited for."""
+"""Small files are read whole; pipes, devices and large files are refused."""
 
 import os
 import socket
@@ -26,14 +26,14 @@ def bound(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
         one.close()
 
 
-def test_what_is_there_is_read(tmp_path: Path) -> None:
+def test_a_file_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\xc3\xa9")
     (tmp_path / "link").symlink_to("a")
     assert read_bytes(tmp_path / "a", BundleError) == b"\xc3\xa9"
     assert read_text(tmp_path / "link", BundleError, 2) == "é"
 
 
-def test_what_is_larger_or_no_text_is_refused(tmp_path: Path) -> None:
+def test_large_files_and_invalid_utf_8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1 << 20) + b"\xff")
     with pytest.raises(BundleError, match="a' is larger than the 1 MB that are read of it"):
         read_bytes(tmp_path / "a", BundleError, 1 << 20)
@@ -42,7 +42,7 @@ def test_what_is_larger_or_no_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "dangling", "a" * 300, "a/" * 3000 + "b", "a\0b"])
-def test_what_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "dangling").symlink_to("nothing")
     with pytest.raises(BundleError, match="does not exist"):
         read_bytes(tmp_path / name, BundleError)
@@ -53,7 +53,7 @@ def test_what_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     ["config.json", "generation_config.json", "gpt2xl.json", "tokenizer.json", "onnx/engine.onnx"],
 )
 @pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "device"])
-def test_nothing_in_place_of_a_file_of_a_bundle_is_waited_for(
+def test_pipes_and_sockets_in_place_of_a_bundles_files_do_not_block(
     make_foreign: Callable[[], Path],
     bound: Callable[[Path], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -73,21 +73,21 @@ def test_nothing_in_place_of_a_file_of_a_bundle_is_waited_for(
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "a\0b", "a\nb"])
-def test_a_folder_that_cannot_be_is_none(name: str) -> None:
+def test_an_impossible_folder_name_is_not_a_folder(name: str) -> None:
     with pytest.raises(BundleError, match="is not a folder") as caught:
         open_bundle(Path(name))
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("name", ["model.onnx_data", "below/weights", "..a", "a..b/c"])
-def test_a_name_that_stays_inside(name: str) -> None:
+def test_a_name_inside_the_folder_is_accepted(name: str) -> None:
     assert is_inside(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "..", "../a", "a/../b", "/a", "\\a", "..\\a", "a\\..\\b", "C:a", "C:\\a", "a\0b"]
 )
-def test_a_name_that_does_not(name: str) -> None:
+def test_a_name_outside_the_folder_is_refused(name: str) -> None:
     assert not is_inside(name)
 
 
@@ -104,13 +104,13 @@ def test_links_may_lead_inside_the_folder_and_into_the_hubs_cache(
     assert not any(belongs_to(snapshot / name, snapshot) for name in ("out", "stranger", "refs"))
 
 
-def test_blobs_elsewhere_are_no_hub_cache(tmp_path: Path) -> None:
+def test_blobs_outside_a_hub_cache_are_refused(tmp_path: Path) -> None:
     for name in ("model", "blobs"):
         (tmp_path / name).mkdir()
     assert not belongs_to(tmp_path / "blobs" / "a", tmp_path / "model")
 
 
-def test_a_link_to_itself_belongs_to_nothing(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "folder").mkdir()
     assert not belongs_to(tmp_path / "loop", tmp_path / "folder")

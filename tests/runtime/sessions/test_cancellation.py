@@ -1,4 +1,4 @@
-"""A run is ended from another thread, and the cache is as it was."""
+"""A run is cancelled from another thread, and the cache is as before."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ IDS = np.random.default_rng(0).integers(0, 280, (1, CONTEXT))
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest, make_bundle: Callable[..., Path]) -> Session:
-    """Of a model that takes a second for a prompt of its whole context."""
+    """A session that takes about a second for a prompt of its whole context."""
     kind = str(request.param)
     precision = "int8" if kind.startswith("int8") else "fp32"
     bundle = open_bundle(
@@ -69,7 +69,7 @@ def test_a_long_prompt_is_cancelled_and_the_cache_stays_usable(session: Session)
 
 @pytest.mark.parametrize("session", ["engine"], indirect=True)
 def test_a_single_run_is_ended_before_it_is_over(session: Session) -> None:
-    """16 rows are fed at once: nothing but onnxruntime itself can look at the flag."""
+    """16 rows are one run, so only onnxruntime itself can notice the cancellation."""
     ids, cancellation = np.repeat(IDS, 16, 0), Cancellation()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(cancel_soon, cancellation)
@@ -91,7 +91,7 @@ def test_nothing_is_fed_after_a_cancellation(session: Session) -> None:
 
 
 @pytest.mark.parametrize("session", KINDS, indirect=True)
-def test_a_cancellation_that_is_not_used_changes_nothing(session: Session) -> None:
+def test_an_unused_cancellation_changes_nothing(session: Session) -> None:
     first, second, cancellation = session.new_cache(), session.new_cache(), Cancellation()
     for start, stop in ((0, 300), (300, 301)):
         wanted = session.forward(IDS[:, start:stop], first)
@@ -101,7 +101,7 @@ def test_a_cancellation_that_is_not_used_changes_nothing(session: Session) -> No
 
 
 @pytest.mark.parametrize("session", KINDS, indirect=True)
-def test_a_run_that_fails_is_no_cancellation(session: Session) -> None:
+def test_a_failed_run_is_not_reported_as_cancelled(session: Session) -> None:
     cache, beyond_vocabulary = session.new_cache(), np.array([[5, 289]])
     with pytest.raises(BundleError, match="onnxruntime failed in"):
         session.forward(beyond_vocabulary, cache, cancel=Cancellation())

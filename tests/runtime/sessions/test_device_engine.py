@@ -1,4 +1,4 @@
-"""What a GPU is used through, on the CPU: a cache that stays in its place, steps at fixed addresses, top-k.
+"""The session for a GPU, run on the CPU: a cache and captured steps at fixed addresses, top-k.
 
 Kernels aside, it is the same code: onnxruntime copies between devices, or does not.
 """
@@ -69,7 +69,7 @@ def plain(folder: Path) -> EngineSession:
 
 @pytest.mark.parametrize("captures_steps", [False, True])
 @pytest.mark.parametrize("steps", [(40,), (1,) * 40, (17, 1, 1, 12, 1, 8)], ids=str)
-def test_logits_and_cache_are_those_of_the_other_session(
+def test_logits_and_cache_equal_those_on_the_cpu(
     bundle: Path, captures_steps: bool, steps: tuple[int, ...]
 ) -> None:
     device, host = on_device(bundle, captures_steps=captures_steps), plain(bundle)
@@ -85,7 +85,7 @@ def test_logits_and_cache_are_those_of_the_other_session(
         assert np.abs(got.astype(float) - wanted.astype(float)).max() < 1e-4
 
 
-def test_rows_of_any_length_replay_a_step(bundle: Path) -> None:
+def test_rows_of_different_lengths_replay_a_captured_step(bundle: Path) -> None:
     device, host = on_device(bundle, captures_steps=True), plain(bundle)
     cache, ids = device.new_cache(3), np.repeat(IDS[:, :9], 3, 0)
     device.forward(ids, cache)
@@ -99,7 +99,7 @@ def test_rows_of_any_length_replay_a_step(bundle: Path) -> None:
     assert cache.lengths.tolist() == [10, 5, 7]
 
 
-def test_what_a_cache_gives_another_one_takes(bundle: Path) -> None:
+def test_a_cache_is_filled_from_a_cache_on_the_cpu(bundle: Path) -> None:
     device, host = on_device(bundle), plain(bundle)
     first, second = host.new_cache(), device.new_cache()
     host.forward(IDS[:, :30], first)
@@ -123,7 +123,7 @@ def test_what_a_cache_gives_another_one_takes(bundle: Path) -> None:
     "options", [{"greedy": True}, {"seed": 3}, {"seed": 3, "top_k": 0}], ids=str
 )
 @pytest.mark.parametrize("captures_steps", [False, True])
-def test_texts_are_those_of_the_other_session(
+def test_texts_equal_those_on_the_cpu(
     bundle: Path, options: dict[str, Any], captures_steps: bool
 ) -> None:
     model = load(bundle, provider="cpu", threads=1)
@@ -142,7 +142,7 @@ def test_texts_are_those_of_the_other_session(
 
 
 @pytest.mark.parametrize("captures_steps", [False, True])
-def test_texts_that_end_make_room_for_others(bundle: Path, captures_steps: bool) -> None:
+def test_finished_rows_are_reused_for_other_texts(bundle: Path, captures_steps: bool) -> None:
     model = load(bundle, provider="cpu", threads=1)
     moved = Model(
         model.config,
@@ -158,7 +158,7 @@ def test_texts_that_end_make_room_for_others(bundle: Path, captures_steps: bool)
     assert len({len(text.new_ids) for text in got.values()}) > 1
 
 
-def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
+def test_unused_rows_of_a_captured_step_change_nothing(bundle: Path) -> None:
     device, host = on_device(bundle, captures_steps=True), plain(bundle)
     cache, token = device.new_cache(4), np.array([[5], [6]])
     for row, length in enumerate((9, 4, 96, 7)):  # the third is full
@@ -178,7 +178,7 @@ def test_free_rows_are_fed_along_and_change_nothing(bundle: Path) -> None:
     assert largest_of(device, token, cache.rows(0, 2), 3).shape == (2, 1, 3)
 
 
-def test_each_text_of_a_batch_samples_from_its_own_top_k(bundle: Path) -> None:
+def test_each_text_of_a_batch_has_its_own_top_k(bundle: Path) -> None:
     def texts(session: Session, rows: int) -> list[tuple[int, int]]:
         scheduler, found = Scheduler(session, rows=rows), list[tuple[int, Token]]()
         for number, top_k in enumerate((0, 1, 40, 3, 289)):
@@ -191,7 +191,7 @@ def test_each_text_of_a_batch_samples_from_its_own_top_k(bundle: Path) -> None:
     assert texts(on_device(bundle), 3) == texts(plain(bundle), 1)
 
 
-def test_the_top_k_graph_is_what_it_says() -> None:
+def test_the_serialized_top_k_graph_equals_a_built_one() -> None:
     value = helper.make_tensor_value_info
     whole, kept = ["batch_size", "keep", "vocab_size"], ["batch_size", "keep", "k"]
     graph = helper.make_graph(
@@ -204,7 +204,7 @@ def test_the_top_k_graph_is_what_it_says() -> None:
     assert onnx.load_from_string(TOP_K_GRAPH) == expected
 
 
-def test_the_copy_graph_is_what_it_says() -> None:
+def test_the_serialized_copy_graph_equals_a_built_one() -> None:
     source, target = (
         helper.make_tensor_value_info(name, TensorProto.UINT8, ["bytes"])
         for name in ("source", "target")
@@ -229,13 +229,13 @@ def test_rows_are_copied_and_fed_in_place(bundle: Path) -> None:
         assert not got[[0, 2]].any()
 
 
-def test_more_rows_than_there_is_room_for_are_refused(bundle: Path) -> None:
+def test_more_rows_than_memory_allows_are_refused(bundle: Path) -> None:
     with pytest.raises(RequestError, match="no room on cpu for the KV cache of 100000000 rows"):
         on_device(bundle).new_cache(100_000_000)
 
 
 @pytest.mark.parametrize("k", [1, 3, 40])
-def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
+def test_top_k_keeps_the_lowest_ids_of_a_tie(k: int) -> None:
     logits = RNG.integers(0, 30, (2, 3, 100)).astype(np.float32)
     got = TopK(["CPUExecutionProvider"])(device_value(logits, "cpu"), k)
     assert got.ids.shape == (2, 3, k)
@@ -247,7 +247,7 @@ def test_the_largest_logits_stay_ties_by_ascending_id(k: int) -> None:
 
 
 def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[str]:
-    """Make this machine look as if it had a wheel with CUDA that then fails; devices that were tried."""
+    """Pretend that onnxruntime has CUDA and that it fails; returns the devices that were tried."""
     tried: list[str] = []
 
     def opens(path: Path, device: Device, options: LoadOptions) -> OpenedGraph:
@@ -261,7 +261,7 @@ def fails_on_cuda(monkeypatch: pytest.MonkeyPatch, reason: Exception) -> list[st
     return tried
 
 
-def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
+def test_auto_falls_back_to_the_cpu_where_cuda_does_not_start(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = fails_on_cuda(monkeypatch, ProviderError("no driver."))
@@ -275,7 +275,7 @@ def test_auto_goes_on_with_the_cpu_where_cuda_does_not_start(
         load(bundle, provider="cuda")
 
 
-def test_auto_leaves_other_bundles_to_the_cpu(
+def test_auto_runs_other_precisions_on_the_cpu(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = fails_on_cuda(monkeypatch, BundleError("stop"))
@@ -293,7 +293,7 @@ def test_float32_attention_is_refused_on_cuda(
     assert not tried
 
 
-def test_a_graph_that_cannot_be_captured_runs_without(
+def test_a_graph_that_cannot_be_captured_runs_without_cuda_graph(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, tried = ort.InferenceSession, []
@@ -314,7 +314,7 @@ def test_a_graph_that_cannot_be_captured_runs_without(
     assert [options["enable_cuda_graph"] for _, options in tried] == ["1", "0"]
 
 
-def test_a_device_that_fails_is_no_matter_of_graphs(
+def test_a_device_failure_is_not_retried_without_cuda_graph(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opens(*_: Any, **__: Any) -> Any:

@@ -61,7 +61,7 @@ def test_quantized_weights_over_a_float_cache_merge_nothing(demo: Callable[[str]
     assert "export with `--kv int8`" in str(found.remedy)
 
 
-def test_a_session_whose_rows_round_differently_says_so(demo: Callable[[str], Model]) -> None:
+def test_int4_in_blocks_of_64_merges_nothing(demo: Callable[[str], Model]) -> None:
     found = exactness(demo("int4"))  # in blocks of 64
     assert found.may_feed_several
     assert not found.may_merge_steps
@@ -72,7 +72,7 @@ def test_a_session_whose_rows_round_differently_says_so(demo: Callable[[str], Mo
 def test_on_a_gpu_rows_share_steps_in_any_case(demo: Callable[[str], Model]) -> None:
     model = demo("int8 --kv float")
     opened = replace(open_graph(open_bundle_of(model), "cpu", CPU), device="cuda")
-    session = EngineSession(opened, model.config)  # whose device is asked for, and nothing is run
+    session = EngineSession(opened, model.config)  # only its device is read
     assert Exactness(session, is_float=False).may_share_rows
 
 

@@ -1,4 +1,4 @@
-"""The activations after the final layer norm, beside the exporter's numpy forward pass."""
+"""The activations after the final layer norm equal those of the exporter's numpy forward pass."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ def expected(checkpoint: Path) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize("kind", ["engine", "device"])
 @pytest.mark.parametrize("steps", [(40,), (25, 1, 14)], ids=str)
-def test_it_is_that_of_the_reference(
+def test_the_hidden_state_equals_the_reference(
     bundle: Path, expected: npt.NDArray[np.float32], kind: str, steps: tuple[int, ...]
 ) -> None:
     opened = open_bundle(bundle)
@@ -71,7 +71,7 @@ def test_logits_and_states_take_turns_on_one_cache(bundle: Path) -> None:
         assert np.array_equal(*states)
 
 
-def test_the_portable_graph_has_none(bundle: Path) -> None:
+def test_the_portable_graph_has_no_hidden_state(bundle: Path) -> None:
     session = open_session(replace(open_bundle(bundle), engine=None), CPU)
     with pytest.raises(RequestError, match=r"model\.onnx' has no output 'last_hidden_state'"):
         session.last_hidden_state(IDS, session.new_cache(2))

@@ -1,4 +1,4 @@
-"""Weights that are no numbers end a text with one error, whichever way tokens are chosen."""
+"""NaN in the weights ends a text with one clear error, however tokens are chosen."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,10 +62,10 @@ def test_as_draft_of_a_whole_model(bundle: Path, damaged: Model) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_logits_are_looked_at(bundle: Path, value: float) -> None:
+def test_logits_that_are_nan_or_infinite_are_refused(bundle: Path, value: float) -> None:
     session: Any = load(bundle).session
     logits = np.zeros((2, 1, 9), np.float32)
-    logits[0, 0, 4] = -np.inf  # one that cannot be drawn is no fault
+    logits[0, 0, 4] = -np.inf  # a token of probability 0 is allowed
     session.check_values(logits)
     if value == -np.inf:
         logits[1] = value

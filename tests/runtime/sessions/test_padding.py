@@ -17,7 +17,7 @@ PADS = [0, 286]
 
 
 def padded(side: str, pad: int) -> dict[str, npt.NDArray[np.int64]]:
-    """ROWS as one rectangle; the positions of real tokens count from 0, those of padding are 1."""
+    """ROWS padded to one length; positions of real tokens count from 0, those of padding are 1."""
     ids = np.full((len(ROWS), WIDTH), pad)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(ROWS):
@@ -62,16 +62,14 @@ def test_the_engine_graph_gives_right_padded_rows_the_logits_of_their_last_real_
     assert_same(logits[:, 0], [wanted[-1] for wanted in alone])
 
 
-def test_a_row_of_nothing_but_padding_gives_numbers(bundle: Path, run_graph: Run) -> None:
+def test_logits_of_a_row_of_padding_are_finite(bundle: Path, run_graph: Run) -> None:
     mask = np.array([[0, 0, 0], [1, 1, 1]])
     logits = run_graph(bundle / "onnx" / "model.onnx", [[0, 0, 0], [1, 2, 3]], attention_mask=mask)
     assert np.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padded_rows_go_on_with_a_cache_as_if_alone(
-    bundle: Path, run_graph: Run, side: str
-) -> None:
+def test_padded_rows_decode_as_if_alone(bundle: Path, run_graph: Run, side: str) -> None:
     """One more token a row over the padded cache of the portable graph."""
     path, inputs = bundle / "onnx" / "model.onnx", padded(side, 0)
     session = ort.InferenceSession(path)
@@ -90,7 +88,7 @@ def test_padded_rows_go_on_with_a_cache_as_if_alone(
         assert_same(logits[row, 0], run_graph(path, [[*tokens, 7]])[0, -1])
 
 
-def test_right_padded_rows_of_the_engine_go_on_in_their_own_place(
+def test_right_padded_rows_of_the_engine_overwrite_their_padding(
     bundle: Path, run_graph: Run
 ) -> None:
     """Each row's next token overwrites its first padding in the cache."""
@@ -99,7 +97,7 @@ def test_right_padded_rows_of_the_engine_go_on_in_their_own_place(
     past = [value.name for value in session.get_inputs() if value.name.startswith("past")]
     cache = [ort.OrtValue.ortvalue_from_numpy(np.zeros((len(ROWS), 2, 20, 16), np.float32)) for _ in past]  # fmt: skip
     lengths = np.array([[n] for n in LENGTHS])
-    # WIDTH + 1 columns: the rows' sums tell where each one writes.
+    # WIDTH + 1 columns: the sum of each row is the position where it writes.
     mask = (np.arange(WIDTH + 1) <= lengths).astype(np.int64)
     step = {"input_ids": np.full_like(lengths, 7), "attention_mask": mask, "position_ids": lengths}
     for feed in (inputs, step):

@@ -40,7 +40,7 @@ def open_kind(folder: Path, kind: str) -> AnySession:
 
 
 def random_ids(*shape: int, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Ids of the vocabulary."""
+    """Random token ids."""
     return np.random.default_rng(seed).integers(0, 287, shape)
 
 
@@ -105,7 +105,7 @@ def test_a_prompt_longer_than_a_prefill_chunk_equals_one_run(
 @pytest.mark.parametrize("size", [1, 8, CONTEXT])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_a_batch_equal_single_rows(long_bundle: Path, kind: str, size: int) -> None:
-    # Pieces of 8: the engine must not hand several rows with a past to onnxruntime as they are.
+    # Pieces of 8: onnxruntime does not take several tokens of several rows after a past.
     session, ids = open_kind(long_bundle, kind), random_ids(5, 300)
     together = feed(session, ids, size)
     for row in range(5):
@@ -117,14 +117,14 @@ def test_rows_of_a_batch_equal_single_rows(long_bundle: Path, kind: str, size: i
 def test_two_caches_of_a_session_do_not_touch_each_other(bundle: Path, kind: str) -> None:
     session, ids = open_kind(bundle, kind), random_ids(2, 12)
     caches = [session.new_cache(), session.new_cache()]
-    for at in range(12):  # turn by turn
+    for at in range(12):  # the caches take turns
         found = [session.forward(ids[i : i + 1, at : at + 1], caches[i])[:, -1] for i in range(2)]
     for row in range(2):
         assert_same(found[row], feed(session, ids[row : row + 1], 12)[-1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_logits_stay_as_they_were_when_the_next_step_runs(bundle: Path, kind: str) -> None:
+def test_the_next_step_does_not_overwrite_returned_logits(bundle: Path, kind: str) -> None:
     session = open_kind(bundle, kind)
     cache = session.new_cache()
     first = session.forward(random_ids(1, 4), cache)[:, -1]
@@ -134,13 +134,13 @@ def test_logits_stay_as_they_were_when_the_next_step_runs(bundle: Path, kind: st
 
 
 def greedy_ids(session: AnySession, prompt: list[int], count: int) -> list[int]:
-    """The most probable text."""
+    """The text of greedy decoding."""
     tokens = generate_tokens(Context(session), Request(prompt, Chain(), count), set())
     return [token.id for token in tokens]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_200_greedy_tokens_are_those_of_either_graph_and_of_no_cache_at_all(
+def test_200_greedy_tokens_are_the_same_on_both_graphs_and_without_a_cache(
     make_bundle: Callable[..., Path], run_graph: Callable[..., Logits], seed: int
 ) -> None:
     folder = make_bundle({"n_positions": 256, "tie_word_embeddings": False})
@@ -157,7 +157,7 @@ def test_the_last_position_of_the_context_is_usable(bundle: Path) -> None:
         assert len(greedy_ids(open_kind(bundle, kind), random_ids(96).tolist(), 1)) == 1
 
 
-def test_the_engine_graph_is_the_one_that_opens(bundle: Path) -> None:
+def test_the_engine_graph_is_preferred(bundle: Path) -> None:
     assert isinstance(open_session(open_bundle(bundle)), EngineSession)
 
 
@@ -181,9 +181,7 @@ def test_the_engine_cache_is_allocated_once_and_written_in_place(bundle: Path) -
 
 
 @pytest.mark.parametrize("steps", [[5, 1, 1], [1], [40, 40], [95]])
-def test_the_engine_writes_nothing_beyond_the_tokens_it_has_seen(
-    bundle: Path, steps: list[int]
-) -> None:
+def test_the_engine_writes_only_positions_of_fed_tokens(bundle: Path, steps: list[int]) -> None:
     session = open_kind(bundle, "engine")
     assert isinstance(session, EngineSession)
     cache, buffers = cache_buffers(session, 2)
@@ -198,9 +196,7 @@ def test_the_engine_writes_nothing_beyond_the_tokens_it_has_seen(
             assert not np.any(buffer[:, :, : cache.length] == 777.0)
 
 
-def test_a_cache_starts_small_and_grows_keeping_what_it_holds(
-    bundle: Path, whole_96: Logits
-) -> None:
+def test_a_growing_cache_keeps_its_content(bundle: Path, whole_96: Logits) -> None:
     session = open_kind(bundle, "engine")
     assert isinstance(session, EngineSession)
     ids, cache = random_ids(1, 96), session.new_cache(capacity=1)
@@ -213,7 +209,7 @@ def test_a_cache_starts_small_and_grows_keeping_what_it_holds(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("keep", [1, 2, 7, 40])
-def test_the_last_logits_asked_for_are_those_of_the_whole_text(
+def test_the_last_logits_equal_those_of_the_whole_text(
     bundle: Path, whole_96: Logits, kind: str, keep: int
 ) -> None:
     session, ids = open_kind(bundle, kind), random_ids(1, 96)
@@ -223,9 +219,7 @@ def test_the_last_logits_asked_for_are_those_of_the_whole_text(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_truncated_cache_goes_on_as_if_the_rest_had_not_been(
-    bundle: Path, whole_96: Logits, kind: str
-) -> None:
+def test_a_truncated_cache_forgets_the_rest(bundle: Path, whole_96: Logits, kind: str) -> None:
     session, ids = open_kind(bundle, kind), random_ids(1, 96)
     cache = session.new_cache()
     session.forward(ids[:, :30], cache)[:, -1]

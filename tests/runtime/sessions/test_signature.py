@@ -1,4 +1,4 @@
-"""Graphs that do not take or give what a GPT-2 of their config.json does."""
+"""Graphs whose inputs and outputs do not fit their config.json."""
 
 import shutil
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def shape_of(model: onnx.ModelProto, name: str) -> onnx.TensorShapeProto:
 
 
 def dim(name: str, at: int, size: int | str) -> Change:
-    """Declare dimension ``at`` of a port to be ``size``."""
+    """Declare dimension ``at`` of the input or output ``name`` to be ``size``."""
 
     def change(model: onnx.ModelProto) -> None:
         found = shape_of(model, name).dim[at]
@@ -82,7 +82,9 @@ CHANGES: dict[str, tuple[str, Change, str]] = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_graph_that_does_not_fit_is_named(make_foreign: Callable[[], Path], case: str) -> None:
+def test_a_graph_that_does_not_fit_its_config_is_refused(
+    make_foreign: Callable[[], Path], case: str
+) -> None:
     stem, change, message = CHANGES[case]
     folder = make_foreign()
     if stem == "model":
@@ -97,7 +99,7 @@ def test_a_graph_that_does_not_fit_is_named(make_foreign: Callable[[], Path], ca
 
 @pytest.mark.parametrize("stem", ["engine", "model"])
 @pytest.mark.parametrize("name", [b"input_ids", b"logits", b"past_key_values.0.key", b"batch_size"])
-def test_a_name_that_is_no_utf_8_is_refused(
+def test_a_name_that_is_not_utf_8_is_refused(
     make_foreign: Callable[[], Path], stem: str, name: bytes
 ) -> None:
     folder = make_foreign()
@@ -128,7 +130,7 @@ def test_a_config_of_another_model_is_noticed_before_anything_runs(
         load(folder)
 
 
-def test_half_precision_logits_of_somebody_elses_graph_are_fine(
+def test_float16_logits_of_foreign_graphs_are_accepted(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(make_bundle(None, "fp16"), tmp_path / "copy")

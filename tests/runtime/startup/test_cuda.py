@@ -1,4 +1,4 @@
-"""On a GPU: what it computes is what the CPU does, captured or not. Skipped where there is none."""
+"""On a GPU results equal those of the CPU, captured or not. Skipped where there is none."""
 
 import warnings
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def test_rows_share_steps(folder: Path, cuda_graph: bool) -> None:
             assert np.abs(step[row] - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
-def test_a_batch_is_made_of_the_texts_alone(folder: Path) -> None:
+def test_texts_of_a_batch_equal_texts_alone(folder: Path) -> None:
     model = on_cuda(folder, cuda_graph=True)
     prompts = [PROMPT[: 8 + 3 * n] for n in range(7)]
     options: dict[str, Any] = {"max_new_tokens": 20, "greedy": True}

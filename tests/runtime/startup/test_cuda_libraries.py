@@ -1,4 +1,4 @@
-"""What is looked for before CUDA is used, and what is said of it; needs no GPU."""
+"""Checks before CUDA is used, and their error messages; needs no GPU."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ Please follow https://example.org to install CUDA.
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int4-fp16", None])
-def test_float16_may_run_and_what_others_made_may_try(precision: str | None) -> None:
+def test_float16_and_foreign_bundles_may_run_on_cuda(precision: str | None) -> None:
     check_precision(bundle_of(precision))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])
-def test_other_precisions_may_not(precision: str) -> None:
+def test_other_precisions_are_refused_on_cuda(precision: str) -> None:
     with pytest.raises(ProviderError, match="export with -p fp16 or -p int4-fp16"):
         check_precision(bundle_of(precision))
 
@@ -68,7 +68,7 @@ def test_a_library_found_elsewhere_is_not_missing(
     load_cuda()
 
 
-def test_what_other_threads_print_meanwhile_is_theirs(
+def test_output_of_other_threads_is_passed_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def slow() -> None:

@@ -1,4 +1,4 @@
-"""How the weights of a graph are packed while it is opened."""
+"""Packing of weights while a graph is opened."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,13 +27,13 @@ def test_weights_are_packed_in_parallel_where_memory_is_plenty(
 
 
 @pytest.mark.parametrize("packs", [False, True])
-def test_onnxruntime_is_told(packs: bool) -> None:
+def test_the_session_option_is_set(packs: bool) -> None:
     made = session_options(LoadOptions(), packs_in_parallel=packs)
     assert made.get_session_config_entry("session.prepack.enable_parallel") == str(int(packs))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])
-def test_the_bits_are_those_of_weights_packed_one_by_one(
+def test_parallel_packing_changes_no_bit(
     make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     bundle = open_bundle(make_bundle({"n_embd": 64}, precision))

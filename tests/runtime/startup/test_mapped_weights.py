@@ -1,4 +1,4 @@
-"""Pages of weights are handed back; nothing is lost by it, and nothing of another model is touched."""
+"""Pages of weights are released without changing a result or touching another model."""
 
 import gc
 import mmap
@@ -62,13 +62,13 @@ def test_every_large_tensor_of_our_graphs_is_lent(
     assert {t.name: t.dims for t in stored_tensors(path.read_bytes())} == wanted
     weights = map_weights(path)
     assert weights is not None
-    assert {name: tuple(v.shape()) for name, v in weights._values.items()} == wanted
+    assert {name: tuple(v.shape()) for name, v in weights.tensors.items()} == wanted
     whole = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
-    for name, value in weights._values.items():
+    for name, value in weights.tensors.items():
         assert np.array_equal(value.numpy(), whole[name])
 
 
-def test_a_tensor_at_an_odd_place_is_left_to_onnxruntime(bundle: Path, tmp_path: Path) -> None:
+def test_an_unaligned_tensor_is_left_to_onnxruntime(bundle: Path, tmp_path: Path) -> None:
     graph = next(bundle.glob("**/engine.onnx"))
     model = onnx.load(graph)
     onnx.save(
@@ -85,11 +85,11 @@ def test_a_tensor_at_an_odd_place_is_left_to_onnxruntime(bundle: Path, tmp_path:
     onnx.save(moved, tmp_path / "engine.onnx")
     weights = map_weights(tmp_path / "engine.onnx")
     assert weights is not None
-    assert not weights._values
+    assert not weights.tensors
     assert open_graph(tmp_path / "engine.onnx", "cpu", LoadOptions()).session.get_inputs()
 
 
-def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path, tmp_path: Path) -> None:
+def test_no_page_of_the_weights_is_resident_after_loading(bundle: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(bundle, tmp_path / "own")  # which no other test has loaded
     opened = open_graph(next(bundle.glob("**/engine*.onnx")), "cpu", LoadOptions())
     assert opened.session.get_inputs()
@@ -99,7 +99,7 @@ def test_a_loaded_graph_has_none_of_its_data_file_in_memory(bundle: Path, tmp_pa
 
 
 def test_each_large_tensor_is_a_mapping_of_its_own(bundle: Path) -> None:
-    """Or each read of a bias would bring megabytes of its neighbours into memory."""
+    """Otherwise each read of a bias would map megabytes of neighbouring weights."""
     graph = next(bundle.glob("**/engine*.onnx"))
     large = {t.offset for t in stored_tensors(graph.read_bytes()) if t.length >= mmap.PAGESIZE}
     weights = map_weights(graph)
@@ -112,7 +112,7 @@ def test_each_large_tensor_is_a_mapping_of_its_own(bundle: Path) -> None:
     assert large <= starts
 
 
-def test_a_long_prompt_leaves_nothing_of_the_embedding_in_memory(long: Path) -> None:
+def test_no_page_of_the_embedding_is_resident_after_a_long_prompt(long: Path) -> None:
     session = open_session(open_bundle(long), LoadOptions(provider="cpu"))
     first = session.forward(IDS, session.new_cache())[:, -1]
     assert resident(data_file(long)) == 0
@@ -120,7 +120,7 @@ def test_a_long_prompt_leaves_nothing_of_the_embedding_in_memory(long: Path) -> 
     assert np.array_equal(first, again)
 
 
-def test_a_model_that_is_gone_leaves_no_mapping(long: Path) -> None:
+def test_a_deleted_model_leaves_no_mapping(long: Path) -> None:
     session = open_session(open_bundle(long), LoadOptions(provider="cpu"))
     session.forward(IDS, session.new_cache())[:, -1]
     del session
@@ -128,7 +128,7 @@ def test_a_model_that_is_gone_leaves_no_mapping(long: Path) -> None:
     assert not mapped(data_file(long))
 
 
-def test_a_model_leaves_mappings_of_others_alone(long: Path) -> None:
+def test_a_model_does_not_touch_other_mappings(long: Path) -> None:
     first = gpt2xl.load(long, threads=1)
     first.session.forward(IDS, first.session.new_cache())[:, -1]
     path = data_file(long)
@@ -138,7 +138,7 @@ def test_a_model_leaves_mappings_of_others_alone(long: Path) -> None:
         assert own[:] == b"x" * len(own)
 
 
-def test_where_addresses_are_scarce_nothing_is_mapped(
+def test_nothing_is_mapped_where_address_space_is_scarce(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = next(bundle.glob("**/engine*.onnx"))
@@ -151,7 +151,7 @@ def test_where_addresses_are_scarce_nothing_is_mapped(
 
 
 def test_a_session_keeps_the_weights_that_it_reads(long: Path) -> None:
-    """Its owner may be gone: in a process of its own, for a fault ends it."""
+    """The onnxruntime session outlives its owner; run in a process, since a fault would end it."""
     script = """
 import gc, sys, numpy as np, gpt2xl
 graph = gpt2xl.load(sys.argv[1], threads=1).session

@@ -1,4 +1,4 @@
-"""Limits of memory: below the weights one line, above them no word."""
+"""Memory limits: one below the size of the weights is refused in one line."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def machine(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def refused(bundle: Bundle, machine: tuple[Path, Path]) -> str:
-    """What is said; empty when it may load."""
+    """The error message; empty where the bundle may load."""
     try:
         check_memory(bundle, proc=machine[0], cgroups=machine[1])
     except BundleError as error:
@@ -41,12 +41,14 @@ def refused(bundle: Bundle, machine: tuple[Path, Path]) -> str:
     return ""
 
 
-def test_enough_memory_is_no_matter(large: Path, machine: tuple[Path, Path]) -> None:
+def test_enough_memory_is_accepted(large: Path, machine: tuple[Path, Path]) -> None:
     assert refused(open_bundle(large), machine) == ""
     check_memory(open_bundle(large))
 
 
-def test_a_machine_too_small(large: Path, machine: tuple[Path, Path]) -> None:
+def test_too_little_memory_of_the_machine_is_refused(
+    large: Path, machine: tuple[Path, Path]
+) -> None:
     bundle = open_bundle(large)
     small = "MemAvailable: 20480 kB\nSwapTotal: 0 kB\nSwapFree: {} kB\n"
     (machine[0] / "meminfo").write_text(small.format(0))
@@ -60,7 +62,7 @@ def test_a_machine_too_small(large: Path, machine: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("where", ["user/job", "user", "."])
-def test_a_control_group_or_one_above_it(
+def test_limits_of_a_control_group_and_its_parents_count(
     where: str, large: Path, machine: tuple[Path, Path]
 ) -> None:
     folder = machine[1] / where
@@ -72,7 +74,9 @@ def test_a_control_group_or_one_above_it(
     assert memory_left(*machine) == 10 * MB
 
 
-def test_a_control_group_of_version_1(large: Path, machine: tuple[Path, Path]) -> None:
+def test_limits_of_control_groups_of_version_1_count(
+    large: Path, machine: tuple[Path, Path]
+) -> None:
     (machine[0] / "self" / "cgroup").write_text("4:memory:/job\n1:cpu:/job\n")
     folder = machine[1] / "memory" / "job"
     folder.mkdir(parents=True)
@@ -82,7 +86,7 @@ def test_a_control_group_of_version_1(large: Path, machine: tuple[Path, Path]) -
     assert "leaves 21 MB" in refused(open_bundle(large), machine)
 
 
-def test_nothing_known_is_no_limit(large: Path, tmp_path: Path) -> None:
+def test_unknown_limits_are_ignored(large: Path, tmp_path: Path) -> None:
     check_memory(open_bundle(large), proc=tmp_path, cgroups=tmp_path)
     assert memory_left(tmp_path, tmp_path) is None
 
@@ -96,7 +100,7 @@ def test_nothing_known_is_no_limit(large: Path, tmp_path: Path) -> None:
         ("AS", "VmSize", 52, "not enough memory to load"),  # for the weights, not for all else
     ],
 )
-def test_a_real_limit_gives_one_line(
+def test_a_real_limit_is_reported_in_one_line(
     limit: str, used: str, room: int, words: str, large: Path
 ) -> None:
     code = f"""
