@@ -1,7 +1,7 @@
 """What all kinds of session share: the graph's inputs and outputs, the inputs of a step, errors."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.errors import BundleError, RequestError, first_line
-from gpt2xl.sessions.cancellation import Cancellation, Cancelled, cancellable
+from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.exactness import PREFILL_CHUNK
 from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import KeysAndValues, Lengths
@@ -20,6 +20,7 @@ from gpt2xl.startup.graph import OpenedGraph
 from gpt2xl.startup.providers import Device
 
 LOGITS, HIDDEN = "logits", "last_hidden_state"
+GRAPH_ID, NOT_CAPTURED = "gpu_graph_id", -1
 CACHE_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -114,16 +115,24 @@ class OrtSession:
         return {name: value for name, value in every.items() if name in self.signature.inputs}
 
     @contextmanager
-    def run_options(self, output: str, cancel: Cancellation | None) -> Iterator[ort.RunOptions]:
-        """Options for one run in the block, which gives ``output``.
+    def run_options(
+        self, output: str, cancel: Cancellation | None, graph_id: int = NOT_CAPTURED
+    ) -> Iterator[ort.RunOptions | None]:
+        """Options for one run in the block, which gives ``output``; None for onnxruntime's defaults.
+
+        Args:
+            output: LOGITS or HIDDEN.
+            cancel: ends the run.
+            graph_id: of the CUDA graph that the run is captured as, or replays.
 
         Raises:
             BundleError: onnxruntime fails.
             Cancelled: by ``cancel``.
         """
+        needed = cancel is not None or output != LOGITS or self.captures_steps
+        options = _new_run_options(output, graph_id) if needed else None
         try:
-            with cancellable(cancel) as options:
-                options.only_execute_path_to_fetches = output != LOGITS  # spares the head
+            with cancel.watch(options) if cancel else nullcontext():
                 yield options
         except Cancelled:
             raise
@@ -140,6 +149,14 @@ class OrtSession:
                 f"'{self.path}' gives {output} that are not numbers: its weights are damaged. `gpt2xl"
                 " verify` says which file is; export or download it again."
             )
+
+
+def _new_run_options(output: str, graph_id: int) -> ort.RunOptions:
+    options = ort.RunOptions()
+    options.only_execute_path_to_fetches = output != LOGITS  # spares the head
+    # Set even where nothing is captured: where it is missing, onnxruntime raises and catches an error, 0.1 ms a run.
+    options.add_run_config_entry(GRAPH_ID, str(graph_id))
+    return options
 
 
 @contextmanager

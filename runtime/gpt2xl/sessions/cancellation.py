@@ -41,19 +41,18 @@ class Cancellation:
                 options.terminate = True
 
     @contextmanager
-    def run_options(self) -> Iterator[ort.RunOptions]:
-        """Options for one run in the block.
+    def watch(self, options: ort.RunOptions) -> Iterator[None]:
+        """End the run with ``options``, which the block makes, once this is cancelled.
 
         Raises:
             Cancelled: the run was ended, or was not begun.
         """
-        options = ort.RunOptions()
         with self._lock:
             if self._is_cancelled:
                 raise Cancelled
             self._runs.append(options)
         try:
-            yield options
+            yield
         except Exception:  # onnxruntime's error classes share no base but Exception
             if self._is_cancelled:
                 raise Cancelled from None
@@ -61,13 +60,3 @@ class Cancellation:
         finally:
             with self._lock:
                 self._runs = [other for other in self._runs if other is not options]
-
-
-@contextmanager
-def cancellable(cancel: Cancellation | None) -> Iterator[ort.RunOptions]:
-    """As ``cancel.run_options()``; without one, options of a run that nobody ends."""
-    if cancel is None:
-        yield ort.RunOptions()
-        return
-    with cancel.run_options() as options:
-        yield options

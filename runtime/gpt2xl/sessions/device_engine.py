@@ -18,9 +18,6 @@ from gpt2xl.sessions.device_graphs import TopK
 from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
 from gpt2xl.sessions.protocol import Cache
 
-GRAPH_ID = "gpu_graph_id"
-NOT_CAPTURED = -1
-
 
 class DeviceEngineSession(DeviceGraph):
     """See the module, and ``Session``; arguments as of `EngineGraph`."""
@@ -102,7 +99,8 @@ class DeviceEngineSession(DeviceGraph):
         shape, kind = (len(input_ids), keep, self.widths[output]), self.output_type(output)
         values = ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, 0)
         binding.bind_ortvalue_output(output, values)
-        self._run_bound(binding, NOT_CAPTURED, output, cancel)
+        with self.run_options(output, cancel) as options:
+            self.session.run_with_iobinding(binding, options)
         cache.lengths += input_ids.shape[1]
         return values
 
@@ -113,17 +111,10 @@ class DeviceEngineSession(DeviceGraph):
             raise Cancelled
         step = cache.whole.step
         step.feed(input_ids, cache.whole.lengths)
-        self._run_bound(step.binding, step.graph_id, LOGITS, None)  # a capture may not be cut off
+        with self.run_options(LOGITS, None, step.graph_id) as options:  # a capture may not be ended
+            self.session.run_with_iobinding(step.binding, options)
         cache.lengths += 1
         return step.logits
-
-    def _run_bound(
-        self, binding: ort.IOBinding, graph_id: int, output: str, cancel: Cancellation | None
-    ) -> None:
-        with self.run_options(output, cancel) as options:
-            if self.captures_steps:
-                options.add_run_config_entry(GRAPH_ID, str(graph_id))
-            self.session.run_with_iobinding(binding, options)
 
 
 def _on_host(values: list[ort.OrtValue]) -> npt.NDArray[np.float32]:
