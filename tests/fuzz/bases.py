@@ -15,7 +15,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def build(root: Path) -> None:
-    """Make all of it below ``root``, the same each time."""
+    """Make all of them in ``root``; always the same."""
     from gpt2xl_export.exporting import export
     from gpt2xl_export.options import ExportOptions
 
@@ -46,7 +46,7 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _slow(source: Path, folder: Path) -> None:
-    """vocab.json and merges.txt, and weights in two files."""
+    """A checkpoint with vocab.json, merges.txt and weights in two files."""
     folder.mkdir()
     for name in ("config.json", "special_tokens_map.json", "tokenizer_config.json"):
         (folder / name).write_bytes((source / name).read_bytes())
@@ -77,7 +77,7 @@ def _torch(source: Path, folder: Path) -> None:
 
 
 def _adapter(folder: Path) -> None:
-    """A LoRA of `c_attn`, as PEFT saves it."""
+    """A LoRA adapter of `c_attn`, as PEFT saves it."""
     folder.mkdir()
     _write(folder / "adapter_config.json", {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "checkpoint", "r": 2,
@@ -100,7 +100,7 @@ def _prompt_cache(bundle: Path, folder: Path) -> None:
 
 
 def _batch(bundle: Path, folder: Path) -> None:
-    """An input, and the file that an interrupted run leaves: its first line and two texts."""
+    """An input, and the file of an interrupted run: a header and two texts."""
     import gpt2xl
     from gpt2xl_cli.batches.resume_file import ResumeFile
     from gpt2xl_cli.batches.run_header import run_header

@@ -1,4 +1,4 @@
-"""One case: a damaged copy and the commands that read it, the same for the same seed and number."""
+"""A case: a damaged copy and the commands that read it. Seed and number decide everything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Case:
     kind: Kind
     what: str
     neutral: bool
-    """Whether what the commands say may not change."""
+    """Whether the output of the commands must not change."""
     fatal: bool
     """Whether no text can be right."""
     copy: Path
@@ -32,12 +32,12 @@ def _drawn(seed: int, number: int) -> tuple[Random, Kind]:
 
 
 def kind_of(seed: int, number: int) -> Kind:
-    """What case ``number`` damages."""
+    """The kind of file that case ``number`` damages."""
     return _drawn(seed, number)[1]
 
 
 def make_case(seed: int, number: int, bases: Path, work: Path) -> Case:
-    """Case ``number`` in the empty folder ``work``; those below 0 are undamaged, one a kind."""
+    """Make case ``number`` in the empty folder ``work``; negative numbers are undamaged, one for each kind."""
     rng, kind = _drawn(seed, number)
     copy = work / kind.base
     copy_of(bases / kind.base, copy)

@@ -1,4 +1,4 @@
-"""Count what came of the cases, and keep the first damaged files of each kind of fault."""
+"""Count the results of cases, and keep the first damaged files of each kind of fault."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ KEPT = 3  # damaged copies of each group
 
 
 class Findings:
-    """What has been found so far; several threads may add to it."""
+    """All faults so far; several threads may add some."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,7 +25,7 @@ class Findings:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, said: dict[str, Any], work: Path) -> None:
-        """Count a case; its files in ``work`` are kept when it is among the first of its group."""
+        """Count a case; keep its files in ``work`` if it is one of the first of its group."""
         if said["number"] < 0 and said["fault"] is None:
             return  # not damaged
         with self._lock:
@@ -43,7 +43,7 @@ class Findings:
                 file.write(json.dumps(said) + "\n")
 
     def _keep(self, said: dict[str, Any], work: Path) -> None:
-        """Copy what is small; folders as they are, nothing that hangs when it is read."""
+        """Copy small files and folders, and nothing that blocks a reader."""
         target = self._folder / "files" / str(said["number"])
         shutil.rmtree(target, ignore_errors=True)
         for path in work.rglob("*"):
@@ -72,7 +72,7 @@ class Findings:
         return "\n".join(lines)
 
     def groups(self) -> str:
-        """The faults, those that came most first, each with an example."""
+        """The faults, the most frequent first, each with an example."""
         lines = []
         for (kind, where), cases in sorted(self._groups.items(), key=lambda item: -len(item[1])):
             first = cases[0]

@@ -1,4 +1,4 @@
-"""Damage files and see what the commands make of them: the right result or one line, nothing else.
+"""Damage files and run the commands on them: allowed are the right result or one line of error.
 
     python tests/fuzz/fuzz.py --files 100000 --processes 2 --seed 1
 
@@ -31,7 +31,7 @@ from tests.fuzz.watch import Watched  # noqa: E402
 
 
 def main() -> int:
-    """Run the cases that the command line asks for; 1 when there are findings."""
+    """Run the cases that the arguments ask for; returns 1 if there are findings."""
     asked = _arguments()
     _say(f"seed {asked.seed}")
     fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # files in memory
@@ -100,7 +100,7 @@ def _say(text: str) -> None:
 
 
 def _set_environment(root: Path) -> None:
-    """For the workers: a cache of their own, no hub, our sources first."""
+    """The environment of workers: their own cache, no hub, our sources first."""
     paths = [str(ROOT), *(str(ROOT / name) for name in ("runtime", "export", "cli"))]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
     os.environ |= {"XDG_CACHE_HOME": str(root / "cache"), "HF_HOME": str(root / "hub"), "HF_HUB_OFFLINE": "1"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is damaged, how, and which commands then read it."""
+"""Which files are damaged, how, and which commands read them."""
 
 import json
 import shutil
@@ -22,32 +22,32 @@ MANIFEST = "gpt2xl.json"
 
 
 class Command(NamedTuple):
-    """What stands after `gpt2xl`, and what its output has to be."""
+    """The arguments of `gpt2xl`, and what its output has to be."""
 
     words: tuple[str, ...]
     reads: str
     """The name of a check of ``outcome.py``."""
     like: tuple[str, ...] = ()
-    """What says the same of undamaged files; nothing where nothing does."""
+    """The arguments that give the same output with undamaged files; empty if there are none."""
 
 
 Commands = Callable[[Random, Path, Path], Iterator[Command]]
-"""(rng, the damaged copy, the folder of whole ones) -> commands, each made when the last one is over."""
+"""(rng, damaged copy, folder of undamaged files) -> commands, each made when the one before is done."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A file, its damages, and what reads it."""
+    """A file, its damages, and the commands that read it."""
 
     base: str
-    """The folder it is in."""
+    """Its folder."""
     file: str
     share: int
-    """Of all cases."""
+    """Share of all cases."""
     damages: tuple[Damage, ...]
     commands: Commands
     unread: bool = False
-    """Whether no command reads it, so that no damage may change a text."""
+    """Whether no command reads it, so that a damage must not change a text."""
     rare: tuple[Damage, ...] = field(default=())
 
     @property
@@ -57,7 +57,7 @@ class Kind:
 
 
 def generate(rng: Random, model: Path, *more: str, like: Path | None = None) -> Command:
-    """A few tokens from ``model``; the undamaged ``like`` has to give the same ones."""
+    """Generate a few tokens with ``model``; the undamaged ``like`` has to give the same."""
     draw = ("--greedy",) if rng.random() < 0.5 else ("--seed", "3", "--top-k", rng.choice("05"))
     options = (*draw, "-n", "3", "--threads", "1")
     as_json = ("--json",) if "--json" in more else ()
@@ -138,7 +138,7 @@ def input_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
 
 
 def kinds() -> list[Kind]:
-    """All of them."""
+    """All kinds of files."""
     bundle, tokens, source = bundle_commands, tokenizer_commands, checkpoint_commands
     found = [
         Kind("bundle", MANIFEST, 10, JSON, bundle),
@@ -180,7 +180,7 @@ def kinds() -> list[Kind]:
 
 
 def seal(rng: Random, copy: Path, name: str) -> str:
-    """What the manifest says of a damaged file of a bundle: what it said, what is there, or nothing."""
+    """Choose what the manifest says of a damaged file: the old sums, the new sums, or nothing."""
     manifest, path = copy / MANIFEST, copy / name
     what = rng.choice(("unsealed", "sealed", "sealed", "sealed", "no manifest", "no manifest"))
     if what == "no manifest":

@@ -1,4 +1,4 @@
-"""Whether a command's end is one that users may see: the right result, or one line of error."""
+"""Whether the result of a command is allowed: the right output, or one line of error."""
 
 import json
 import re
@@ -19,10 +19,10 @@ STRAY = re.compile(r"encountered in|[Dd]eprecat|ResourceWarning|__array")
 
 
 class Ended(NamedTuple):
-    """What a command left."""
+    """The result of a command."""
 
     code: int | None
-    """The exit status, or None when an exception came out."""
+    """The exit status; None if an exception was raised."""
     stdout: bytes
     stderr: bytes
 
@@ -33,16 +33,16 @@ class Fault(NamedTuple):
     kind: str
     """"traceback", "hang"..."""
     where: str
-    """What groups it with others: exception and last frame of ours."""
+    """Its group: exception and last frame in our code."""
     detail: str
 
 
 class Wrong(Exception):  # noqa: N818
-    """What is wrong with an output."""
+    """An output is wrong; the message says why."""
 
 
 def of_exception(error: BaseException) -> Fault:
-    """The exception that came out of a command."""
+    """The exception that a command raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return Fault("traceback", f"{type(error).__name__} at {last_frame(frames)}", str(error)[:300])
 
@@ -101,7 +101,7 @@ def _check_line(line: str) -> None:
 
 
 def result(reads: str, stdout: bytes) -> Any:
-    """What the output says, less what changes from run to run; raises Wrong where it is not valid."""
+    """The output without what changes from run to run; raises Wrong if it is not valid."""
     text = stdout.decode()
     if reads == "text":
         return text
@@ -142,7 +142,7 @@ def _check_info(text: str) -> None:
 
 
 def batch_texts(out: Path) -> list[Any]:
-    """The texts of a finished batch; raises Wrong where what was added is not as the README has it."""
+    """The texts of a finished batch; raises Wrong if its lines are not as documented."""
     rows = [json.loads(line) for line in out.read_text("utf-8").split("\n")[:-1]]
     for row in rows:
         types = (type(row.get("text")), type(row.get("new_tokens")), type(row.get("seed")))
@@ -154,7 +154,7 @@ def batch_texts(out: Path) -> list[Any]:
 
 
 def check_export(out: Path) -> None:
-    """Raise Wrong where a bundle holds what a link of its checkpoint led to."""
+    """Raise Wrong if a bundle has the content of a link in its checkpoint."""
     for path in out.iterdir():
         if path.is_file() and OUTSIDE in path.read_text("utf-8", "replace"):
             raise Wrong("a file from outside of the checkpoint in the bundle")

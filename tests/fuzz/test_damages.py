@@ -1,4 +1,4 @@
-"""Damages never fail themselves, change something, and are the same for the same seed."""
+"""Damages do not fail, change something, and are the same for the same seed."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
-def test_damages_change_files_and_say_how(kind: Kind, bases: Path) -> None:
+def test_damages_change_files_and_describe_it(kind: Kind, bases: Path) -> None:
     content = (bases / kind.base / kind.file).read_bytes()
     for damage in {*kind.damages, *kind.rare, *BYTES}:
         seeds = range(1 if damage in kind.rare else SEEDS)  # rare ones take long

@@ -1,4 +1,4 @@
-"""About a minute of damaged files through every command, as many as one likes with fuzz.py."""
+"""Run every command on damaged files for about a minute; fuzz.py runs more."""
 
 import re
 import secrets

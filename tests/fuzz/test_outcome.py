@@ -1,4 +1,4 @@
-"""What counts as a fault of a command that ended by itself."""
+"""Which results of a command are faults."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ INFO = b"Folder     x\nPrecision  fp32\n"
         ("batch", Ended(0, b"Wrote out.jsonl.\n", b"2 of 3 texts were done already; going on.\n")),
     ],
 )
-def test_what_users_may_see(reads: str, ended: Ended) -> None:
+def test_allowed_results(reads: str, ended: Ended) -> None:
     assert of_end(reads, ended) is None
 
 
@@ -50,7 +50,7 @@ def test_what_users_may_see(reads: str, ended: Ended) -> None:
         ("text", Ended(0, b"\xff", b""), "not UTF-8"),
     ],
 )
-def test_what_users_may_not_see(reads: str, ended: Ended, told: str) -> None:
+def test_faults(reads: str, ended: Ended, told: str) -> None:
     fault = of_end(reads, ended)
     assert fault is not None
     assert told in fault.where

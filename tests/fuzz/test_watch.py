@@ -1,4 +1,4 @@
-"""The watch over a worker tells hangs, deaths and hunger from answers; the workers here are small scripts."""
+"""Watching a worker finds hangs, deaths and too much memory; the workers here are small scripts."""
 
 import sys
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     watched.close()
 
 
-def test_an_answer_is_no_fault(watched: Watched) -> None:
+def test_an_answer_is_not_a_fault(watched: Watched) -> None:
     assert watched.case(ANSWER)["fault"] is None
 
 
@@ -56,7 +56,7 @@ def test_an_answer_is_no_fault(watched: Watched) -> None:
         (GREW, "memory", "3072 MB"),
     ],
 )
-def test_faults_are_told_and_the_next_case_runs(
+def test_faults_are_reported_and_the_next_case_runs(
     watched: Watched, case: int, kind: str, told: str
 ) -> None:
     fault = watched.case(case)["fault"]

@@ -23,7 +23,7 @@ HARMLESS = ("traceback", "output", "refused", "other result", "left behind")
 
 
 class Watched:
-    """A worker, started again when it is gone.
+    """A worker process, started again if it has ended.
 
     Args:
         command: the process; it gets numbers, one a line, and answers each with a line of JSON.
@@ -41,7 +41,7 @@ class Watched:
         home.mkdir(parents=True, exist_ok=True)
 
     def case(self, number: int) -> dict[str, Any]:
-        """Run one case; what came of it."""
+        """Run a case and return its result."""
         process = self._started()
         assert process.stdin and process.stdout
         (self._home / DOING).unlink(missing_ok=True)
@@ -62,7 +62,7 @@ class Watched:
         return {"number": number, "kind": "unknown", "what": "", "commands": 0, "refused": 0, **self._doing(), "fault": fault}  # fmt: skip
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """End the process if it runs."""
         if process := self._process:
             process.kill()
             process.communicate()
@@ -77,7 +77,7 @@ class Watched:
         return self._process
 
     def _wait(self, process: subprocess.Popen[bytes]) -> Fault | None:
-        """Until the process answers or is gone; the fault of one that had to be ended."""
+        """Wait until the process answers or ends; return the fault if it had to be killed."""
         start, used = time.monotonic(), _processor_seconds(process.pid)
         assert process.stdout
         while not select.select([process.stdout], [], [], LOOK)[0]:
@@ -85,7 +85,7 @@ class Watched:
             if memory > self._memory:
                 return self._stopped(process, "memory", f"{memory >> 20} MB")
             passed, busy = time.monotonic() - start, _processor_seconds(process.pid) - used
-            # Neither waiting for something nor busy all the time: others keep the processor.
+            # Neither waiting nor always busy: other processes use the CPU.
             starved = self._seconds / 20 < busy < self._seconds and passed < 10 * self._seconds
             if passed > self._seconds and not starved:
                 return self._stopped(
@@ -115,7 +115,7 @@ class Watched:
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def _where(self) -> str:
-        """The last frame of ours in the stacks that the process has written."""
+        """The last frame in our code of the stacks that the process has written."""
         frames = FRAME.findall(self._stacks())
         ours = [f"{Path(file).name}:{name}" for file, _, name in frames if file.startswith(OURS)]
         return ours[0] if ours else "unknown"
@@ -126,7 +126,7 @@ class Watched:
 
 
 def _memory(pid: int) -> int:
-    """Resident bytes; 0 when the process is gone."""
+    """Resident bytes; 0 if the process has ended."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]
     except (OSError, IndexError):
@@ -135,7 +135,7 @@ def _memory(pid: int) -> int:
 
 
 def _processor_seconds(pid: int) -> float:
-    """What the process has used; 0 when it is gone."""
+    """Seconds of CPU time; 0 if the process has ended."""
     try:
         values = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""A process that runs cases: their numbers from stdin, a line of JSON for each to stdout.
+"""A process that runs cases: reads their numbers from stdin, writes a line of JSON for each to stdout.
 
 Everything else that the process writes lands in a file: what onnxruntime and Rust print, too. SIGUSR1 makes it
 write where it stands, for who watches it.
@@ -38,7 +38,7 @@ ADDRESS_SPACE = 24 << 30  # of the process, where the watch is too slow
 
 
 class Worker:
-    """Runs commands with the file descriptors 1 and 2 caught in files of ``home``."""
+    """Runs commands with file descriptors 1 and 2 redirected to files in ``home``."""
 
     def __init__(self, home: Path, bases: Path) -> None:
         self._home, self._bases = home, bases
@@ -52,7 +52,7 @@ class Worker:
         keep_off_stderr()
 
     def run(self, words: tuple[str, ...]) -> Ended | Fault:
-        """Do as `gpt2xl` does; what comes out as an exception is a fault."""
+        """Run a command in this process; an exception is a fault."""
         from gpt2xl_cli import app
 
         for file in self._files:
@@ -70,7 +70,7 @@ class Worker:
         return Ended(code, stdout, stderr)
 
     def case(self, seed: int, number: int) -> dict[str, Any]:
-        """Run one; what came of it, for the report."""
+        """Run a case and return its result for the report."""
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir()
         _reset_peak()
@@ -122,7 +122,7 @@ class Worker:
         return result(command.reads, ended.stdout)
 
     def _of_whole(self, command: Command) -> Any:
-        """What the command says of undamaged files."""
+        """The output of the command with undamaged files."""
         if command.like not in self._whole:
             like = command._replace(words=command.like)
             ended = self.run(like.words)
@@ -136,16 +136,16 @@ def _reset_peak() -> None:
 
 
 def _peak() -> int:
-    """Bytes of memory that the process has had at most since `_reset_peak`."""
+    """Peak memory of the process in bytes since `_reset_peak`."""
     status = Path("/proc/self/status").read_text("utf-8")
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def main(home: Path, bases: Path, seed: int) -> None:
-    """Answer numbers of cases until stdin ends."""
+    """Run the cases whose numbers come from stdin, until it ends."""
     numbers = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # A quarter of the time of short commands; the app is the same each time.
+    # Building the app takes a quarter of the time of a short command; it is always the same.
     typer.main.get_command = functools.cache(typer.main.get_command)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""One bundle of the demo model per precision, and the tokens that every runtime has to give."""
+"""A bundle of the demo for each precision, and the tokens that every runtime has to give."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ PROMPTS = (
 
 @pytest.fixture(autouse=True)
 def no_host_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle is a folder on this machine: whoever goes to a network for it fails the test."""
+    """Bundles are local: a runtime that uses the network fails the test."""
 
     def refuse(host: object, *_: object, **__: object) -> NoReturn:
         pytest.fail(f"{host!r} was looked up")
@@ -44,7 +44,7 @@ def precision(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def slack(precision: str) -> float:
-    """How far two runs of one model may be apart in a logit.
+    """The largest difference of a logit between two runs of one model.
 
     Where activations are quantized, another order of summation rounds one of them differently, and
     what follows differs by quantization noise: up to 0.36 between our two graphs, 0.04 on average.
@@ -70,7 +70,7 @@ def folder(demo: Path, precision: str, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def model(folder: Path) -> gpt2xl.Model:
-    """The bundle in our own runtime, which takes the engine graph."""
+    """The bundle in our runtime, which uses the engine graph."""
     return gpt2xl.load(folder)
 
 
@@ -84,7 +84,7 @@ def prompts(model: gpt2xl.Model) -> dict[str, list[int]]:
 
 @pytest.fixture(scope="session")
 def engine_logits(folder: Path) -> Callable[[list[int]], npt.NDArray[np.float32]]:
-    """Ids -> logits [n, vocab_size] by our engine graph, a step at a time."""
+    """Ids -> logits [n, vocab_size] of our engine graph, token by token."""
     session = open_session(open_bundle(folder), LoadOptions(provider="cpu"))
 
     def run(ids: list[int]) -> npt.NDArray[np.float32]:

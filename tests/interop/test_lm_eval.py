@@ -1,4 +1,4 @@
-"""Bundles scored by lm-eval's "onnxruntime" model type: no task, for those download data sets."""
+"""Bundles scored by lm-eval's model type "onnxruntime"; without tasks, which download data sets."""
 
 from collections.abc import Callable
 from pathlib import Path

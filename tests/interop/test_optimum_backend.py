@@ -1,4 +1,4 @@
-"""`--backend optimum`: optimum's graph in our bundle, checked like our own."""
+"""`--backend optimum`: optimum's graph in our bundle passes our checks."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gpt2xl_export.options import ExportOptions
 pytest.importorskip("optimum.exporters.onnx", reason="the extra 'interop' is not installed")
 
 
-# TorchScript tracing warns about itself and about shapes that it takes for constants.
+# TorchScript warns that it is deprecated, and of shapes that it treats as constants.
 @pytest.mark.filterwarnings("ignore")
 def test_optimums_graph_passes_our_parity_check_and_generates_the_same(
     demo: Path, tmp_path: Path

@@ -1,4 +1,4 @@
-"""A folder whose tokenizer is spread over five files: its bundle means the same to other readers.
+"""A tokenizer in five files: its bundle means the same to other readers.
 
 onnxruntime-genai 0.18 knows neither add_prefix_space nor lstrip, rstrip and single_word;
 transformers.js 4.2 not the last: such tokenizers are not in here.
@@ -48,7 +48,7 @@ def bundle(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wanted(bundle: Path) -> list[list[int]]:
-    """The ids that our own reading gives; some of them known."""
+    """The ids of our tokenizer; some of them are known."""
     tokenizer = Tokenizer.from_file(bundle / "tokenizer.json")
     ids = [tokenizer.encode(text) for text in TEXTS]
     assert ids[1][:2] == [286, 286]

@@ -1,4 +1,4 @@
-"""Bundles in transformers.js on Node, found by name: no dtype is passed."""
+"""Bundles in transformers.js on Node; config.json decides on the dtype."""
 
 import json
 import os

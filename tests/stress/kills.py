@@ -1,4 +1,4 @@
-"""Kill the real command at random moments, run it again, and look what is left.
+"""Kill the real command at random moments, run it again, and check what is left.
 
     python tests/stress/kills.py --rounds 150
 
@@ -60,22 +60,22 @@ class Kind:
     """What is at ``out`` when it starts."""
     same: Same
     left_by_stop: tuple[str, ...] = ()
-    """What it leaves when it is stopped, on purpose."""
+    """Files that it leaves on purpose when it is stopped."""
 
 
 def same_folder(one: Path, other: Path) -> bool:
-    """Whether both hold the same files."""
+    """Whether both have the same files."""
     names = [sorted(p.relative_to(f) for p in f.rglob("*") if p.is_file()) for f in (one, other)]
     return names[0] == names[1] and not any(filecmp.cmpfiles(one, other, names[0], False)[1:])
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether both hold the same bytes."""
+    """Whether both have the same bytes."""
     return one.read_bytes() == other.read_bytes()
 
 
 def same_cache(one: Path, other: Path) -> bool:
-    """Whether both hold the same prompt and, rounding aside, the same keys and values."""
+    """Whether both have the same prompt and, apart from rounding, the same keys and values."""
     try:
         with np.load(one) as first, np.load(other) as second:
             same = np.array_equal(first["about"], second["about"])
@@ -96,7 +96,7 @@ def command(words: list[str], folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def undisturbed(words: list[str], folder: Path) -> float:
-    """Run it to its end; the seconds it took."""
+    """Run it to its end and return the seconds it took."""
     start = time.perf_counter()
     process = command(words, folder)
     _, errors = process.communicate()
@@ -106,7 +106,7 @@ def undisturbed(words: list[str], folder: Path) -> float:
 
 
 def kinds(place: Path) -> dict[str, Kind]:
-    """The commands, over models made in ``place``."""
+    """The commands, with models made in ``place``."""
     for seed, name in enumerate(("old", "new")):
         write_checkpoint(place / name, seed=seed)
     write_checkpoint(place / "long", {"n_embd": 64, "n_layer": 8, "n_positions": 1024})
@@ -140,7 +140,7 @@ def kinds(place: Path) -> dict[str, Kind]:
 
 
 def put(kind: Kind, folder: Path) -> None:
-    """What is there before."""
+    """What is there before the command."""
     folder.mkdir()
     if kind.before and kind.before.is_dir():
         shutil.copytree(kind.before, folder / kind.out)
@@ -149,7 +149,7 @@ def put(kind: Kind, folder: Path) -> None:
 
 
 def is_whole(kind: Kind, folder: Path, wanted: Path) -> bool:
-    """After a kill: the old output, or the new one, or that which the next run will find."""
+    """Check after a kill: the old output, the new one, or files that the next run will use."""
     out = folder / kind.out
     if out.exists():
         whole = [path for path in (kind.before, wanted) if path]
@@ -166,7 +166,7 @@ def one_round(
     folder: Path,
     wanted: Path,
 ) -> Counter[str]:
-    """Kill, look, run again, look; what to count.
+    """Kill, check, run again, check; returns what to count.
 
     Args:
         kind: what to run.

@@ -19,7 +19,7 @@ REPORTS = 20
 
 
 def resident_mb() -> float:
-    """Of this process."""
+    """Resident memory of this process."""
     fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     return int(fields["VmRSS"].split()[0]) / 1024
 
@@ -35,7 +35,7 @@ def options(rng: random.Random) -> dict[str, Any]:
 
 
 def some_text(model: gpt2xl.Model, folder: Path, rng: random.Random) -> int:
-    """One text, a batch, a stream that is left early, or a prompt cache; tokens made."""
+    """Generate a text or a batch, leave a stream early, or save a prompt; returns the number of tokens."""
     chosen, prompt = options(rng), rng.choice(PROMPTS)
     kind = rng.randrange(8)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Threads that load bundles, generate and drop them, for a while: every text is compared.
+"""Threads load bundles, generate and drop them for a while; every text is compared.
 
     python tests/stress/threads.py BUNDLE... --seconds 60 --threads 4
 
@@ -28,7 +28,7 @@ def text(model: gpt2xl.Model, prompt: str, options: dict[str, Any]) -> str:
 
 
 def worker(bundles: list[Path], expected: dict[Any, str], seed: int, end: float) -> Counter[str]:
-    """Load, generate and drop until ``end``; what was done, and what was wrong."""
+    """Load, generate and drop until ``end``; returns what was done and what was wrong."""
     rng, done, held = random.Random(seed), Counter[str](), list[tuple[Path, gpt2xl.Model]]()
     while time.monotonic() < end:
         if len(held) < 2 or rng.random() < 0.2:

@@ -26,7 +26,7 @@ CONTEXT, NEW = 256, 200
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Threads only get in each other's way in models this small."""
+    """One thread: in models this small more of them only wait for each other."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
 
@@ -39,7 +39,7 @@ def build() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def save(checkpoint: Path) -> Callable[..., Path]:
-    """Call it with a model and a folder: saved as transformers does, plus a tokenizer."""
+    """Call it with a model and a folder, to save the model by transformers, with a tokenizer."""
 
     def save_pretrained(model: Any, folder: Path, **options: Any) -> Path:
         model.save_pretrained(folder, **options)
@@ -51,7 +51,7 @@ def save(checkpoint: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def logits_of() -> Callable[[Any, list[int]], Logits]:
-    """Call it with a model and ids for [n, vocab_size]."""
+    """Call it with a model and ids for logits [n, vocab_size]."""
     return transformers_logits
 
 
@@ -62,7 +62,7 @@ def check_bundle() -> Callable[[Path, Any, list[int]], None]:
 
 
 def random_model(config: dict[str, Any], seed: int = 0) -> Any:
-    """A random model whose every parameter matters: norms are not 1, biases not 0.
+    """A random model in which every parameter matters: norms are not 1, biases are not 0.
 
     Its weights are as large as they can be with activations still around 1: with larger ones
     float32 itself is off by more than 1e-4, in transformers as in ours.
@@ -107,14 +107,14 @@ def sessions(folder: Path) -> dict[str, AnySession]:
 
 
 def stepwise(session: AnySession, ids: list[int], size: int) -> Logits:
-    """Logits after every ``size`` tokens."""
+    """Logits, fed in steps of ``size`` tokens."""
     cache = session.new_cache()
     pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
     return np.concatenate([session.forward(np.array([piece]), cache)[:, -1] for piece in pieces])
 
 
 def greedy(session: AnySession, prompt: list[int]) -> tuple[list[int], Logits]:
-    """NEW tokens with the logits each was chosen from."""
+    """NEW tokens, and the logits that each was chosen from."""
     cache = session.new_cache()
     rows = [session.forward(np.array([prompt]), cache)[:, -1]]
     ids = [int(rows[0].argmax())]
@@ -125,12 +125,12 @@ def greedy(session: AnySession, prompt: list[int]) -> tuple[list[int], Logits]:
 
 
 def same_text(folder: Path, model: Any, prompt: list[int]) -> None:
-    """Every graph writes what ``model`` would, token for token, however it is fed."""
+    """Every graph generates the tokens of ``model``, whatever the size of its steps."""
     texts = set()
     for kind, session in sessions(folder).items():
         ids, logits = greedy(session, prompt)
         assert len(set(ids)) > 8, "the text is too dull to show anything"
-        # That each token is the most probable after all before it makes this greedy decoding.
+        # Each token is the most probable one after those before it: this is greedy decoding.
         fed = prompt + ids[:-1]
         wanted = transformers_logits(model, fed)
         after = wanted[len(prompt) - 1 :]

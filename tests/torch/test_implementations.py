@@ -1,4 +1,4 @@
-"""Everything here that computes GPT-2's logits, against transformers; a new one is one line."""
+"""Every implementation of GPT-2 here, compared with transformers; a new one is one line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Implementation = Callable[[Path, Path, list[int]], Logits]
 
 
 def reference(source: Path, bundle: Path, ids: list[int]) -> Logits:
-    """The exporter's numpy oracle."""
+    """The exporter's numpy reference."""
     return Reference(open_checkpoint(source)).logits([ids])[0]
 
 

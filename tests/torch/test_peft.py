@@ -1,4 +1,4 @@
-"""Adapters that PEFT trained and saved, against what PEFT itself makes of them."""
+"""Adapters that PEFT has trained and saved, compared with PEFT's own results."""
 
 import warnings
 from collections.abc import Callable
@@ -37,7 +37,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "an embedding of its own": {"target_modules": ["c_attn"], "modules_to_save": ["wte"]},
     "both of their own": {"target_modules": ["c_attn"], "modules_to_save": ["wte", "lm_head"]},
 }
-# Here merge_and_unload changes both sides of the tied embedding, which the trained model does not.
+# Here merge_and_unload changes both sides of the tied embedding; the trained model does not.
 UNMERGEABLE: dict[str, dict[str, Any]] = {
     "the embedding": {"target_modules": ["wte", "c_attn"]},
     "the head": {"target_modules": ["lm_head", "c_attn"]},
@@ -69,7 +69,7 @@ def trained(build: Build, tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
 @pytest.mark.parametrize(
     "options", [*ADAPTERS.values(), *UNMERGEABLE.values()], ids=[*ADAPTERS, *UNMERGEABLE]
 )
-def test_an_export_computes_what_the_model_with_the_adapter_does(
+def test_an_export_gives_the_logits_of_the_model_with_the_adapter(
     build: Build,
     save: Save,
     trained: Callable[..., tuple[Any, Path]],
@@ -89,7 +89,7 @@ def test_an_export_computes_what_the_model_with_the_adapter_does(
 
 
 def merged_state(model: Any) -> dict[str, Any]:
-    """Our name of a weight -> its values after PEFT's own merge."""
+    """Our name of a weight -> its values after merge_and_unload."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the embeddings are no longer tied
         state = model.merge_and_unload().state_dict()

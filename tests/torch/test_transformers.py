@@ -1,4 +1,4 @@
-"""Our graphs against the original implementation, on checkpoints that it wrote itself."""
+"""Our graphs compared with transformers, on checkpoints that it has saved."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +51,7 @@ def described(config: Config) -> str:
 
 
 @pytest.mark.parametrize("config", GRID, ids=described)
-def test_a_model_of_any_config_writes_the_same_text(
+def test_models_of_all_configs_generate_the_same_text(
     build: Build, save: Save, check_bundle: Check, tmp_path: Path, config: Config
 ) -> None:
     model = build(config)
@@ -59,7 +59,7 @@ def test_a_model_of_any_config_writes_the_same_text(
     check_bundle(tmp_path / "bundle", model, [5, 260, 281, 9, 77, 140, 3, 286, 11])
 
 
-def test_every_activation_here_is_one_of_transformers() -> None:
+def test_every_activation_is_one_of_transformers() -> None:
     assert set(KNOWN) == set(ACTIVATIONS)
 
 
@@ -97,7 +97,7 @@ HEADS = [
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_model_with_another_head_is_the_language_model_in_it(
+def test_another_head_is_ignored(
     build: Build, save: Save, check_bundle: Check, tmp_path: Path, name: str
 ) -> None:
     plain = build({})
@@ -110,7 +110,7 @@ def test_a_model_with_another_head_is_the_language_model_in_it(
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_generate_writes_the_same_text_and_stops_at_the_same_end(
+def test_generate_gives_the_same_text_and_stops_at_the_same_token(
     build: Build, save: Save, tmp_path: Path, tied: bool
 ) -> None:
     model = build({"tie_word_embeddings": tied, "vocab_size": 287, "eos_token_id": None})
@@ -119,7 +119,7 @@ def test_generate_writes_the_same_text_and_stops_at_the_same_end(
     result = ours.generate("Once upon a time", greedy=True, max_new_tokens=NEW)
     assert result.new_ids == transformers_text(model, prompt, None)
     assert len(set(result.new_ids)) > 8
-    # Stop at a token that the text has late for the first time.
+    # The stop token is one that first occurs late in the text.
     end = max(set(result.new_ids), key=result.new_ids.index)
     model.config.eos_token_id = model.generation_config.eos_token_id = end
     ended = through(save, model, tmp_path / "ended")
@@ -135,7 +135,7 @@ def through(save: Save, model: Any, folder: Path) -> Model:
 
 
 def transformers_text(model: Any, prompt: list[int], end: int | None) -> list[int]:
-    """What transformers' own greedy decoding adds."""
+    """The ids that greedy decoding of transformers adds."""
     ids = torch.tensor([prompt])
     out = model.generate(
         ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW,
@@ -144,7 +144,7 @@ def transformers_text(model: Any, prompt: list[int], end: int | None) -> list[in
     return [int(token) for token in out[0, len(prompt) :]]
 
 
-def test_the_demo_model_writes_the_same_text(check_bundle: Check, tmp_path: Path) -> None:
+def test_the_demo_generates_the_same_text(check_bundle: Check, tmp_path: Path) -> None:
     assert (DEMO / "model.safetensors").is_file(), "models/demo is part of the repository"
     export(DEMO, tmp_path / "bundle")
     tokenizer = load(tmp_path / "bundle").tokenizer

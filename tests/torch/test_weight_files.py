@@ -1,4 +1,4 @@
-"""PyTorch's own weight files: every way torch has written them, and what is refused."""
+"""Weight files of PyTorch: all formats that torch has written, and what is refused."""
 
 import json
 from collections import OrderedDict
@@ -29,7 +29,7 @@ def tensors(checkpoint: Path) -> Tensors:
 
 @pytest.fixture
 def folder(make_checkpoint: MakeCheckpoint) -> Path:
-    """A checkpoint that lacks its weights."""
+    """A checkpoint without weights."""
     made = make_checkpoint()
     (made / "model.safetensors").unlink()
     return made
@@ -73,7 +73,7 @@ def test_shards_are_read_together(folder: Path, tensors: Tensors, zipped: bool) 
     check(folder, tensors)
 
 
-def test_a_tied_head_with_values_of_its_own_is_named(folder: Path, tensors: Tensors) -> None:
+def test_a_tied_head_with_other_values_gives_a_warning(folder: Path, tensors: Tensors) -> None:
     torch.save(tensors | {"lm_head.weight": tensors["wte.weight"] + 1}, folder / WEIGHTS)
     check(folder, tensors)
     (note,) = open_checkpoint(folder).notes()
@@ -90,7 +90,7 @@ def test_a_tied_head_with_values_of_its_own_is_named(folder: Path, tensors: Tens
         (torch.zeros(1), "holds a Tensor, not tensors by name"),
     ],
 )  # fmt: skip
-def test_what_is_no_state_dict_is_said_to_be_none(
+def test_other_content_than_a_state_dict_is_refused(
     folder: Path, content: object, message: str
 ) -> None:
     torch.save(content, folder / WEIGHTS)
@@ -106,7 +106,7 @@ def test_what_is_no_state_dict_is_said_to_be_none(
         (lambda tensor: tensor.to_sparse(), "torch.sparse_coo"),
     ],
 )
-def test_another_type_is_refused_by_name(
+def test_another_type_is_refused(
     folder: Path, tensors: Tensors, change: Callable[[Any], Any], said: str
 ) -> None:
     torch.save(tensors | {"ln_f.bias": change(tensors["ln_f.bias"])}, folder / WEIGHTS)
@@ -138,13 +138,13 @@ def test_a_torch_that_runs_code_of_weight_files_is_refused(
     monkeypatch.setattr("torch.__version__", version)
     with pytest.raises(CheckpointError) as error:
         open_tensor_file(folder / WEIGHTS)
-    assert f"with torch {version}, in which" in str(error.value)
-    assert "CVE-2025-32434): update it to 2.6 or newer, or convert" in str(error.value)
+    assert f"with torch {version}, with which" in str(error.value)
+    assert "CVE-2025-32434): update torch to 2.6 or newer, or convert" in str(error.value)
     monkeypatch.setattr("torch.__version__", "2.6.0")
     open_tensor_file(folder / WEIGHTS)
 
 
-def test_a_git_lfs_pointer_is_called_one(folder: Path) -> None:
+def test_a_git_lfs_pointer_is_refused(folder: Path) -> None:
     (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
     with pytest.raises(CheckpointError, match=f"{WEIGHTS}' is a Git LFS pointer"):
         open_checkpoint(folder)

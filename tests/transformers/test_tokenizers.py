@@ -1,4 +1,4 @@
-"""The grid of tokenizer folders: transformers' source, transformers' bundle and gpt2xl agree.
+"""A grid of tokenizer folders: transformers with the source, with the bundle, and gpt2xl agree.
 
 Run with transformers 4.57, whose reading of the source is the measure, and with 5, which has to
 read the bundle the same way; of the source it sometimes makes something else.
@@ -43,7 +43,7 @@ TRUNCATION = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst",
 
 
 def vocabulary(holes: bool) -> dict[str, int]:
-    """Five special tokens, 256 bytes and what the merges make; with holes, some ids are unused."""
+    """Five special tokens, 256 bytes and the results of merges; with holes, some ids are unused."""
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(byte_alphabet())]
     tokens += ["".join(pair) for pair in MERGES]
     last = {tokens[-1]: 350} if holes else {}
@@ -137,14 +137,14 @@ def folders(parent: Path, layout: str, place: str) -> Iterator[tuple[str, Path]]
 
 
 def read(folder: Path) -> SourceTokenizer:
-    """The source as the exporter reads it; what it warns of has tests of its own."""
+    """The source as the exporter reads it; other tests check its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Gpt2xlWarning)
         return read_source_tokenizer(folder, 64)
 
 
 def as_bundle(source: SourceTokenizer, folder: Path) -> Path:
-    """The tokenizer's part of a bundle."""
+    """The tokenizer files of a bundle."""
     folder.mkdir()
     (folder / "tokenizer.json").write_text(source.json, "utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(source.settings), "utf-8")
@@ -153,7 +153,7 @@ def as_bundle(source: SourceTokenizer, folder: Path) -> Path:
 
 
 def ids_of(folder: Path, strings: list[str]) -> list[list[int]]:
-    """As transformers' tokenizer(text).input_ids."""
+    """The ids that tokenizer(text).input_ids gives."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     return [tokenizer(text).input_ids for text in strings]
 

@@ -1,4 +1,4 @@
-"""What a damage gives, and damages that know nothing of the format."""
+"""The result of a damage, and damages that do not know the format."""
 
 from collections.abc import Callable
 from random import Random
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 
 class Damaged(NamedTuple):
-    """A file's new content."""
+    """The new content of a file."""
 
     content: bytes
     what: str
-    """What was done, in a few words."""
+    """What was changed, in a few words."""
     neutral: bool = False
-    """Whether the meaning is the old one, so that the result has to be the old one, too."""
+    """Whether the content means the same, so that the result has to be the same."""
     fatal: bool = False
-    """Whether no text that comes of it can be right."""
+    """Whether no text generated from it can be right."""
 
 
 Damage = Callable[[Random, bytes], Damaged]

@@ -1,4 +1,4 @@
-"""Damages of JSON: foreign values in any place, keys left out or twice, texts that are hard to parse."""
+"""Damages of JSON: wrong values anywhere, missing or duplicate keys, texts that are hard to parse."""
 
 import json
 from random import Random
@@ -28,7 +28,7 @@ def read(content: bytes) -> Any:
 
 
 def write(value: Any, indent: int | None = None) -> bytes:
-    """JSON of ``value``, with what is marked as raw put in as it is."""
+    """JSON of ``value``; values marked as raw are inserted as they are."""
     raw: list[str] = []
 
     def marked(item: Any) -> Any:
@@ -48,7 +48,7 @@ def write(value: Any, indent: int | None = None) -> bytes:
 
 
 def pick(rng: Random, value: Any) -> Place:
-    """A place in ``value``; what is near the top is more probable."""
+    """A random place in ``value``; places near the top are more probable."""
     place: Place = []
     while isinstance(value, dict | list) and value and (not place or rng.random() < 0.65):
         key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
@@ -64,7 +64,7 @@ def at(value: Any, place: Place) -> Any:
 
 
 def near(rng: Random, old: Any) -> Any:
-    """A value that is almost ``old``."""
+    """A value that differs little from ``old``."""
     if isinstance(old, bool) or old is None:
         return rng.choice((not old, str(old), int(bool(old))))
     if isinstance(old, int | float):
@@ -122,7 +122,7 @@ def remove(rng: Random, content: bytes) -> Damaged:
 
 
 def exchange(rng: Random, content: bytes) -> Damaged:
-    """The value of one place in another."""
+    """Copy the value of one place to another."""
     value = read(content)
     place, other = pick(rng, value), pick(rng, value)
     if not place or not other:
@@ -144,7 +144,7 @@ def rename(rng: Random, content: bytes) -> Damaged:
 
 
 def text(rng: Random, content: bytes) -> Damaged:
-    """The same, in another spelling or none that is JSON."""
+    """The same content in another form, or in one that is not JSON."""
     value = read(content)
     plain = write(value).decode()
     inner = plain.strip()[1:-1]

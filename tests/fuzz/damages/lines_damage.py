@@ -1,4 +1,4 @@
-"""Damages of JSON lines: the input of a batch, and the file of what is done of one."""
+"""Damages of JSON lines: the input of a batch, and the file of an interrupted one."""
 
 import json
 from random import Random
@@ -52,7 +52,7 @@ def order(rng: Random, content: bytes) -> Damaged:
 
 
 def ends(rng: Random, content: bytes) -> Damaged:
-    """What editors make of such files."""
+    """Changes that editors make: line ends, byte order marks, encodings."""
     spellings = {
         "a byte order mark": b"\xef\xbb\xbf" + content,
         "Windows's ends of lines": content.replace(b"\n", b"\r\n"),
@@ -69,7 +69,7 @@ INPUT = (*LINES, ends)
 
 
 def row(rng: Random, content: bytes) -> Damaged:
-    """The number of a row that is done, and what belongs to it."""
+    """Change the number of a finished row, and the values of the row."""
     lines = content.rstrip(b"\n").split(b"\n")
     number = rng.randrange(1, len(lines))
     values = json.loads(lines[number])

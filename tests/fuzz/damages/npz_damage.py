@@ -85,7 +85,7 @@ def about(rng: Random, content: bytes) -> Damaged:
 
 
 def array(rng: Random, content: bytes) -> Damaged:
-    """A header that does not fit what follows."""
+    """A header that does not fit the data."""
     entries = _read(content)
     name = rng.choice(sorted(entries))
     data = entries[name][128:]
@@ -126,13 +126,13 @@ def many(rng: Random, content: bytes) -> Damaged:
 
 
 def packed(rng: Random, content: bytes) -> Damaged:
-    """The same, compressed."""
+    """The same content, compressed."""
     method = rng.choice(METHODS)
     return Damaged(_write(_read(content), method), f"method {method}", method == zipfile.ZIP_STORED)
 
 
 def method_byte(rng: Random, content: bytes) -> Damaged:
-    """A compression method, flag or size in both headers that is not what follows."""
+    """A compression method, flag or size in both headers that does not fit the data."""
     changed = bytearray(content)
     central = content.index(b"PK\x01\x02")
     offset, value = rng.choice(
@@ -143,7 +143,7 @@ def method_byte(rng: Random, content: bytes) -> Damaged:
 
 
 def bomb(rng: Random, content: bytes) -> Damaged:
-    """Gigabytes of zeros in some megabytes; the sum is wrong, as nobody should get so far."""
+    """Gigabytes of zeros in some megabytes; the sum is wrong, as no reader should get that far."""
     size, piece = 4 << 30, 1 << 26
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     head = _array("'<f4'", f"(2, 2, {size // 128}, 8)", b"")
@@ -162,7 +162,7 @@ def bomb(rng: Random, content: bytes) -> Damaged:
 
 
 def some_bytes(rng: Random, content: bytes) -> Damaged:
-    """Of one entry, packed as a whole again: the sum fits."""
+    """Damage an entry and pack it again with the right sum."""
     entries = _read(content)
     name = rng.choice(sorted(entries))
     entries[name], what, *_ = rng.choice(BYTES)(rng, entries[name])

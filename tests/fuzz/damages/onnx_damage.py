@@ -169,7 +169,7 @@ def port(rng: Random, content: bytes) -> Damaged:
 
 
 def same(rng: Random, content: bytes) -> Damaged:
-    """Nothing that counts."""
+    """Change something that has no effect."""
     model = onnx.ModelProto.FromString(content)
     model.doc_string = rng.choice(("", "words", ESCAPES))
     model.producer_name = rng.choice(("other", "x" * 1000))
@@ -178,7 +178,7 @@ def same(rng: Random, content: bytes) -> Damaged:
 
 
 def spelling(rng: Random, content: bytes) -> Damaged:
-    """Protobuf that no library writes."""
+    """Valid or broken protobuf that no library writes."""
     name = rng.choice(
         (
             b"input_ids",
@@ -206,7 +206,7 @@ def spelling(rng: Random, content: bytes) -> Damaged:
 
 
 def _nested(depth: int) -> bytes:
-    """A graph in an attribute of a node of a graph in an attribute..."""
+    """Nest graphs in attributes of nodes of graphs..."""
     inner = b""
     for _ in range(depth):
         for tag in (b"\x0a", b"\x2a", b"\x32"):  # graph.node, node.attribute, attribute.g

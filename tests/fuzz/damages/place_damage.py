@@ -1,4 +1,4 @@
-"""Damages of the place: no file where one is looked for, or something else than a file."""
+"""Damages of places: a missing file, or something else than a file."""
 
 import json
 import os
@@ -15,7 +15,7 @@ BESIDE = (
 
 
 def put_beside(rng: Random, path: Path, elsewhere: Path) -> str:
-    """Put something that does not belong there beside ``path``."""
+    """Put an unexpected file beside ``path``."""
     other = path.with_name(rng.choice([name for name in BESIDE if name != path.name]))
     what = rng.choice(("a copy", "an empty file", "a JSON file", "a folder", "a link out", "a link to itself", "a pipe"))  # fmt: skip
     if other.exists():
@@ -38,7 +38,7 @@ def put_beside(rng: Random, path: Path, elsewhere: Path) -> str:
 
 
 def damage_place(rng: Random, path: Path, elsewhere: Path) -> str:
-    """Put something else at ``path``; ``elsewhere`` is a folder outside that links may lead to."""
+    """Replace ``path`` by something else; links may lead to the folder ``elsewhere``."""
     size = path.stat().st_size
     moved = elsewhere / path.name
     moved.write_bytes(path.read_bytes())

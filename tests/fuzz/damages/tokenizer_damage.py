@@ -1,4 +1,4 @@
-"""Damages of tokenizer.json, vocab.json and merges.txt that parse, but mean something else or nothing."""
+"""Damages of tokenizer.json, vocab.json and merges.txt: they parse, but mean something else or nothing."""
 
 from random import Random
 from typing import Any
@@ -113,7 +113,7 @@ def part(rng: Random, content: bytes) -> Damaged:
 
 
 def vocabulary(rng: Random, content: bytes) -> Damaged:
-    """Entries renamed, moved, doubled or left out; of vocab.json or of tokenizer.json."""
+    """Rename, move, duplicate or remove entries of vocab.json or tokenizer.json."""
     value = json_damage.read(content)
     vocab = value["model"]["vocab"] if "model" in value else value
     token = rng.choice(list(vocab))

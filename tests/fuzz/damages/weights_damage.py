@@ -36,7 +36,7 @@ def header(rng: Random, content: bytes) -> Damaged:
 
 
 def entry(rng: Random, content: bytes) -> Damaged:
-    """One tensor under another name, shape, type or place, or left out."""
+    """Change name, shape, type or offset of a tensor, or remove it."""
     entries, body = _split(content)
     name = rng.choice([key for key in entries if key != "__metadata__"])
     tensor = entries[name]
@@ -72,7 +72,7 @@ def entry(rng: Random, content: bytes) -> Damaged:
 
 
 def values(rng: Random, content: bytes, keep: int = 0) -> Damaged:
-    """Not numbers, or numbers too large, in the last part of the file."""
+    """Put NaN, infinities or huge numbers into the last part of the file."""
     whole = len(content) // 4
     count = min(rng.choice((1, 16, 300, whole // 2, whole)), (len(content) - keep) // 4)
     number = rng.choice((np.nan, np.nan, np.inf, -np.inf, 3e38, 1e20, 0.0))
@@ -82,12 +82,12 @@ def values(rng: Random, content: bytes, keep: int = 0) -> Damaged:
 
 
 def numbers(rng: Random, content: bytes) -> Damaged:
-    """As `values`, behind a safetensors header."""
+    """As `values`, after a safetensors header."""
     return values(rng, content, len(content) - len(_split(content)[1]))
 
 
 def same(rng: Random, content: bytes) -> Damaged:
-    """Another header that means the same."""
+    """Write another header that means the same."""
     entries, body = _split(content)
     names = [name for name in entries if name != "__metadata__"]
     rng.shuffle(names)
