@@ -1,9 +1,9 @@
-"""The rate at which this machine's memory is read: numpy's max of int64s, a part for each thread.
+"""The memory bandwidth of this machine: numpy's max over int64s, a part for each thread.
 
     python benchmarks/bandwidth.py --threads 2
 
-The maximum is the plain reduction that numpy vectorizes best; the best of several passes over 1 GiB
-counts, in 1e9 bytes a second. A decode step cannot be shorter than its weights over this rate.
+The maximum is the reduction that numpy vectorizes best. Prints the best of several passes over 1 GiB, in bytes a
+second. A decode step cannot be shorter than the size of the weights divided by this rate.
 """
 
 import argparse

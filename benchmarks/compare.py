@@ -2,8 +2,8 @@
 
     python benchmarks/compare.py BUNDLE [NAME=BUNDLE...] --peers PEERS.toml --json FIGURES.json
 
-Rounds are interleaved: within a round every system does each case once, in a fresh process, one
-after the other, since a machine's speed drifts. Ratios are taken within a round. Needs Python 3.11.
+Rounds are interleaved, because the speed of a machine drifts: within a round every system runs each case once, one
+after the other, each in a new process. Ratios are taken within a round.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from systems import Settings, System, our_system, read_peers, run
 
 
 def main() -> None:
-    """Run all rounds, keeping the figures of each, and show them."""
+    """Run all rounds, save the figures after each, and show them."""
     options = _parser().parse_args()
     systems = [our_system(bundle, options.python) for bundle in options.bundles]
     systems += read_peers(options.peers) if options.peers else []
@@ -48,7 +48,7 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 
 def _rotated(systems: list[System], by: int) -> list[System]:
-    """Another system first each round, so that none always follows the same one's start."""
+    """Start with another system each round, so that none always runs after the same one."""
     by %= len(systems)
     return systems[by:] + systems[:by]
 

@@ -2,10 +2,10 @@
 
     python benchmarks/cuda.py BUNDLE [BUNDLE...] --checkpoint CHECKPOINT --rows 1 64
 
-All run in one process, in turns: a round is a prompt of ``--prompt`` random ids in each row, then
-``--new`` greedy tokens; the median over rounds of the time a token counts. The bound is what the weights
-that a step reads take at the card's bandwidth, read off a copy on the device. Without ``--checkpoint``
-only the bundles run, and torch is used for nothing but the bound.
+All systems run in one process, in turns. A round is a prompt of ``--prompt`` random ids in each row, then ``--new``
+greedy tokens; the result is the median time of a step over the rounds. The bound is the size of the weights divided
+by the bandwidth of a copy on the device. Without ``--checkpoint`` only the bundles run, and torch only measures the
+bandwidth.
 """
 
 import argparse
@@ -19,6 +19,8 @@ import torch
 
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.sessions.logits import Ids, TopLogits
+from gpt2xl.sessions.protocol import Cache
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""
@@ -41,7 +43,7 @@ def main() -> None:
 
 
 def _systems(options: argparse.Namespace) -> dict[str, Decode]:
-    """Each by its name; prints what bounds the bundles."""
+    """Each by its name; prints the lower bound of each bundle."""
     bandwidth = copy_bandwidth()
     print(f"{torch.cuda.get_device_name()}: {bandwidth / 1e12:.2f} TB/s")
     systems: dict[str, Decode] = {}
@@ -71,32 +73,47 @@ def copy_bandwidth() -> float:
 
 
 def bundle_decode(folder: Path, cuda_graph: bool) -> Decode:
-    """As `gpt2xl.Model` decodes greedily: each id comes to the host before it is fed."""
+    """Decode greedily as `gpt2xl.Model` does: each id is copied to the host before it is fed."""
     session = gpt2xl.load(folder, provider="cuda", cuda_graph=cuda_graph).session
-    caches = {}
+    caches: dict[int, Cache] = {}
+
+    def step(ids: Ids, cache: Cache) -> Ids:
+        top = session.forward_top(ids, cache, 1)
+        assert isinstance(top, TopLogits)
+        return top.ids[:, -1]
 
     def decode(ids: np.ndarray, new: int) -> float:
         cache = caches.get(len(ids))
         if cache is None:
             cache = caches[len(ids)] = session.new_cache(len(ids))
         cache.truncate(0)
-        ids = session.forward_top(ids, cache, 1).ids[:, -1]
-        ids = session.forward_top(ids, cache, 1).ids[:, -1]
+        ids = step(step(ids, cache), cache)
         start = time.perf_counter()
         for _ in range(new):
-            ids = session.forward_top(ids, cache, 1).ids[:, -1]
+            ids = step(ids, cache)
         return (time.perf_counter() - start) / new
 
     return decode
 
 
 def transformers_decode(checkpoint: Path) -> Decode:
-    """The model's compiled forward and argmax in a loop of their own, which is less than ``generate`` does."""
-    from transformers import AutoModelForCausalLM, StaticCache
+    """Compiled forward and argmax in a loop, which is less work than transformers' ``generate``."""
+    from transformers import GPT2LMHeadModel, StaticCache
+    from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float16).cuda().eval()
-    step = torch.compile(model.forward, mode="reduce-overhead", fullgraph=True)
-    caches = {}
+    model = GPT2LMHeadModel.from_pretrained(checkpoint, dtype=torch.float16)
+    model.to(torch.device("cuda")).eval()
+    compiled: Callable[..., CausalLMOutputWithCrossAttentions] = torch.compile(
+        model.forward, mode="reduce-overhead", fullgraph=True
+    )
+    caches: dict[int, StaticCache] = {}
+
+    def most_likely(output: CausalLMOutputWithCrossAttentions) -> torch.Tensor:
+        assert output.logits is not None
+        return output.logits[:, -1:].argmax(-1)
+
+    def step(token: torch.Tensor, cache: StaticCache) -> torch.Tensor:
+        return most_likely(compiled(token, past_key_values=cache)).clone()
 
     @torch.inference_mode()
     def decode(ids: np.ndarray, new: int) -> float:
@@ -105,13 +122,13 @@ def transformers_decode(checkpoint: Path) -> Decode:
             cache = caches[len(ids)] = StaticCache(model.config, max_cache_len=1024)
         cache.reset()
         prompt = torch.from_numpy(ids).cuda()
-        token = model(prompt, past_key_values=cache).logits[:, -1:].argmax(-1)
+        token = most_likely(model(prompt, past_key_values=cache))
         for _ in range(3):
-            token = step(token, past_key_values=cache).logits[:, -1:].argmax(-1).clone()
+            token = step(token, cache)
         torch.cuda.synchronize()
         start = time.perf_counter()
         for _ in range(new):
-            token = step(token, past_key_values=cache).logits[:, -1:].argmax(-1).clone()
+            token = step(token, cache)
         torch.cuda.synchronize()
         return (time.perf_counter() - start) / new
 

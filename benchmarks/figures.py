@@ -1,4 +1,4 @@
-"""The figures of a comparison: kept as JSON, shown as Markdown tables or as a picture.
+"""The figures of a comparison: saved as JSON, shown as Markdown tables or as a picture.
 
 python benchmarks/figures.py FIGURES.json [--picture FILE.png]
 """
@@ -12,7 +12,7 @@ from statistics import median
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """What a run is asked to do."""
+    """The task of a run."""
 
     rows: int
     prompt: int
@@ -20,7 +20,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Figure:
-    """What one run in one process measured; a rate is over all rows."""
+    """The measurements of one run in one process; rates are over all rows."""
 
     system: str
     ours: bool
@@ -39,7 +39,7 @@ class Figure:
 
     @property
     def case(self) -> Case:
-        """What was asked for."""
+        """The task of the run."""
         return Case(self.rows, self.prompt)
 
 
@@ -56,7 +56,7 @@ LOWER_IS_BETTER = ("load_s", "start_s", "peak_rss_mb")
 
 
 def write_figures(path: Path, figures: list[Figure]) -> None:
-    """All of them, one a line."""
+    """Save them as JSON, one a line."""
     lines = ",\n".join(json.dumps(asdict(figure)) for figure in figures)
     path.write_text(f"[\n{lines}\n]\n")
 

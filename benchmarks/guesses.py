@@ -1,10 +1,10 @@
-"""Decoding long after the beginning, with guesses and without, beside a peer.
+"""Decoding after a long prompt, with and without prompt lookup, beside a peer.
 
     python benchmarks/guesses.py BUNDLE --corpora CORPORA --peers peers.toml
 
-BUNDLE is of what wide_demo.py made: GPT-2 XL's cost, the demo's texts. In each round the peer decodes
-after as many random ids, and so do we after each of some held-out windows, greedily: plainly and with prompt
-lookup. A Markdown table of tokens a second, and of medians of the ratios within a round.
+BUNDLE is an export of what wide_demo.py made: the cost of GPT-2 XL, the texts of the demo. In each round the peer
+decodes after a prompt of random ids, and the bundle decodes greedily after held-out windows of the same length,
+with and without prompt lookup. Prints a Markdown table: tokens a second, and medians of the ratios within a round.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WAYS = {"plain": False, "prompt lookup": True}
 
 
 def rates(folder: Path, corpora: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Tokens a second of each way, and the share of guesses that were right."""
+    """Tokens a second of each way, and the share of draft tokens that were accepted."""
     model = gpt2xl.load(folder, threads=args.threads)
     windows = held_out_windows(corpora, model.tokenizer, args.prompt)
     seconds, tokens = dict.fromkeys(WAYS, 0.0), dict.fromkeys(WAYS, 0)
@@ -37,13 +37,13 @@ def rates(folder: Path, corpora: Path, args: argparse.Namespace) -> dict[str, fl
             guessed += result.guesses.guessed
             accepted += result.guesses.accepted
             texts.add(tuple(result.new_ids))
-        assert len(texts) == 1, "guessing has changed a text"
+        assert len(texts) == 1, "speculation has changed a text"
     share = accepted / max(1, guessed)
     return {way: tokens[way] / seconds[way] for way in WAYS} | {"accepted": share}
 
 
 def main() -> None:
-    """All rounds, then the table."""
+    """Run all rounds, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--corpora", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""Held-out text of the demo, and how a bundle does on it."""
+"""The demo's held-out text, and the quality of a bundle on it."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 import gpt2xl
 from gpt2xl.bundle.bundle import Bundle
+from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.sessions.portable import PortableSession
 from gpt2xl.startup.graph import open_graph
 from gpt2xl.startup.options import LoadOptions
@@ -19,7 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def held_out_windows(corpora: Path, tokenizer: Tokenizer, length: int) -> npt.NDArray[np.int64]:
-    """The demo's held-out fairy tales as [windows, length] ids, the rest of a window left over."""
+    """The demo's held-out fairy tales as ids, [windows, length]; an incomplete last window is left out."""
     from train_demo import END_OF_TEXT, split_corpora
 
     end = tokenizer.encode(END_OF_TEXT)
@@ -28,7 +29,7 @@ def held_out_windows(corpora: Path, tokenizer: Tokenizer, length: int) -> npt.ND
 
 
 def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[FloatArray]:
-    """For each window, log-softmax of all positions, [length, vocab_size], by the portable graph."""
+    """Of all positions of each window, [length, vocab_size], computed by the portable graph."""
     assert bundle.portable is not None
     session = PortableSession(
         open_graph(bundle.portable, "cpu", LoadOptions(threads=0)), bundle.config
@@ -40,31 +41,24 @@ def log_probabilities(bundle: Bundle, windows: npt.NDArray[np.int64]) -> list[Fl
             **{name: session.empty_past(1, 0) for name in session.past},
         }
         (logits,) = session.session.run(["logits"], feed)
-        result.append(log_softmax(logits[0]))
+        result.append(log_softmax(logits[0]).astype(np.float32))
     return result
 
 
-def log_probabilities_at_work(folder: Path, windows: npt.NDArray[np.int64]) -> list[FloatArray]:
-    """The same by the graph that `gpt2xl.load` takes, with its kind of KV cache."""
+def engine_log_probabilities(folder: Path, windows: npt.NDArray[np.int64]) -> list[FloatArray]:
+    """As `log_probabilities`, by the graph that `gpt2xl.load` takes, with its KV cache."""
     session = gpt2xl.load(folder, provider="cpu").session
     length = windows.shape[1]
     return [
         log_softmax(
             session.forward(window[None], session.new_cache(capacity=length), keep=length)[0]
-        )
+        ).astype(np.float32)
         for window in windows
     ]
 
 
-def log_softmax(logits: FloatArray) -> FloatArray:
-    """Over the last axis."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return result
-
-
 def perplexity(log_probs: list[FloatArray], windows: npt.NDArray[np.int64]) -> float:
-    """Exp of the mean negative log-likelihood per token."""
+    """Exponential of the mean negative log-likelihood of a token."""
     rows = zip(log_probs, windows, strict=True)
     nll = [-lp[np.arange(len(w) - 1), w[1:]].mean(dtype=np.float64) for lp, w in rows]
     return float(np.exp(np.mean(nll)))
@@ -77,6 +71,6 @@ def mean_kl(reference: list[FloatArray], other: list[FloatArray]) -> float:
 
 
 def top1_agreement(reference: list[FloatArray], other: list[FloatArray]) -> float:
-    """How often the most probable token is the same."""
+    """Share of positions at which the most likely token is the same."""
     pairs = zip(reference, other, strict=True)
     return float(np.mean([(p.argmax(-1) == q.argmax(-1)).mean() for p, q in pairs]))

@@ -1,6 +1,6 @@
-"""Draw a comparison: a panel for each figure, a group of bars for each case, a colour a system.
+"""Draw a comparison: a panel a quantity, a group of bars a case, a colour a system.
 
-As a program it draws what ``compare.py --json`` kept:
+As a program it draws what ``compare.py --json`` saved:
 ``python benchmarks/picture.py FIGURES.json FILE.png``.
 """
 
@@ -17,7 +17,7 @@ WIDTH = 0.8  # of a group of bars
 
 
 def draw(figures: list[Figure], path: Path) -> None:
-    """Medians over the rounds; batches, where there are any, in a panel of their own."""
+    """Draw medians over the rounds; batches get a panel of their own."""
     matplotlib.use("agg")
     single = [case for case in cases_of(figures) if case.rows == 1]
     batches = [case for case in cases_of(figures) if case.rows > 1]

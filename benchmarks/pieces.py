@@ -1,9 +1,9 @@
-"""What it changes in which pieces int8 is fed a prompt: a Markdown table.
+"""How the logits of an int8 bundle depend on the pieces in which a prompt is fed: a Markdown table.
 
     python benchmarks/pieces.py BUNDLE --corpora CORPORA
 
-Windows of 64 tokens of the demo's held-out text, fed whole, in pieces of 7, and one by one, by default and with
-``exact_prompts``.
+Windows of 64 tokens of the demo's held-out text are fed whole, in pieces of 7, and one by one, by default and
+with ``exact_prompts``.
 """
 
 import argparse
@@ -14,27 +14,27 @@ import numpy.typing as npt
 from held_out import (
     FloatArray,
     held_out_windows,
-    log_softmax,
     mean_kl,
     perplexity,
     top1_agreement,
 )
 
 import gpt2xl
+from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.sessions.protocol import Session
 
 WINDOW, WINDOWS, PIECES = 64, 60, (64, 7, 1)
 
 
 def logits_in_pieces(session: Session, ids: npt.NDArray[np.int64], size: int) -> FloatArray:
-    """[len(ids), vocab_size]."""
+    """Logits after each of ``ids``, [len(ids), vocab_size], fed ``size`` at a time."""
     cache = session.new_cache(capacity=len(ids))
     parts = np.split(ids[None], range(size, len(ids), size), axis=1)
     return np.concatenate([session.forward(part, cache, keep=part.shape[1])[0] for part in parts])
 
 
 def main() -> None:
-    """Print row by row."""
+    """Print a row for each way."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,9 +49,9 @@ def main() -> None:
         logits = {
             size: [logits_in_pieces(model.session, ids, size) for ids in windows] for size in PIECES
         }
-        whole = [log_softmax(values) for values in logits[WINDOW]]
+        whole = [log_softmax(values).astype(np.float32) for values in logits[WINDOW]]
         for size in PIECES:
-            got = [log_softmax(values) for values in logits[size]]
+            got = [log_softmax(values).astype(np.float32) for values in logits[size]]
             pairs = zip(logits[size], logits[WINDOW], strict=True)
             largest = max(float(np.abs(a - b).max()) for a, b in pairs)
             cells = f"{top1_agreement(whole, got):.2%} | {mean_kl(whole, got):.2g} | {largest:.2g}"

@@ -3,8 +3,8 @@
     python benchmarks/precisions.py models/demo --corpora CORPORA     # quality, too
     python benchmarks/precisions.py GPT2_XL_CHECKPOINT                # size, time and memory only
 
-Each export runs in a process of its own; its peak resident memory is the kernel's figure. Quality is of the portable
-graph; "at work": perplexity beside float32 of the graph and the KV cache that `gpt2xl.load` takes.
+Each export runs in a process of its own; its peak memory is the kernel's figure. Quality is that of the portable
+graph. "at work" is the loss of the graph and the KV cache that `gpt2xl.load` takes.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from held_out import (
+    engine_log_probabilities,
     held_out_windows,
     log_probabilities,
-    log_probabilities_at_work,
     mean_kl,
     perplexity,
     top1_agreement,
@@ -40,7 +40,7 @@ CASES = (
 )
 
 
-# A process of its own between us and the export: the kernel's figure would include our own peak else.
+# A process between this one and the export: without it the kernel's figure would include our own peak.
 LAUNCHER = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
@@ -58,7 +58,7 @@ def run_export(checkpoint: Path, out: Path, case: tuple[str, ...]) -> tuple[floa
 
 
 def main() -> None:
-    """Export, measure, print row by row."""
+    """Export and measure each precision; print a row for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -95,7 +95,7 @@ def main() -> None:
                 base, ppl = perplexity(reference, windows), perplexity(got, windows)
                 row += [f"{ppl:.4f}", f"{ppl / base - 1:+.3%}", f"{mean_kl(reference, got):.2g}"]
                 row.append(f"{top1_agreement(reference, got):.2%}")
-                at_work = perplexity(log_probabilities_at_work(out, windows), windows)
+                at_work = perplexity(engine_log_probabilities(out, windows), windows)
                 row.append(f"{at_work / base - 1:+.3%}")
             print("| " + " | ".join(row) + " |", flush=True)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/rounding.py models/demo --corpora CORPORA
 
-Weights are rounded and put back as float32 into the portable graph's numpy twin, so that activations
-stay float32: this is the error of the rounding alone.
+Rounded weights are dequantized and run through the numpy forward pass in float32, so the loss is that of rounding
+the weights alone.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from held_out import held_out_windows, mean_kl, perplexity
 
+from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.rounding import gptq
@@ -33,14 +34,16 @@ def by_scales(scales_of: Callable[[FloatArray], FloatArray]) -> Rounding:
     def apply(name: str, weights: FloatArray) -> FloatArray:
         blocks = weights.reshape(-1, BLOCK, weights.shape[1])
         scales = np.stack([scales_of(block) for block in blocks])[:, None]
-        return (np.clip(np.rint(blocks / scales), -8, 7) * scales).reshape(weights.shape)
+        rounded: FloatArray = np.clip(np.rint(blocks / scales), -8, 7) * scales
+        return rounded.reshape(weights.shape)
 
     return apply
 
 
 def covering(block: FloatArray) -> FloatArray:
     """Round to nearest: the largest value takes the lowest code."""
-    return np.take_along_axis(block, np.abs(block).argmax(0)[None], 0)[0] / np.float32(-8)
+    largest: FloatArray = np.take_along_axis(block, np.abs(block).argmax(0)[None], 0)[0]
+    return largest / np.float32(-8)
 
 
 def half_quadratic(
@@ -104,8 +107,7 @@ def main() -> None:
 
     def log_probs(of: Checkpoint) -> list[FloatArray]:
         logits = Reference(of).logits([window.tolist() for window in windows])
-        shifted = [row - row.max(-1, keepdims=True) for row in logits]
-        return [row - np.log(np.exp(row).sum(-1, keepdims=True)) for row in shifted]
+        return [log_softmax(row).astype(np.float32) for row in logits]
 
     float32 = log_probs(checkpoint)
     base = perplexity(float32, windows)

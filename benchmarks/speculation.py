@@ -2,9 +2,9 @@
 
     python benchmarks/speculation.py --corpora CORPORA
 
-Fifty prompts of held-out tales, and fifty times one text that repeats itself, 200 greedy tokens after each: plain,
-with prompt lookup and with the draft model. Each prompt is run in the three ways, one after the other, in
-turned order; speed-ups are ratios of the sums of decoding seconds, medians over the rounds.
+Fifty prompts of held-out tales and one repetitive text fifty times, 200 greedy tokens after each: without
+speculation, with prompt lookup and with the draft model. The three ways run one after the other for each prompt, in
+rotating order. Speed-ups are ratios of summed decoding seconds, medians over the rounds.
 """
 
 import argparse
@@ -33,7 +33,7 @@ Ways = dict[str, dict[str, object]]
 
 
 def compare(model: gpt2xl.Model, ways: Ways, prompts: list[str]) -> list[str]:
-    """Cells of a row: texts that differ from the plain one, speed-up, accepted guesses; of each way."""
+    """Cells of a row, for each way: texts that differ from the plain one, speed-up, accepted draft tokens."""
     guessed, accepted, other = (dict.fromkeys(ways, 0) for _ in range(3))
     speed_ups: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
@@ -42,7 +42,7 @@ def compare(model: gpt2xl.Model, ways: Ways, prompts: list[str]) -> list[str]:
             names = list(ways)
             results = {}
             for name in names[number % 3 :] + names[: number % 3]:
-                # another prompt between, so that none finds its own prompt computed already
+                # another prompt in between, so that no way finds its prompt in the KV cache
                 model.generate("\n", greedy=True, max_new_tokens=1, prompt_lookup=False)
                 options: dict[str, Any] = {"max_new_tokens": NEW, **ways[name]}
                 results[name] = model.generate(prompt, greedy=True, **options)
@@ -63,7 +63,7 @@ def compare(model: gpt2xl.Model, ways: Ways, prompts: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Export, generate, print row by row."""
+    """Export each precision and print its rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpora", type=Path, required=True)
     args = parser.parse_args()

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from figures import Case, Figure
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ class System:
 
     name: str
     command: list[str]
-    """The interpreter, the adapter, the model and options of the adapter's own."""
+    """The interpreter, the adapter, the model and the adapter's own options."""
     model: Path
     folder: Path
     """Where the command runs: relative paths in it start here."""
@@ -36,7 +36,7 @@ class System:
 
 @dataclass(frozen=True)
 class Settings:
-    """What every run of a comparison has in common."""
+    """Settings that all runs of a comparison share."""
 
     new: int
     threads: int
@@ -66,7 +66,7 @@ def _peer(name: str, table: dict[str, Any], folder: Path) -> System:
 
 
 def run(system: System, case: Case, settings: Settings, round_: int) -> Figure | None:
-    """One fresh process; None where the system fails, with the reason on stderr."""
+    """Run a new process; None if the system fails, with the reason on stderr."""
     bandwidth = read_rate(settings.threads)
     started = time.time()
     line = _last_line(system, [*system.command, *_options(case, settings)], settings.seconds)

@@ -1,11 +1,11 @@
-"""The demo in the shape of GPT-2 XL: a checkpoint with XL's cost that has something to say.
+"""The demo in the shape of GPT-2 XL: a checkpoint with the cost of GPT-2 XL that writes real text.
 
     python benchmarks/wide_demo.py CORPORA OUT --steps 250
 
-Two things stand in the way. The demo has half of XL's positions: it is trained on with twice as many.
-And LayerNorm takes the mean over more features: what is written to the residual stream is kept centred
-while it trains, so that features of zeros change no mean, and the variance by a known factor. Then
-everything is padded with zeros; layers that the demo does not have write nothing. Needs torch and transformers.
+The demo has half as many positions, so it is trained further with twice as many. Padding with zeros would change the
+mean that LayerNorm takes over the features, so whatever is written to the residual stream is kept centred during this
+training: zeros then leave the mean as it is and change the variance by a known factor. Finally all matrices are padded
+with zeros; layers that the demo does not have add nothing. Needs torch and transformers.
 """
 
 import argparse
@@ -30,8 +30,8 @@ Array = npt.NDArray[np.float32]
 
 
 def lengthened() -> GPT2LMHeadModel:
-    """The demo with POSITIONS, the later ones as the second half of its own."""
-    model = GPT2LMHeadModel.from_pretrained(MODELS / "demo").float().train()
+    """The demo with POSITIONS positions; the new ones start as copies of its second half."""
+    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(MODELS / "demo").float().train()
     known = model.transformer.wpe.weight.data
     later = known[len(known) // 2 :]
     model.transformer.wpe = torch.nn.Embedding.from_pretrained(
@@ -43,14 +43,14 @@ def lengthened() -> GPT2LMHeadModel:
 
 @torch.no_grad()
 def centre(model: GPT2LMHeadModel) -> None:
-    """Take the mean over features from all that is written to the residual stream."""
+    """Subtract the mean over features from everything that is written to the residual stream."""
     for name, weight in model.named_parameters():
         if name.endswith(("wte.weight", "wpe.weight", "c_proj.weight", "c_proj.bias")):
-            weight -= weight.mean(-1, keepdim=True)
+            weight.sub_(weight.mean(-1, keepdim=True))
 
 
 def train(model: GPT2LMHeadModel, ids: torch.Tensor, steps: int) -> None:
-    """Random windows of POSITIONS, the rate falling to nothing."""
+    """Train on random windows of POSITIONS tokens, with a learning rate that falls to almost 0."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
@@ -72,9 +72,9 @@ def train(model: GPT2LMHeadModel, ids: torch.Tensor, steps: int) -> None:
 
 
 def widened(weights: dict[str, Array]) -> dict[str, Array]:
-    """``weights`` of the demo in XL's shape."""
+    """The demo's ``weights`` in the shape of GPT-2 XL."""
     width = weights["wte.weight"].shape[1]
-    shrunk = (width / WIDTH) ** 0.5  # of a deviation, by zeros beside it
+    shrunk = (width / WIDTH) ** 0.5  # factor by which the zeros reduce the standard deviation
     rng = np.random.default_rng(0)
     result = {
         "wte.weight": padded(weights["wte.weight"], VOCABULARY, WIDTH),
@@ -94,7 +94,7 @@ def widened(weights: dict[str, Array]) -> dict[str, Array]:
             result[f"{norm}.bias"] = padded(weights.get(f"{norm}.bias", gain), WIDTH)
         for name, (n_in, n_out) in shapes.items():
             full = f"h.{layer}.{name}"
-            # Next to nothing where nothing is used: a matrix of zeros only has no scale to be quantized by.
+            # Almost zero in unused layers: a matrix of zeros has no scale to quantize with.
             weight = rng.normal(0, 1e-6, (n_in, n_out)).astype(np.float32)
             bias = np.zeros(n_out, np.float32)
             if is_used:
@@ -109,13 +109,13 @@ def widened(weights: dict[str, Array]) -> dict[str, Array]:
 
 
 def padded(values: Array, *shape: int) -> Array:
-    """With zeros after what there is."""
+    """Padded with zeros at the end of each axis, to ``shape``."""
     more = [(0, wanted - have) for wanted, have in zip(shape, values.shape, strict=True)]
     return np.pad(values, more)
 
 
 def main() -> None:
-    """Train on, widen, save."""
+    """Train, widen, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("out", type=Path)

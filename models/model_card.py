@@ -21,7 +21,7 @@ pipeline_tag: text-generation
 
 A GPT-2 of {parameters:,} parameters ({n_layer} layers, {n_head} heads, {n_embd} wide, context
 {n_positions}, vocabulary {vocab_size}) that writes fairy tales: the {purpose} of
-gpt2xl. It is float16 in the Hugging Face layout and loads in transformers, too.
+gpt2xl. It is in float16, in the Hugging Face layout, and also loads in transformers.
 
 ## How it was made
 
@@ -29,8 +29,8 @@ gpt2xl. It is float16 in the Hugging Face layout and loads in transformers, too.
   the public domain in the US; every 20th tale was held out. {training_tokens:,} training tokens. The
   text itself is not in this repository. sha256:
 {hashes}
-- Tokenizer: byte-level BPE of its own, 4095 merges, trained on the same text.
-- {steps} steps of {batch} windows of {window} tokens, Muon for the blocks' matrices and AdamW for the rest, seed
+- Tokenizer: a byte-level BPE with 4095 merges, trained on the same text.
+- {steps} steps of {batch} windows of {window} tokens, Muon for the matrices of the blocks and AdamW for the rest, seed
   {seed}, bfloat16 autocast, {minutes} minutes on 2 CPU cores shared with other work:
 
   ```sh
@@ -43,8 +43,8 @@ gpt2xl. It is float16 in the Hugging Face layout and loads in transformers, too.
 
 ## Limits
 
-It knows the words, people and prejudices of books from 1865 to 1911, and nothing else. What it writes is
-neither true nor meant to be. Do not use it for anything but trying out software.
+It knows only the words, people and prejudices of books from 1865 to 1911. Its texts are fiction. Use it only to
+try out software.
 """
 TRAIN = "  python models/train_demo.py CORPORA models/"
 COMMANDS = {
@@ -56,14 +56,15 @@ COMMANDS = {
     " --tokenizer models/demo/tokenizer.json",
 }
 NOISE = """\
-- In steps 3601 to 4200 the blocks' matrices were off by uniform noise as large as rounding to 4 bits can be.
-- The next 500 steps are quantization-aware: matrices were rounded to 4 bits (to the nearest code, or by
-  chance), embedding and head to 8, each product's input to 7 bits a token, gradients straight through.
-  (The shipped run of this stage drew its windows with seed 5, and its rate fell to a hundredth.)
-- The last 500 steps taught the model, rounded in the same ways, to give the distributions it gave before
-  them. (The shipped run was of an earlier script that did this; it was not kept, and its rate is not known.) The
-  weights stored are the float ones. So this model loses much less to rounding than one trained
-  without.
+- In steps 3601 to 4200, uniform noise as large as rounding to 4 bits can be was added to the matrices of the blocks.
+- The next 500 steps were quantization-aware: matrices rounded to 4 bits (to the nearest code, or at random to a
+  neighbouring one), embedding and head to 8 bits, the input of each matrix product to 7 bits with one scale a token,
+  straight-through gradients. (The shipped run of this stage drew its windows with seed 5, and its learning rate fell
+  to 1/100.)
+- In the last 500 steps the model, rounded in the same ways, learned to give the distributions that it gave before them.
+  (The shipped run used an earlier script for this, which was not kept; its learning rate is not known.) The stored
+  weights are not rounded. This model therefore loses much less to rounding than one that was trained without these
+  stages.
 """
 PURPOSES = {
     "demo": "built-in demo",
@@ -72,7 +73,7 @@ PURPOSES = {
 
 
 def draw(curve: list[dict[str, float]], path: Path) -> None:
-    """The loss curve as a picture."""
+    """Draw the loss curve."""
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     steps = [point["step"] for point in curve]
     axes.plot(steps, [point["train"] for point in curve], label="training, mean of 100 steps")
@@ -83,7 +84,7 @@ def draw(curve: list[dict[str, float]], path: Path) -> None:
 
 
 def main() -> None:
-    """Draw and write."""
+    """Draw loss.png and write README.md."""
     out = Path(sys.argv[1])
     figures: dict[str, Any] = json.loads((out / "training.json").read_text())
     config = json.loads((out / "config.json").read_text())

@@ -1,8 +1,8 @@
-"""Rounding as the exporter does it, and worse, while a model trains: so that little depends on it.
+"""Quantization-aware training: round as the exporter does, and more coarsely, while a model trains.
 
-Weights and activations go through the model as w + step * e with e the rounding error in steps. Gradients
-reach the weights unchanged (straight through) and the steps, too: where errors hurt, the largest value
-of a block shrinks.
+A weight or activation w goes through the model as w + step * e, where e is its rounding error in steps. Gradients
+reach the weights unchanged (straight through), and the steps as well: where errors hurt, the largest value of a
+block shrinks.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ ACTIVATION_LEVELS = 63  # half of int8's
 
 
 def round_activations(model: GPT2LMHeadModel) -> None:
-    """From now on each product's input is rounded in training mode, each token on a scale of its own."""
+    """Round the input of every matrix product in training mode, with one scale a token."""
 
     def hook(module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not module.training:
@@ -35,11 +35,11 @@ def round_activations(model: GPT2LMHeadModel) -> None:
 
 @contextmanager
 def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
-    """Inside, matrices are rounded: the blocks' to 4 bits, embedding and head to 8.
+    """Round matrices while the context is open: those of the blocks to 4 bits, embedding and head to 8.
 
-    To the nearest code, or to one of the two next to it by chance (right on average): other ways to
-    round, GPTQ above all, pick other codes, and the loss should not depend on which. Gradients are put
-    right on the way out.
+    Values go to the nearest code or, without ``nearest``, at random to one of the two neighbouring codes, unbiased:
+    other methods such as GPTQ pick other codes, and the loss should not depend on which. Gradients are corrected on
+    exit.
     """
     kept = []
     for name, weight in model.named_parameters():
@@ -52,7 +52,7 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
         levels = 8 if in_block else 127
         scaled = blocks * (levels / largest)
         shift = 0.5 if nearest else torch.rand_like(scaled)
-        # The largest has code 8 (or 127), so the other end is one less far away, as in the exporter.
+        # The largest value has code 8 (or 127), so the other end of the range is 7 (or 127), as in the exporter.
         errors = (
             (scaled + shift).floor_().clamp_(min=1 - levels if in_block else -levels).sub_(scaled)
         )
@@ -64,7 +64,7 @@ def rounded_weights(model: GPT2LMHeadModel, nearest: bool) -> Iterator[None]:
     yield
     for weight, in_block, before, errors, slope, at in kept:
         weight.data = before
-        if weight.grad is None:  # it was only looked at
+        if weight.grad is None:  # no backward pass
             continue
         grad = weight.grad.T if in_block else weight.grad
         blocks = grad.reshape(errors.shape)

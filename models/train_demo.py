@@ -11,7 +11,7 @@
         --tokenizer models/demo/tokenizer.json
 
 CORPORA holds fairy_tales_clean.txt and novels_clean.txt. Needs torch, transformers, tokenizers and
-matplotlib; the figures land in OUT/training.json, from which OUT/README.md and OUT/loss.png are made.
+matplotlib. The figures go to OUT/training.json; model_card.py makes OUT/README.md and OUT/loss.png from it.
 """
 
 import argparse
@@ -41,7 +41,7 @@ HEADING = re.compile(r"\n\n(?=[A-Z][A-Z0-9 ,;:'\".!?()-]{6,}\n\n)")
 
 
 def stories(text: str) -> list[str]:
-    """The pieces between headings in capitals; title pages and tables of contents are too short to stay."""
+    """Split at headings in capitals; title pages and tables of contents are dropped, because they are short."""
     return [piece.strip() for piece in HEADING.split(text) if len(piece) > 1500]
 
 
@@ -77,7 +77,7 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
-    """All texts as one row of ids, each ended by end-of-text."""
+    """All texts as one row of ids, with end-of-text after each."""
     end = tokenizer.token_to_id(END_OF_TEXT)
     rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
     return torch.tensor(np.concatenate([np.array(row) for row in rows]), dtype=torch.int64)
@@ -96,7 +96,7 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
 def optimizers(
     model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int
 ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
-    """Muon for the blocks' matrices, AdamW for the rest; warm-up, then a cosine to a fiftieth."""
+    """Muon for the matrices of the blocks, AdamW for the rest; warm-up, then a cosine schedule down to 1/50."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
     both: list[torch.optim.Optimizer] = [
@@ -114,10 +114,10 @@ def optimizers(
 
 @contextmanager
 def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
-    """Inside, the blocks' matrices are off by what rounding to 4 bits in blocks of 64 could do.
+    """Add noise to the matrices of the blocks, as large as rounding to 4 bits in blocks of 64 can be.
 
-    Uniform within half a step. A small model that never saw noise loses much more to rounding than
-    the large ones it stands in for.
+    The noise is uniform within half a step. A small model that was trained without it loses much more to rounding
+    than the large models that it stands for.
     """
     moved = []
     for name, weight in model.named_parameters():
@@ -135,11 +135,11 @@ def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
 def divergence(
     logits: torch.Tensor, windows: torch.Tensor, teacher: GPT2LMHeadModel
 ) -> torch.Tensor:
-    """Kullback-Leibler, in nats a token, of what ``logits`` say from what ``teacher`` does."""
+    """KL(teacher || model) in nats a token."""
     with torch.no_grad():
         wanted = teacher(windows).logits
-    both = (values.float().log_softmax(-1).flatten(0, 1) for values in (logits, wanted))
-    return torch.nn.functional.kl_div(*both, reduction="batchmean", log_target=True)
+    ours, theirs = (v.float().log_softmax(-1).flatten(0, 1) for v in (logits, wanted))
+    return torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 def train(
@@ -149,7 +149,7 @@ def train(
     args: argparse.Namespace,
     first_step: int,
 ) -> list[dict[str, float]]:
-    """Random full-context windows; the curve: step, training loss (mean since the last point), held-out loss."""
+    """Train on random full-context windows; returns step, mean training loss and held-out loss, every 100 steps."""
     steps, batch = args.steps, args.batch
     generator = torch.Generator().manual_seed(SEED + first_step)
     opts, schedules = optimizers(model, steps, args.rate_factor, 30 if args.rounding else 100)
@@ -169,8 +169,10 @@ def train(
                 loss = divergence(output.logits, windows, teacher) if teacher else output.loss
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in (*opts, *schedules):
-            part.step()
+        for optimizer in opts:
+            optimizer.step()
+        for schedule in schedules:
+            schedule.step()
         recent.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
             point = {
@@ -185,7 +187,7 @@ def train(
 
 
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
-    """The Hugging Face layout, float16."""
+    """Save in the Hugging Face layout, in float16."""
     model.half().save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
     config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": N_POSITIONS}
@@ -194,7 +196,7 @@ def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
 
 
 def main() -> None:
-    """Parse, train, save, write the figures."""
+    """Train, save, and write the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -205,11 +207,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument("--start", type=Path, help="go on training this checkpoint")
+    parser.add_argument("--start", type=Path, help="train this checkpoint further")
     parser.add_argument("--rounding-noise", action="store_true")
     parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
     parser.add_argument(
-        "--distill", action="store_true", help="learn what the checkpoint says before, not the text"
+        "--distill",
+        action="store_true",
+        help="learn the distributions that the checkpoint gives before training, instead of the text",
     )
     parser.add_argument("--rate-factor", type=float, default=1.0)
     args = parser.parse_args()
@@ -250,7 +254,7 @@ def write_figures(
     held_out: torch.Tensor,
     held_out_texts: list[str],
 ) -> None:
-    """``figures`` and the model's quality on all held-out text, as training.json."""
+    """Write ``figures`` and the model's quality on all held-out text to training.json."""
     loss = held_out_loss(model.float(), held_out)
     byte_count = sum(len(text.encode()) for text in held_out_texts)
     quality = {

@@ -1,6 +1,6 @@
 """Adapter for CTranslate2: MODEL is a folder that ``ct2-transformers-converter`` wrote.
 
-It takes words of the vocabulary, not ids; the folder's vocabulary.json lists them.
+CTranslate2 takes words of the vocabulary, not ids; vocabulary.json in the folder lists them.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import measure
 
 
 def load(options: argparse.Namespace) -> measure.Generate:
-    """A generator in 8 bits, greedy; a step is over when the last row's token has come."""
+    """A greedy generator in 8 bits; a step ends with the token of the last row."""
     words = json.loads((Path(options.model) / "vocabulary.json").read_text(encoding="utf8"))
     generator = ctranslate2.Generator(
         options.model, device="cpu", compute_type="int8", intra_threads=options.threads

@@ -1,9 +1,9 @@
-"""Write a GPT-2 checkpoint with the values that a GGUF of it holds; needs ``pip install gguf safetensors``.
+"""Write a GPT-2 checkpoint with the dequantized values of its GGUF; needs ``pip install gguf safetensors``.
 
     python benchmarks/peers/from_gguf_type.py CHECKPOINT Q4_0 OUT
     python benchmarks/precisions.py OUT --corpora CORPORA --only fp32
 
-What llama.cpp loses by rounding weights; what it loses by rounding activations is not in it.
+This shows the loss from rounding the weights; llama.cpp also rounds activations, which is not included.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 
 def main() -> None:
-    """Quantize what to_gguf.py quantizes, along the same axis, and back."""
+    """Quantize and dequantize the tensors that to_gguf.py quantizes, along the same axis."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("kind", choices=["Q4_0", "Q8_0"])

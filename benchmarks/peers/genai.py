@@ -9,7 +9,7 @@ import openvino_genai
 
 
 def load(options: argparse.Namespace) -> measure.Generate:
-    """A pipeline on the CPU, greedy; its own metrics hold the time of each token."""
+    """A greedy pipeline on the CPU; its metrics have the time of each token."""
     pipeline = openvino_genai.LLMPipeline(
         options.model, "CPU", INFERENCE_NUM_THREADS=options.threads
     )

@@ -1,12 +1,11 @@
-"""What the Python adapters share: their options, the measurement and the line they print.
+"""Shared by the Python adapters: options, the measurement, and the line they print.
 
-An adapter is a program of its own, so that each run is a fresh process:
+An adapter is a program, so that each run is a new process:
 
     python ADAPTER.py MODEL --prompt 64 --rows 1 --new 32 --threads 2
 
-It loads MODEL, feeds ``rows`` texts of ``prompt`` random ids and generates two tokens after each to
-warm up, since some systems compile for a shape when they first see it; then other ids, ``new`` tokens
-after each, and it prints one line of JSON.
+It loads MODEL and warms up with ``rows`` texts of ``prompt`` random ids and two new tokens each, because some systems
+compile when they first see a shape. Then it measures with other ids and ``new`` tokens, and prints one line of JSON.
 """
 
 import argparse
@@ -21,7 +20,7 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]  # [rows, length]
 Generate = Callable[[Ids, int], list[float]]
-"""Feed ids, generate so many tokens a row; when each was there, in seconds after the call."""
+"""(ids, tokens to generate a row) -> seconds from the call to each token."""
 
 
 def run(package: str, load: Callable[[argparse.Namespace], Generate]) -> None:
@@ -44,7 +43,7 @@ def run(package: str, load: Callable[[argparse.Namespace], Generate]) -> None:
 
 
 def random_ids(options: argparse.Namespace, seed: int) -> Ids:
-    """``rows`` texts; the two seeds share no beginning, so that no prefix cache helps."""
+    """``rows`` texts; texts of two seeds share no prefix, so no prefix cache helps."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, options.vocabulary, (options.rows, options.prompt))
 

@@ -11,7 +11,7 @@ from transformers import StoppingCriteriaList
 
 
 class Stamps:
-    """A stopping criterion that never stops: it is asked after each step, of all rows at once."""
+    """A stopping criterion that never stops and notes the time: it is called once a step, for all rows."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()

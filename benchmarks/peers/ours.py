@@ -1,4 +1,4 @@
-"""Adapter for the bundles of this project; the only file of the comparison that knows our library."""
+"""Adapter for gpt2xl bundles; the only file of the comparison that imports gpt2xl."""
 
 import argparse
 import time

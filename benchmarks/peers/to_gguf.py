@@ -52,7 +52,7 @@ def _add_settings(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, checkpoint: Path, config: dict[str, Any]) -> None:
-    """The last token is the end of text, a control token; the first line of merges is a version."""
+    """Write tokens and merges: the last token is end-of-text; the first line of merges.txt is a version."""
     vocabulary = json.loads((checkpoint / "vocab.json").read_text(encoding="utf8"))
     merges = (checkpoint / "merges.txt").read_text(encoding="utf8").splitlines()[1:]
     writer.add_tokenizer_model("gpt2")
@@ -78,7 +78,7 @@ def _names(layers: int) -> dict[str, str]:
 def _add_tensor(
     writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: gguf.GGMLQuantizationType
 ) -> None:
-    """Matrices quantized, all else and the positions as float32."""
+    """Quantize matrices; keep everything else, and the position embedding, in float32."""
     values = np.ascontiguousarray(values)
     if values.ndim < 2 or name == "position_embd.weight":
         writer.add_tensor(name, values)

@@ -3,12 +3,12 @@
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import gpt2xl
 from gpt2xl import CheckpointError, ExportError

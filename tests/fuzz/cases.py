@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.damage import BYTES, Damaged
+from tests.fuzz.damages.damage import BYTES, Damaged
+from tests.fuzz.damages.place_damage import damage_place, put_beside
 from tests.fuzz.kinds import MANIFEST, Command, Kind, copy_of, kinds, seal
-from tests.fuzz.place_damage import damage_place, put_beside
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from random import Random
 from typing import NamedTuple
 
 from tests.fuzz.bases import BATCH, HAS_TORCH, PROMPT
-from tests.fuzz.damage import Damage
-from tests.fuzz.json_damage import JSON
-from tests.fuzz.lines_damage import INPUT, PART
-from tests.fuzz.npz_damage import NPZ, RARE_NPZ
-from tests.fuzz.onnx_damage import ONNX
-from tests.fuzz.tokenizer_damage import MERGES, TOKENIZER, VOCABULARY
-from tests.fuzz.weights_damage import RAW, SAFETENSORS
+from tests.fuzz.damages.damage import Damage
+from tests.fuzz.damages.json_damage import JSON
+from tests.fuzz.damages.lines_damage import INPUT, PART
+from tests.fuzz.damages.npz_damage import NPZ, RARE_NPZ
+from tests.fuzz.damages.onnx_damage import ONNX
+from tests.fuzz.damages.tokenizer_damage import MERGES, TOKENIZER, VOCABULARY
+from tests.fuzz.damages.weights_damage import RAW, SAFETENSORS
 
 MANIFEST = "gpt2xl.json"
 

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.fuzz.place_damage import OUTSIDE
+from tests.fuzz.damages.place_damage import OUTSIDE
 
 ROOT = Path(__file__).parents[2]
 OURS = tuple(str(ROOT / name) for name in ("runtime", "export", "cli"))

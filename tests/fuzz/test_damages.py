@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from tests.fuzz.bases import build
 from tests.fuzz.cases import make_case
-from tests.fuzz.damage import BYTES
-from tests.fuzz.json_damage import RAW, write
+from tests.fuzz.damages.damage import BYTES
+from tests.fuzz.damages.json_damage import RAW, write
 from tests.fuzz.kinds import Kind, kinds
 
 SEEDS = 20

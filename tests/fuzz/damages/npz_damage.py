@@ -5,8 +5,8 @@ import zipfile
 import zlib
 from random import Random
 
-from tests.fuzz import json_damage
-from tests.fuzz.damage import BYTES, Damaged
+from tests.fuzz.damages import json_damage
+from tests.fuzz.damages.damage import BYTES, Damaged
 
 Entries = dict[str, bytes]
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)

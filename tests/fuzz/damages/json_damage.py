@@ -4,7 +4,7 @@ import json
 from random import Random
 from typing import Any
 
-from tests.fuzz.damage import Damaged
+from tests.fuzz.damages.damage import Damaged
 
 Place = list[Any]  # keys and positions from the top
 RAW = "@raw@"  # what stands after it in a string is written as it is, without quotes

@@ -6,8 +6,8 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from tests.fuzz import json_damage
-from tests.fuzz.damage import Damaged
+from tests.fuzz.damages import json_damage
+from tests.fuzz.damages.damage import Damaged
 
 TYPES = ("F32", "F16", "BF16", "F64", "I64", "I8", "BOOL", "F8_E4M3", "NO", "", 5, None)
 OFFSETS = (0, 1, -1, 4, 2**31, 2**63, 2**64, "0", None, 0.5)

@@ -3,8 +3,8 @@
 from random import Random
 
 import onnx
-from tests.fuzz.damage import Damaged
-from tests.fuzz.json_damage import ESCAPES
+from tests.fuzz.damages.damage import Damaged
+from tests.fuzz.damages.json_damage import ESCAPES
 
 NAMES = (
     "",

@@ -3,8 +3,8 @@
 import json
 from random import Random
 
-from tests.fuzz import json_damage
-from tests.fuzz.damage import Damaged
+from tests.fuzz.damages import json_damage
+from tests.fuzz.damages.damage import Damaged
 
 TEXTS = (
     "",

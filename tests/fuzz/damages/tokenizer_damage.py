@@ -3,8 +3,8 @@
 from random import Random
 from typing import Any
 
-from tests.fuzz import json_damage
-from tests.fuzz.damage import Damaged
+from tests.fuzz.damages import json_damage
+from tests.fuzz.damages.damage import Damaged
 
 REGEXES = (
     r"(\w+\s?)+\d\d$", r"(a|aa)+$", "(", "", ".", r"(?<=x)", "x*", r"\p{L}+", "(?i)" + "a?" * 30 + "a" * 30,

@@ -1,0 +1,34 @@
+"""What examples in docstrings may use: ``model`` and ``tokenizer``, the demo's."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import gpt2xl
+from gpt2xl_export import export
+
+DEMO = Path(__file__).parent / "models" / "demo"
+# pytest imports every module to look for examples; this one needs the extra "bench".
+collect_ignore_glob = [] if find_spec("matplotlib") else ["cli/*/benchmark/picture.py"]
+
+
+@pytest.fixture(scope="session")
+def demo_model(tmp_path_factory: pytest.TempPathFactory) -> gpt2xl.Model:
+    """The demo in float32."""
+    bundle = tmp_path_factory.mktemp("examples") / "demo"
+    export(DEMO, bundle)
+    return gpt2xl.load(bundle, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def doctest_place(request: pytest.FixtureRequest) -> None:
+    """An empty folder for each example in a docstring; the demo for those that use it."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    source = "".join(example.source for example in request.node.dtest.examples)
+    if "model" in source or "tokenizer" in source:
+        model = request.getfixturevalue("demo_model")
+        names = request.getfixturevalue("doctest_namespace")
+        names |= {"model": model, "tokenizer": model.tokenizer}
+    request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
