@@ -314,7 +314,7 @@ def test_a_score_that_is_off_fails_and_names_the_text(
         )
     with pytest.raises(ParityError) as error:
         check_scores([record], realise_score(other), exact)
-    assert f"({record.about}): the {record.unit} is {record.value}, here" in str(error.value)
+    assert f"({record.about}): the {record.unit} is {record.value}, but here" in str(error.value)
     assert repr(record.prompt)[-30:-2] in str(error.value)
 
 
