@@ -5,8 +5,8 @@ from math import isfinite
 
 import numpy as np
 
+from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.errors import ParityError
-from gpt2xl_export.reference.forward import log_softmax
 from gpt2xl_export.source.tensor_files import FloatArray
 
 

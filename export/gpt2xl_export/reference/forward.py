@@ -6,7 +6,6 @@ memory can be checked. In shapes: n = positions, d = n_embd, h = n_head, v = voc
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +34,6 @@ def softmax(x: FloatArray) -> FloatArray:
     exp: FloatArray = np.exp(x - x.max(-1, keepdims=True))
     total: FloatArray = exp.sum(-1, keepdims=True)
     return exp / total
-
-
-def log_softmax(x: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Over the last axis, in float64."""
-    shifted = x.astype(np.float64) - x.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
 def apply_linear(load: Load, name: str, x: FloatArray) -> FloatArray:

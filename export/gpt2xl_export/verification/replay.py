@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gpt2xl.decoding.logprobs import log_softmax
+from gpt2xl.decoding.processors import no_repeat_ngram, repetition_penalty
 from gpt2xl.errors import ParityError
 from gpt2xl.sessions.protocol import Session
-from gpt2xl_export.reference.forward import log_softmax
 from gpt2xl_export.verification.published import Continuation, Score, Table
 
 Logits = npt.NDArray[np.float64]
@@ -114,14 +115,12 @@ def check_scores(records: Sequence[Score], session: Session, exact: bool) -> str
 
 def processed(logits: Logits, record: Continuation, ids: Sequence[int]) -> Logits:
     """``logits`` of the token after ``ids``, processed as in the published run."""
-    seen, logits = np.unique(ids), logits.copy()
-    penalty, size = record.repetition_penalty, record.no_repeat_ngram_size
-    logits[seen] = np.where(logits[seen] < 0, logits[seen] * penalty, logits[seen] / penalty)
-    logits[list(record.banned)] = -np.inf
-    for end in range(size, len(ids) + 1) if size else ():
-        if ids[end - size : end - 1] == ids[len(ids) - size + 1 :]:
-            logits[ids[end - 1]] = -np.inf
-    return logits
+    changed = logits.astype(np.float32)  # as the session gave them
+    changed = repetition_penalty(record.repetition_penalty)(ids, changed)
+    if record.no_repeat_ngram_size:
+        changed = no_repeat_ngram(record.no_repeat_ngram_size)(ids, changed)
+    changed[list(record.banned)] = -np.inf
+    return changed.astype(np.float64)
 
 
 def _losses(session: Session, row: Sequence[int], first: int) -> Iterator[float]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tokenizers
+from tests.runtime.fakes import FakeSession
 from tokenizers import decoders, models, pre_tokenizers
 
 from gpt2xl import ParityError
@@ -17,7 +18,6 @@ from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.samplers import greedy
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.startup.options import LoadOptions
-from gpt2xl.startup.providers import Device
 from gpt2xl_export.verification.published import Continuation, Published, Score, Table, published
 from gpt2xl_export.verification.replay import (
     check_continuations,
@@ -31,65 +31,16 @@ VOCAB = 50257
 Row = npt.NDArray[np.float32]
 
 
-@dataclass
-class FakeCache:
-    """The ids seen so far."""
+class TableSession(FakeSession):
+    """Gives the logits of a table of contexts, and zeros after other ids."""
 
-    ids: list[int] = field(default_factory=list)
-    length: int = 0
-    keys_and_values: list[npt.NDArray[np.generic]] = field(default_factory=list)
-
-    def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
-        raise AssertionError
-
-    def truncate(self, length: int) -> None:
-        raise AssertionError
-
-    def reserve(self, capacity: int) -> None:
-        raise AssertionError
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        return np.array([self.length])
-
-    def rows(self, start: int, stop: int) -> "FakeCache":
-        raise AssertionError
-
-    def copy_row(self, source: int, target: int) -> None:
-        raise AssertionError
-
-
-@dataclass
-class FakeSession:
-    """Gives the logits it was told to, by context; zeros elsewhere."""
-
-    rows: Mapping[tuple[int, ...], Row]
-    n_positions: int = 1024
-    long_step_from: int = 1
-    has_int8_cache: bool = False
-    vocab_size: int = VOCAB
-    device: Device = "cpu"
-    prefill_chunk: int = 256
-    shares_steps: bool = False
-
-    def new_cache(self, rows: int = 1, capacity: int | None = None) -> FakeCache:
-        assert rows == 1
-        return FakeCache()
-
-    def forward(
-        self, input_ids: npt.NDArray[np.int64], cache: Any, *, keep: int = 1, cancel: Any = None
-    ) -> Row:
-        assert keep == 1
-        cache.ids += input_ids[0].tolist()
-        return self.rows.get(tuple(cache.ids), np.zeros(VOCAB, np.float32))[None, None]
-
-    def forward_top(
-        self, input_ids: npt.NDArray[np.int64], cache: Any, top_k: int, *, cancel: Any = None
-    ) -> Row:
-        return self.forward(input_ids, cache)
-
-    def last_hidden_state(self, input_ids: npt.NDArray[np.int64], cache: Any) -> Any:
-        raise AssertionError
+    def __init__(self, rows: dict[tuple[int, ...], Row]) -> None:
+        self.rows = rows
+        super().__init__(
+            lambda ids: self.rows.get(tuple(ids), np.zeros(VOCAB, np.float32)),
+            n_positions=1024,
+            vocab_size=VOCAB,
+        )
 
 
 def known(name: str) -> Published:
@@ -107,7 +58,7 @@ def probable(chances: Mapping[int, float]) -> Row:
     return logits
 
 
-def realise_continuations(records: Sequence[Continuation]) -> FakeSession:
+def realise_continuations(records: Sequence[Continuation]) -> TableSession:
     """What was published leads by far; an id that is banned there leads even more."""
     rows = {}
     for record in records:
@@ -117,10 +68,10 @@ def realise_continuations(records: Sequence[Continuation]) -> FakeSession:
                 logits[record.ids[position]] = 10
                 logits[list(record.banned)] = 20
                 rows[tuple(record.ids[:position])] = logits
-    return FakeSession(rows)
+    return TableSession(rows)
 
 
-def realise_table(record: Table) -> FakeSession:
+def realise_table(record: Table) -> TableSession:
     """A session that gives exactly the figures of one table."""
     figures = dict(record.figures)
     if record.unit in ("probability", "percent"):
@@ -133,10 +84,10 @@ def realise_table(record: Table) -> FakeSession:
         logits = np.full(VOCAB, others, np.float32)
         logits[list(figures)] = list(figures.values())
         logits += 7 if record.unit in ("gap", "centred logit") else 0  # a shift is no difference
-    return FakeSession({tuple(record.ids): logits})
+    return TableSession({tuple(record.ids): logits})
 
 
-def realise_score(record: Score) -> FakeSession:
+def realise_score(record: Score) -> TableSession:
     """A session by which each token of one record is as probable as the average."""
     count = sum(len(row) - record.first for row in record.rows)
     nll = -record.value / count if record.value < 0 else record.value
@@ -144,7 +95,7 @@ def realise_score(record: Score) -> FakeSession:
     for row in record.rows:
         for position in range(record.first, len(row)):
             rows[tuple(row[:position])] = probable({row[position]: float(np.exp(-nll))})
-    return FakeSession(rows)
+    return TableSession(rows)
 
 
 TABLES = [
@@ -257,7 +208,7 @@ def test_a_lossy_precision_may_differ_in_a_third_of_the_tokens() -> None:
         check_continuations([record], session, exact=False)
 
 
-class BrokenSession(FakeSession):
+class BrokenSession(TableSession):
     """Gives NaN."""
 
     def forward(
