@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
+from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import RequestError
 from gpt2xl_export.check.difference import Tolerance
 from gpt2xl_export.recipes import LOSSES, RECIPES, Recipe
@@ -12,8 +13,6 @@ KV = Literal["auto", "float", "int8"]
 Backend = Literal["gpt2xl", "optimum"]
 Rounding = Literal["auto", "gptq", "nearest"]
 SMALLEST_BLOCK = 16
-HEAD_STEP = 8
-"""GroupQueryAttention, and so the engine graph, needs a head size that is a multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class ExportOptions:
     def resolved(self, checkpoint: Checkpoint) -> "ExportOptions":
         """The same with "auto" decided for ``checkpoint``."""
         quantized = self.precision.startswith("int") and not self.recipe.float16
-        has_engine = checkpoint.config.head_dim % HEAD_STEP == 0
+        has_engine = checkpoint.config.head_dim % HEAD_DIM_MULTIPLE == 0
         kv: KV = "int8" if quantized and has_engine else "float"
         trained = {"method": "nearest", "block_size": self.block_size}
         rounding: Rounding = "nearest" if checkpoint.int4_rounding == trained else "gptq"

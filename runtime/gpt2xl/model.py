@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.bundle.remedies import draft_remedy, row_remedy
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.decoding.loop import Request, Token, generate_tokens
@@ -68,8 +69,8 @@ class Model:
     @cached_property
     def exactness(self) -> Exactness:
         """Which steps may be merged without changing a text."""
-        is_float = self.bundle is not None and self.bundle.is_float
-        return Exactness(self.session, is_float=is_float)
+        is_float32 = self.bundle is not None and self.bundle.is_float32
+        return Exactness(self.session, is_float32=is_float32)
 
     @property
     def shares_steps(self) -> bool:
@@ -261,7 +262,8 @@ class Model:
     def _rows(self, rows: int) -> int:
         if rows == 1 or self.shares_steps:
             return rows
-        self._warn_once(f"texts are generated one after the other, not {rows} at a time", "rows", 4)
+        consequence = f"texts are generated one after the other, not {rows} at a time"
+        self._warn_once("rows", f"{consequence}: {row_remedy(self.bundle)}", 4)
         return 1
 
     def _drafter(self, draft: "Model | None", options: GenerationOptions) -> Drafter | None:
@@ -277,7 +279,8 @@ class Model:
                 "the draft model has another tokenizer than the model it guesses for."
             )
         if not self.exactness.may_merge_steps:
-            self._warn_once("the draft model is not used", "draft", 5)
+            remedy = draft_remedy(self.bundle, on_cuda=self.device == "cuda")
+            self._warn_once("draft", f"the draft model is not used: {remedy}", 5)
             return None
         return DraftModel(draft.session)
 
@@ -290,12 +293,10 @@ class Model:
         sizes = {model.config.vocab_size for model in (self, other)}
         return len(sizes) == 1 and self.tokenizer == other.tokenizer
 
-    def _warn_once(self, consequence: str, option: str, stacklevel: int) -> None:
-        if option in self._warned:
-            return
-        self._warned.add(option)
-        one_row = "this graph computes one text a step: export the model with gpt2xl."
-        warn(f"{consequence}: {self.exactness.remedy or one_row}", Gpt2xlWarning, stacklevel)
+    def _warn_once(self, option: str, message: str, stacklevel: int) -> None:
+        if option not in self._warned:
+            self._warned.add(option)
+            warn(message, Gpt2xlWarning, stacklevel)
 
     def _bundle_id(self) -> str:
         if self.bundle is None:

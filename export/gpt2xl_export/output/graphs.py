@@ -7,11 +7,12 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import CheckpointError, ParityError
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
-from gpt2xl_export.options import HEAD_STEP, ExportOptions
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.passes.fp16 import ConvertToFloat16
 from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
@@ -64,7 +65,7 @@ def write_graphs(
     if options.kv == "int8" and "engine" not in models:
         size = checkpoint.config.head_dim
         raise CheckpointError(
-            f"an int8 KV cache needs a head size that is a multiple of {HEAD_STEP}, not {size}."
+            f"an int8 KV cache needs a head size that is a multiple of {HEAD_DIM_MULTIPLE}, not {size}."
         )
     names = sorted(matrix_names(checkpoint.config), key=lambda name: name == "wte.weight")
     page = calibration_ids(encode, checkpoint.config)
@@ -100,7 +101,7 @@ class _Counter:
 
 def _build(checkpoint: Checkpoint) -> dict[str, ir.Model]:
     models = {"portable": build_portable(checkpoint.config, checkpoint.load)}
-    if checkpoint.config.head_dim % HEAD_STEP == 0:
+    if checkpoint.config.head_dim % HEAD_DIM_MULTIPLE == 0:
         models["engine"] = build_engine(checkpoint.config, checkpoint.load)
     return models
 

@@ -34,7 +34,7 @@ PREFILL_CHUNK = 256
 PREFILL_TILE = 48
 """Rows that onnxruntime's integer matrix products compute together."""
 FLOAT_ROUNDING = 1e-3
-"""Largest difference of logits that merging causes where nothing is quantized."""
+"""Largest difference of logits that merging causes where everything is float32."""
 
 
 class Exactness:
@@ -42,17 +42,17 @@ class Exactness:
 
     Args:
         session: the loaded graph.
-        is_float: whether neither weights nor cache are quantized (`Bundle.is_float`).
+        is_float32: whether all weights and the cache are float32 (`Bundle.is_float32`).
     """
 
-    def __init__(self, session: Session, *, is_float: bool) -> None:
+    def __init__(self, session: Session, *, is_float32: bool) -> None:
         self._session = session
-        self._is_float = is_float
+        self._is_float32 = is_float32
 
     @property
     def tolerance(self) -> float:
         """Largest difference between the logits of a merged step and of plain ones that changes no text."""
-        return FLOAT_ROUNDING if self._is_float else 0.0
+        return FLOAT_ROUNDING if self._is_float32 else 0.0
 
     @property
     def may_feed_several(self) -> bool:
@@ -61,7 +61,7 @@ class Exactness:
         With an int8 KV cache the weights' kernels have a say, too: compare the first merged steps with
         plain ones, or ask `may_merge_steps`.
         """
-        return self._is_float or self._session.has_int8_cache
+        return self._is_float32 or self._session.has_int8_cache
 
     @property
     def longest_step(self) -> int:
@@ -79,27 +79,12 @@ class Exactness:
     @property
     def may_merge_steps(self) -> bool:
         """Whether merged steps make the texts of plain ones; the first call may run the model."""
-        return self._is_float or (self.may_feed_several and self.steps_are_bitwise_equal)
+        return self._is_float32 or (self.may_feed_several and self.steps_are_bitwise_equal)
 
     @property
     def may_share_rows(self) -> bool:
         """Whether several texts may share a step; the first call may run the model."""
         return self._session.device != "cpu" or self.may_merge_steps
-
-    @property
-    def remedy(self) -> str | None:
-        """Why steps may not be merged, and what to do about it; None where they may."""
-        if not self.may_feed_several:
-            return (
-                "with quantized weights over a float KV cache, steps of several tokens give other"
-                " texts: export with `--kv int8`."
-            )
-        if not self.may_merge_steps:
-            return (
-                "the kernels of these weights round several rows differently from one: export with"
-                " `--block-size 32`, or another precision."
-            )
-        return None
 
 
 def steps_are_bitwise_equal(session: Session) -> bool:
