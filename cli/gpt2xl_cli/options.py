@@ -9,7 +9,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Bundle folder, or the name of a model on the hub (gpt2-xl). Default: the built-in demo.",
+        help="Bundle folder, the name of a model on the hub (gpt2-xl), or demo. Default: the built-in demo.",
         metavar="MODEL",
         show_default=False,
     ),
