@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, StepLogits, TopLogits
 
 LogitsOf = Callable[[Sequence[int]], Sequence[float] | npt.NDArray[np.float32]]
 

@@ -8,7 +8,7 @@ import numpy as np
 from gpt2xl.decoding.processors import LogitsProcessor, largest
 from gpt2xl.decoding.samplers import Sampler, greedy
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.logits import Logits, TopLogits
+from gpt2xl.sessions.protocol import Logits, TopLogits
 
 
 @dataclass

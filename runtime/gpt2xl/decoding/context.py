@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.logits import StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache, Session
+from gpt2xl.sessions.protocol import Cache, PositionLogits, Session, StepLogits, TopLogits
 
 
 class Context:
@@ -34,7 +33,9 @@ class Context:
         """The ids whose keys and values the cache holds."""
         self._cancellation = cancellation
 
-    def advance(self, ids: Sequence[int], keep: int = 1, top_k: int = 0) -> StepLogits | TopLogits:
+    def advance(
+        self, ids: Sequence[int], keep: int = 1, top_k: int = 0
+    ) -> PositionLogits | TopLogits:
         """Make ``ids`` the text, feeding only what the cache does not hold yet.
 
         Args:

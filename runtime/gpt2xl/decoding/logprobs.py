@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.decoding.processors import largest
-from gpt2xl.sessions.logits import Logits
+from gpt2xl.sessions.protocol import Logits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.logprobs import Logprobs, logprobs_of
 from gpt2xl.decoding.speculation import Speculator
-from gpt2xl.sessions.logits import Logits, TopLogits
+from gpt2xl.sessions.protocol import Logits, TopLogits
 
 FinishReason = Literal["stop", "length", "cancelled"]
 

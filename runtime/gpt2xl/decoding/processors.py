@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.sessions.logits import Logits
+from gpt2xl.sessions.protocol import Logits
 
 LogitsProcessor = Callable[[Sequence[int], Logits], Logits]
 

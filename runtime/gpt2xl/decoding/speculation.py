@@ -17,7 +17,7 @@ from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context, common_prefix
 from gpt2xl.decoding.drafting import Drafter
 from gpt2xl.decoding.speculation_costs import COUNTS, SpeculationCosts
-from gpt2xl.sessions.logits import Logits, StepLogits, TopLogits
+from gpt2xl.sessions.protocol import Logits, PositionLogits, TopLogits
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Speculator:
 
     def advance(
         self, context: Context, ids: Sequence[int], room: int, chain: Chain
-    ) -> tuple[list[int], StepLogits | TopLogits]:
+    ) -> tuple[list[int], PositionLogits | TopLogits]:
         """Feed ``ids`` and some guesses.
 
         Args:

@@ -12,9 +12,8 @@ import onnxruntime as ort
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.errors import BundleError, RequestError, first_line
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.exactness import PREFILL_CHUNK
-from gpt2xl.sessions.logits import Ids
-from gpt2xl.sessions.protocol import KeysAndValues, Lengths
+from gpt2xl.sessions.prefill import PREFILL_CHUNK
+from gpt2xl.sessions.protocol import Ids, KeysAndValues, Lengths
 from gpt2xl.sessions.signature import read_signature
 from gpt2xl.startup.graph import OpenedGraph
 from gpt2xl.startup.providers import Device

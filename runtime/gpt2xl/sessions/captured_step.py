@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.sessions.logits import Ids
-from gpt2xl.sessions.protocol import Lengths
+from gpt2xl.sessions.protocol import Ids, Lengths
 
 _graph_ids = count(1)
 

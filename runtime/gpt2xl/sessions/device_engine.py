@@ -15,8 +15,7 @@ from gpt2xl.sessions.base import HIDDEN, LOGITS, restored_on_failure
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.device_cache import DeviceCache, DeviceGraph
 from gpt2xl.sessions.device_graphs import TopK
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, StepLogits, TopLogits
 
 
 class DeviceEngineSession(DeviceGraph):
@@ -77,10 +76,10 @@ class DeviceEngineSession(DeviceGraph):
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> list[ort.OrtValue]:
         assert isinstance(cache, DeviceCache)
-        pieces = self.pieces(input_ids, cache.length, keep if output == LOGITS else 1)
+        chunks = self.chunks(input_ids, cache.length, keep if output == LOGITS else 1)
         return [
-            self._run_once(output, piece, cache, min(keep, piece.shape[1]), cancel)
-            for piece in pieces
+            self._run_once(output, chunk, cache, min(keep, chunk.shape[1]), cancel)
+            for chunk in chunks
         ]
 
     def _run_once(

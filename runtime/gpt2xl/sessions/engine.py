@@ -7,9 +7,8 @@ import onnxruntime as ort
 from gpt2xl.sessions.base import HIDDEN, LOGITS, checked_length, on_cpu, restored_on_failure
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.engine_graph import EngineGraph
-from gpt2xl.sessions.exactness import PREFILL_CHUNK, PREFILL_TILE
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits
-from gpt2xl.sessions.protocol import Cache, KeysAndValues, Lengths
+from gpt2xl.sessions.prefill import PREFILL_CHUNK, PREFILL_TILE
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, KeysAndValues, Lengths, StepLogits
 
 CAPACITY_MULTIPLE = 64  # 64 positions of an int8 head are a page of memory; also few re-allocations
 
@@ -132,9 +131,9 @@ class EngineSession(EngineGraph):
         kept = []
         cache.reserve(cache.length + input_ids.shape[1])
         with restored_on_failure(cache.lengths):
-            for piece in self.pieces(input_ids, cache.length, keep if output == LOGITS else 1):
-                kept.append(self._run(output, piece, cache, min(keep, piece.shape[1]), cancel))
-                if cache.length > PREFILL_CHUNK and piece.shape[1] >= PREFILL_TILE:
+            for chunk in self.chunks(input_ids, cache.length, keep if output == LOGITS else 1):
+                kept.append(self._run(output, chunk, cache, min(keep, chunk.shape[1]), cancel))
+                if cache.length > PREFILL_CHUNK and chunk.shape[1] >= PREFILL_TILE:
                     self.release_weights()  # of a long prompt
             values = kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
             self.check_values(values, output)

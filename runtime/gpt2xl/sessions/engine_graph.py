@@ -8,8 +8,9 @@ import onnxruntime as ort
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.sessions.base import OrtSession, on_cpu
-from gpt2xl.sessions.exactness import LONG_STEP, cut
-from gpt2xl.sessions.logits import Ids
+from gpt2xl.sessions.exactness import LONG_STEP
+from gpt2xl.sessions.prefill import cut_into_chunks
+from gpt2xl.sessions.protocol import Ids
 from gpt2xl.startup.graph import OpenedGraph
 
 KEEP = "num_logits_to_keep"
@@ -46,16 +47,16 @@ class EngineGraph(OrtSession):
         """See ``Session.long_step_from``."""
         return self._long_step_from if self._has_long_steps else 1
 
-    def pieces(self, input_ids: Ids, length: int, least: int = 1) -> list[Ids]:
-        """``input_ids`` in the pieces that one run each may take after ``length`` tokens.
+    def chunks(self, input_ids: Ids, length: int, least: int = 1) -> list[Ids]:
+        """``input_ids`` in the chunks that one run each may take after ``length`` tokens.
 
-        GroupQueryAttention takes several positions after a past for a single row only. The last piece has at
+        GroupQueryAttention takes several positions after a past for a single row only. The last chunk has at
         least ``least`` positions, if there are as many.
         """
         rows, count = input_ids.shape
         if rows == 1:
-            return cut(input_ids, max(self.prefill_chunk, least))
-        return cut(input_ids, 1 if length else count)
+            return cut_into_chunks(input_ids, max(self.prefill_chunk, least))
+        return cut_into_chunks(input_ids, 1 if length else count)
 
     def optional_inputs(self, keep: int) -> Iterator[tuple[str, ort.OrtValue]]:
         """The inputs with a default that the graph has, by name."""

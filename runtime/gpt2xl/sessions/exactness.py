@@ -22,17 +22,12 @@ from functools import cached_property
 
 import numpy as np
 
-from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session
 
 LONG_STEP = 9
 """``long_step_from`` of our exports."""
 SHORT_STEP = LONG_STEP - 1
 """Most tokens in a step of speculation: one token and its 7 guesses."""
-PREFILL_CHUNK = 256
-"""Most tokens of a prompt fed at once on a CPU: 336 to 480 are no faster and take more memory."""
-PREFILL_TILE = 48
-"""Rows that onnxruntime's integer matrix products compute together."""
 FLOAT_ROUNDING = 1e-3
 """Largest difference of logits that merging causes where everything is float32."""
 
@@ -120,26 +115,3 @@ def reusable_prefix(shared: int, previous_prompt: int, prompt: int, long_step_fr
         return shared
     from_long_steps = previous_prompt if previous_prompt >= long_step_from else 0
     return max(0, min(shared, from_long_steps, prompt - long_step_from))
-
-
-def prefill_pieces(length: int, chunk: int = PREFILL_CHUNK) -> list[int]:
-    """Lengths of the pieces in which a prompt of ``length`` tokens is fed, each at most ``chunk``.
-
-    All but the last are multiples of PREFILL_TILE, and all are of about one length, so that no piece of a long prompt is
-    shorter than LONG_STEP.
-
-    >>> prefill_pieces(900), prefill_pieces(257), prefill_pieces(7)
-    ([240, 240, 240, 180], [144, 113], [7])
-    """
-    if length <= chunk:
-        return [length]
-    tile = min(PREFILL_TILE, chunk)
-    starts = np.arange(0, length, tile)
-    pieces = np.array_split(starts, -(-len(starts) // (chunk // tile)))
-    return [int(size) for size in np.diff([*(piece[0] for piece in pieces), length])]
-
-
-def cut(input_ids: Ids, chunk: int) -> list[Ids]:
-    """``input_ids``, [rows, n], in the pieces of `prefill_pieces`."""
-    ends = np.cumsum(prefill_pieces(input_ids.shape[1], chunk))
-    return np.split(input_ids, ends[:-1], axis=1)

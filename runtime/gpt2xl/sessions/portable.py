@@ -10,9 +10,8 @@ import onnxruntime as ort
 
 from gpt2xl.sessions.base import HIDDEN, LOGITS, OrtSession, checked_length, on_cpu
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.exactness import cut
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits
-from gpt2xl.sessions.protocol import Cache, KeysAndValues, Lengths
+from gpt2xl.sessions.prefill import cut_into_chunks
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, KeysAndValues, Lengths, StepLogits
 
 
 class _Row:
@@ -137,8 +136,8 @@ class PortableSession(OrtSession):
     def _feed_row(
         self, output: str, input_ids: Ids, row: _Row, keep: int, cancel: Cancellation | None
     ) -> npt.NDArray[np.floating[Any]]:
-        pieces = cut(input_ids, self.prefill_chunk)
-        kept = [self._run(output, piece, row, cancel)[:, -keep:] for piece in pieces]
+        chunks = cut_into_chunks(input_ids, self.prefill_chunk)
+        kept = [self._run(output, chunk, row, cancel)[:, -keep:] for chunk in chunks]
         return np.concatenate(kept, 1)[:, -keep:]
 
     def _run(

@@ -16,9 +16,8 @@ import pytest
 from gpt2xl import Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.prompt_cache import bundle_id
-from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 from gpt2xl.sessions.opening import open_session
-from gpt2xl.sessions.protocol import Cache, Session
+from gpt2xl.sessions.protocol import Cache, Ids, Session, StepLogits, TopLogits
 
 PROMPT = "Once upon a time there was a king"
 

@@ -15,11 +15,7 @@ from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.sessions.engine import EngineSession
 from gpt2xl.sessions.exactness import (
     LONG_STEP,
-    PREFILL_CHUNK,
-    PREFILL_TILE,
     Exactness,
-    cut,
-    prefill_pieces,
     reusable_prefix,
 )
 from gpt2xl.sessions.opening import open_session
@@ -121,37 +117,6 @@ def same_bits(session: Session, count: int) -> bool:
     cache = session.new_cache()
     singly = [session.forward(ids[:, at : at + 1], cache) for at in range(count)]
     return np.array_equal(session.forward(ids, session.new_cache()), singly[-1])
-
-
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
-def test_a_prompt_fed_piece_by_piece_is_fed_as_forward_does(
-    make_bundle: Callable[..., Path], precision: str
-) -> None:
-    bundle = open_bundle(make_bundle({"n_positions": 600}, precision=precision))
-    session = open_session(bundle, CPU)
-    ids = np.random.default_rng(0).integers(0, 280, (1, 590))
-    cache, at = session.new_cache(), 0
-    for size in prefill_pieces(590, session.prefill_chunk):
-        got = session.forward(ids[:, at : at + size], cache)
-        at += size
-    assert at == 590
-    assert np.array_equal(got, session.forward(ids, session.new_cache()))
-
-
-@pytest.mark.parametrize("size", [1, 7, 48, 100, PREFILL_CHUNK])
-def test_pieces_of_a_prompt_are_whole_tiles_and_none_is_short(size: int) -> None:
-    for count in range(1, 1025, 3):
-        pieces = prefill_pieces(count, size)
-        assert sum(pieces) == count
-        assert max(pieces) <= size
-        assert all(piece % min(PREFILL_TILE, size) == 0 for piece in pieces[:-1])
-        if size == PREFILL_CHUNK and count > size:
-            assert min(pieces) > PREFILL_TILE > LONG_STEP
-
-
-def test_pieces_keep_the_order_of_rows_and_ids() -> None:
-    ids = np.random.default_rng(0).integers(0, 280, (2, 300))
-    np.testing.assert_array_equal(np.concatenate(cut(ids, 128), 1), ids)
 
 
 @pytest.mark.parametrize(

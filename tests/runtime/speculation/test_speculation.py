@@ -21,8 +21,7 @@ from gpt2xl.decoding.loop import Request, generate_tokens
 from gpt2xl.decoding.speculation import Experience, Speculator, difference
 from gpt2xl.decoding.speculation_costs import COUNTS, MAX_LOSS, SpeculationCosts
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, Ids, StepLogits, TopLogits
 
 VOCAB, CONTEXT = 6, 256
 Transitions = npt.NDArray[np.float32]  # [VOCAB, VOCAB], logits of the next id after each
