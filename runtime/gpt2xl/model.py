@@ -50,7 +50,7 @@ class Model:
         self.bundle = bundle
         """Where it was loaded from."""
         self._reuse = PrefixReuse(session, lambda: self.exactness.may_merge_steps)
-        self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that guesses
+        self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that drafts
         self._warned = set[str]()
 
     def __repr__(self) -> str:
@@ -97,12 +97,12 @@ class Model:
             prompt: the text to continue, or its token ids; an empty one starts from beginning-of-text. What it
                 has in common with the beginning of the last text is not computed again.
             options: how to generate.
-            draft: a smaller model with the same tokenizer that guesses tokens, loaded with
+            draft: a smaller model with the same tokenizer that drafts tokens, loaded with
                 ``spinning=False``; never changes the text.
             **keywords: fields of `GenerationOptions`, which replace those of ``options``.
 
         Warns:
-            Gpt2xlWarning: ``draft`` is not used, since its guesses cannot be checked exactly.
+            Gpt2xlWarning: ``draft`` is not used, since its draft tokens cannot be checked exactly.
 
         Raises:
             RequestError: an option out of its range, or a prompt that the model cannot take.
@@ -212,8 +212,8 @@ class Model:
         request = self._request(prompt, options, seed)
         drafter = self._drafter(draft, options)
         speculator = self._speculator(drafter, draft) if drafter else None
-        guesses = speculator.acceptance if speculator else Acceptance()
-        transcript = Transcript(self.tokenizer, list(request.ids), seed, guesses)
+        acceptance = speculator.acceptance if speculator else Acceptance()
+        transcript = Transcript(self.tokenizer, list(request.ids), seed, acceptance)
         cancellation = Cancellation()
         return Stream(self._tokens(request, speculator, cancellation), transcript, cancellation)
 
@@ -276,7 +276,7 @@ class Model:
         # Comparing tokenizers takes as long as a step or two: once for each draft.
         if draft not in self._experience and not self._shares_tokenizer(draft):
             raise RequestError(
-                "the draft model has another tokenizer than the model it guesses for."
+                "the draft model has another tokenizer than the model it drafts for."
             )
         if not self.exactness.may_merge_steps:
             remedy = draft_remedy(self.bundle, on_cuda=self.device == "cuda")

@@ -54,7 +54,7 @@ class GenerationOptions:
     parse_special: bool = True
     """Whether the prompt may spell special tokens such as <|endoftext|>; False for untrusted text."""
     prompt_lookup: bool = True
-    """Without a draft model, guess that an n-gram continues as before. Never changes the text."""
+    """Without a draft model, draft tokens by matching earlier n-grams. Never changes the text."""
     logprobs: int | None = None
     """Number of most probable tokens to report with each token and its own log-probability; None: no report."""
     processors: tuple[LogitsProcessor, ...] = ()

@@ -27,7 +27,7 @@ from gpt2xl.sessions.protocol import Session
 LONG_STEP = 9
 """``long_step_from`` of our exports."""
 SHORT_STEP = LONG_STEP - 1
-"""Most tokens in a step of speculation: one token and its 7 guesses."""
+"""Most tokens in a step of speculation: one token and 7 draft tokens."""
 FLOAT_ROUNDING = 1e-3
 """Largest difference of logits that merging causes where everything is float32."""
 

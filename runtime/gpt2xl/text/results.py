@@ -53,7 +53,7 @@ class Generation:
     """What the sampler was seeded with; None when greedy, or with a sampler of your own."""
     timings: Timings
     guesses: Acceptance
-    """Draft tokens that were guessed and accepted."""
+    """How many draft tokens the model has checked and accepted."""
     logprobs: list[Logprobs] | None = None
     """With the option ``logprobs``: one for each of ``new_ids``."""
 
@@ -72,16 +72,16 @@ class Transcript:
         tokenizer: decodes the tokens.
         prompt_ids: the ids before them.
         seed: the sampler's; None where it has none.
-        guesses: counts of draft tokens, which the speculator fills in.
+        acceptance: counts of draft tokens, which the speculator fills in.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, prompt_ids: list[int], seed: int | None, guesses: Acceptance
+        self, tokenizer: Tokenizer, prompt_ids: list[int], seed: int | None, acceptance: Acceptance
     ) -> None:
         self.prompt_ids = prompt_ids
         self.seed = seed
         self.pieces: list[Piece] = []
-        self._guesses = guesses
+        self._acceptance = acceptance
         self._tokenizer = tokenizer
         self._decoder = StreamDecoder(tokenizer)
         self._times = [time.perf_counter()]
@@ -113,7 +113,7 @@ class Transcript:
             finish_reason=self.finish_reason or "cancelled",
             seed=self.seed,
             timings=self._timings(),
-            guesses=self._guesses,
+            guesses=self._acceptance,
             logprobs=logprobs if any(piece.logprobs for piece in self.pieces) else None,
         )
 
