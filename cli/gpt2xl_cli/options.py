@@ -53,7 +53,10 @@ CudaGraph = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option(help="Number of threads for each operator; 0 uses all cores.")
+    int,
+    typer.Option(
+        help="Number of threads for each operator; 0 leaves it to onnxruntime, about one for each core."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
