@@ -153,7 +153,7 @@ class Model:
             **keywords: fields of `GenerationOptions`, which replace those of ``options``.
 
         Returns:
-            The number of a prompt, from 0, and its text, in the order in which the texts end.
+            The number of a prompt, from 0, and its generation, in the order in which they end.
 
         Warns:
             Gpt2xlWarning: the texts are generated one after the other, since sharing steps would change them.
@@ -166,7 +166,7 @@ class Model:
             raise RequestError(f"rows has to be >= 1, but is {rows}.")
         options = updated(options or GenerationOptions(), keywords)
         check_prompts(prompts)
-        return self._texts(enumerate(prompts), options, rows, skip)
+        return self._generations(enumerate(prompts), options, rows, skip)
 
     def save_prompt(self, prompt: Prompt, path: str | Path, *, parse_special: bool = True) -> None:
         """Write the keys and values of ``prompt`` to a file, so that `load_prompt` spares computing them.
@@ -232,7 +232,7 @@ class Model:
         finally:
             self._reuse.give_back(context)
 
-    def _texts(
+    def _generations(
         self,
         prompts: Iterator[tuple[int, Prompt]],
         options: GenerationOptions,
@@ -268,6 +268,7 @@ class Model:
 
     def _drafter(self, draft: "Model | None", options: GenerationOptions) -> Drafter | None:
         if draft is None:
+            # The model need not run for this: the speculator compares the first steps itself.
             return (
                 PromptLookup()
                 if options.prompt_lookup and self.exactness.may_feed_several

@@ -74,12 +74,12 @@ class Manifest:
     kv: Kv = "float"
     """Type of the KV cache."""
     long_step_from: int | None = None
-    """Of engine graphs with an int8 cache: steps of at least this many tokens attend in floats. None where the
-    export did not say: 9."""
+    """Steps of at least this many tokens attend in floats, in engine graphs with an int8 cache. None where the export
+    did not say: 9."""
     keep: tuple[str, ...] = ()
     """FORMAT:PATTERN of weights in another format."""
     block_size: int = 0
-    """Of int4; 0 where the export did not say."""
+    """Inputs that share a scale in int4; 0 where the export did not say."""
     backend: str = "gpt2xl"
     source: Origin | None = None
     passes: Mapping[str, PassError] = field(default_factory=dict)

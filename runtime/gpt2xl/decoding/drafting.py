@@ -63,6 +63,6 @@ class DraftModel:
         text, own = list(ids), deepcopy(chain)
         count = min(count, self._context.session.n_positions - len(text) + 1)
         for _ in range(count):
-            logits = self._context.advance(text, top_k=own.needed_logits)
+            logits = self._context.advance(text, needed_logits=own.needed_logits)
             text.append(own.choose(text, logits[-1]))
         return text[len(ids) :]

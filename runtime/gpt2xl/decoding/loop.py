@@ -40,7 +40,7 @@ class Request:
 
     @property
     def needed_logits(self) -> int:
-        """How many of the largest logits of a position suffice; 0: all are needed."""
+        """How many of the largest logits of a position are enough to choose the same token; 0: all are needed."""
         return self.chain.needed_logits if self.logprobs is None else 0
 
     def choose(
@@ -76,7 +76,7 @@ def generate_tokens(
     needed = (
         0 if speculator else request.needed_logits
     )  # draft tokens are checked against all logits
-    draft, logits = list[int](), context.advance(ids, top_k=needed)
+    draft, logits = list[int](), context.advance(ids, needed_logits=needed)
     while True:
         for position, draft_token in zip(logits, [*draft, None], strict=True):
             token = request.choose(ids, position, eos_token_ids)
@@ -89,4 +89,4 @@ def generate_tokens(
         if speculator:
             draft, logits = speculator.advance(context, ids, end - len(ids) - 1, request.chain)
         else:
-            logits = context.advance(ids, top_k=needed)
+            logits = context.advance(ids, needed_logits=needed)

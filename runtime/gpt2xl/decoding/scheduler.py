@@ -162,9 +162,9 @@ class Scheduler:
 
     def _feed(self, text: _Running, chunk: Ids) -> Token | None:
         """The first token of ``text`` where ``chunk`` was the last of its prompt."""
-        row, top_k = self._row_of_prompt(), text.request.needed_logits
+        row, needed = self._row_of_prompt(), text.request.needed_logits
         try:
-            logits = self._session.forward_top(chunk, row, top_k, cancel=text.cancellation)
+            logits = self._session.forward_top(chunk, row, needed, cancel=text.cancellation)
         except Cancelled:
             self._prefilling = self._prefilling_row = None
             self._end(text)
@@ -187,9 +187,9 @@ class Scheduler:
         if self._decoding_rows is None:
             self._decoding_rows = self._cache.rows(0, len(texts))
         ids = np.array([[text.ids[-1]] for text in texts], np.int64)
-        needed = [text.request.needed_logits for text in texts]
-        top_k = max(needed) if all(needed) else 0
-        logits = self._session.forward_top(ids, self._decoding_rows, top_k)
+        counts = [text.request.needed_logits for text in texts]
+        needed = max(counts) if all(counts) else 0
+        logits = self._session.forward_top(ids, self._decoding_rows, needed)
         tokens = [text.add(logits[row, -1], self._eos) for row, text in enumerate(texts)]
         for row in reversed(range(len(texts))):
             if tokens[row].finish_reason:

@@ -39,7 +39,7 @@ class CapturedStep:
         }
         self._inputs = {name: device_value(array, device) for name, array in inputs.items()}
         self.logits = device_value(np.zeros((rows, 1, vocab_size), np.float32), device)
-        """Of the last run, [rows, 1, vocab_size]."""
+        """Logits of the last run, [rows, 1, vocab_size]."""
         for name, value in self._inputs.items():
             self.binding.bind_ortvalue_input(name, value)
         self.binding.bind_ortvalue_output("logits", self.logits)

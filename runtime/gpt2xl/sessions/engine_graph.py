@@ -13,12 +13,12 @@ from gpt2xl.sessions.prefill import cut_into_chunks
 from gpt2xl.sessions.protocol import Ids
 from gpt2xl.startup.graph import OpenedGraph
 
-KEEP = "num_logits_to_keep"
-LONG = "long_step_from"
+KEEP_INPUT = "num_logits_to_keep"
+LONG_STEP_INPUT = "long_step_from"
 
 
-class EngineGraph(OrtSession):
-    """An engine graph, whose GroupQueryAttention writes keys and values into the cache in place.
+class EngineSessionBase(OrtSession):
+    """What sessions of an engine graph share; its GroupQueryAttention writes keys and values into the cache in place.
 
     Args:
         graph: opened by onnxruntime.
@@ -27,7 +27,7 @@ class EngineGraph(OrtSession):
         exact_prompts: whether long steps round as short ones do, which costs speed.
     """
 
-    needed_options = frozenset({KEEP})
+    needed_options = frozenset({KEEP_INPUT})
     shares_steps = True
 
     def __init__(
@@ -40,12 +40,12 @@ class EngineGraph(OrtSession):
     ) -> None:
         super().__init__(graph, config)
         self._long_step_from = config.n_positions + 1 if exact_prompts else long_step_from
-        self._has_long_steps = LONG in self.signature.optional and not exact_prompts
+        self._has_long_steps = LONG_STEP_INPUT in self.signature.optional and not exact_prompts
 
     @property
-    def long_step_from(self) -> int:
+    def long_step_from(self) -> int | None:
         """See ``Session.long_step_from``."""
-        return self._long_step_from if self._has_long_steps else 1
+        return self._long_step_from if self._has_long_steps else None
 
     def chunks(self, input_ids: Ids, length: int, least: int = 1) -> list[Ids]:
         """``input_ids`` in the chunks that one run each may take after ``length`` tokens.
@@ -60,7 +60,7 @@ class EngineGraph(OrtSession):
 
     def optional_inputs(self, keep: int) -> Iterator[tuple[str, ort.OrtValue]]:
         """The inputs with a default that the graph has, by name."""
-        for name, number in ((KEEP, keep), (LONG, self._long_step_from)):
+        for name, number in ((KEEP_INPUT, keep), (LONG_STEP_INPUT, self._long_step_from)):
             if name in self.signature.optional:
                 yield name, _number(number)
 

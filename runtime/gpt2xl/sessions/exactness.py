@@ -11,7 +11,7 @@ another order. Whether that changes a text depends on what is quantized:
   steps in float32, which is several times as fast. So a prompt is fed in long steps, speculation in short
   ones, and a reused prefix has to come from the same kind (`reusable_prefix`).
 * Activations quantized at each step over a float cache: a sum in another order moves one activation to the next
-  of its 255 steps now and then, and all that follows differs. Nothing may be merged.
+  of its 255 levels now and then, and all that follows differs. Nothing may be merged.
 * int4 in blocks of 64 or more: the kernels of a single row round differently from those of several rows. A
   trial shows it (`Exactness.steps_are_bitwise_equal`). Nothing may be merged.
 
@@ -51,10 +51,10 @@ class Exactness:
 
     @property
     def may_feed_several(self) -> bool:
-        """Whether a step of generation may have several tokens; does not run the model.
+        """Whether a step of generation may have several tokens, as far as cache and manifest say; does not run the model.
 
-        With an int8 KV cache the weights' kernels have a say, too: compare the first merged steps with
-        plain ones, or ask `may_merge_steps`.
+        With an int8 KV cache it also depends on the weights' kernels: compare the first merged steps with
+        plain ones, as the `Speculator` does, or ask `may_merge_steps`.
         """
         return self._is_float32 or self._session.has_int8_cache
 
@@ -64,7 +64,7 @@ class Exactness:
         if not self.may_feed_several:
             return 1
         limit = self._session.long_step_from
-        return min(SHORT_STEP, limit - 1) if limit > 1 else SHORT_STEP
+        return SHORT_STEP if limit is None else min(SHORT_STEP, limit - 1)
 
     @cached_property
     def steps_are_bitwise_equal(self) -> bool:
@@ -95,23 +95,25 @@ def steps_are_bitwise_equal(session: Session) -> bool:
     return rows_are_equal and np.array_equal(together, singly)
 
 
-def reusable_prefix(shared: int, previous_prompt: int, prompt: int, long_step_from: int) -> int:
+def reusable_prefix(
+    shared: int, previous_prompt: int, prompt: int, long_step_from: int | None
+) -> int:
     """How many tokens in the cache of the previous text the next prompt would compute alike.
 
     Args:
         shared: tokens with which the previous text and the next prompt begin alike.
         previous_prompt: tokens of the previous prompt; what follows it was generated in short steps.
         prompt: tokens of the next prompt.
-        long_step_from: of the session.
+        long_step_from: of the session; None where all steps round alike.
 
     Short prompts come from short steps, and all of a longer one from long steps, its rest included:
 
     >>> reusable_prefix(20, 15, 30, 9), reusable_prefix(20, 15, 22, 9), reusable_prefix(20, 5, 30, 9)
     (15, 13, 0)
-    >>> reusable_prefix(20, 5, 30, 1)
+    >>> reusable_prefix(20, 5, 30, None)
     20
     """
-    if long_step_from == 1:
+    if long_step_from is None:
         return shared
     from_long_steps = previous_prompt if previous_prompt >= long_step_from else 0
     return max(0, min(shared, from_long_steps, prompt - long_step_from))

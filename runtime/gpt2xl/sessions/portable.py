@@ -94,7 +94,7 @@ def _restored_on_failure(rows: Sequence[_Row]) -> Iterator[None]:
 class PortableSession(OrtSession):
     """See the module, and ``Session``. Rows of a step are run one after the other."""
 
-    long_step_from = 1
+    long_step_from = None
     shares_steps = False
 
     def new_cache(self, rows: int = 1, capacity: int | None = None) -> PortableCache:
@@ -110,10 +110,15 @@ class PortableSession(OrtSession):
         return self._feed(LOGITS, input_ids, cache, keep, cancel)
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+        self,
+        input_ids: Ids,
+        cache: Cache,
+        needed_logits: int,
+        *,
+        cancel: Cancellation | None = None,
     ) -> StepLogits:
         """See ``Session.forward_top``; always all logits, which lie in memory anyway."""
-        del top_k
+        del needed_logits
         return self.forward(input_ids, cache, cancel=cancel)
 
     def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
@@ -124,7 +129,7 @@ class PortableSession(OrtSession):
     def _feed(
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> npt.NDArray[np.float32]:
-        """Of the last ``keep`` positions, [rows, keep, width of ``output``]."""
+        """Feed; ``output`` at the last ``keep`` positions, [rows, keep, width of ``output``]."""
         assert isinstance(cache, PortableCache)
         with _restored_on_failure(cache.texts):
             pairs = zip(input_ids, cache.texts, strict=True)

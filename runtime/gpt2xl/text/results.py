@@ -22,7 +22,7 @@ class Timings:
     decode: float
     """From the first token to the last."""
     tokens_per_second: float | None
-    """Of the decode part; None when there was at most one token."""
+    """New tokens a second after the first; None when there was at most one token."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Piece:
     finish_reason: FinishReason | None
     """Why the text ends with this piece, if it does."""
     logprobs: Logprobs | None = None
-    """With the option ``logprobs``: of this token."""
+    """This token's, with the option ``logprobs``."""
 
 
 @dataclass(frozen=True)

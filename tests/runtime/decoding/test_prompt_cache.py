@@ -37,10 +37,10 @@ class Counting:
         return self.session.forward(input_ids, cache, **options)
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, **options: Any
+        self, input_ids: Ids, cache: Cache, needed_logits: int, **options: Any
     ) -> StepLogits | TopLogits:
         self.fed.append(input_ids.shape[1])
-        return self.session.forward_top(input_ids, cache, top_k, **options)
+        return self.session.forward_top(input_ids, cache, needed_logits, **options)
 
 
 def counted(model: Model) -> tuple[Model, Counting]:
