@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from gpt2xl import Generation, RequestError
-from gpt2xl.files.atomic import written_aside
+from gpt2xl.files.atomic import written_atomically
 from gpt2xl_cli.batches.claim import refuse_existing, resume_path
 from gpt2xl_cli.batches.lines import Line
 from gpt2xl_cli.batches.results import Result, indexed_result, json_object, result_of, whole_lines
@@ -122,8 +122,8 @@ class ResumeFile:
         """Write the output in the order of the input, and remove this file."""
         refuse_existing(self._out, force)  # it may have appeared during the run
         with (
-            written_aside(self._out) as aside,
-            aside.open("x", encoding="utf-8", newline="\n") as file,
+            written_atomically(self._out) as temporary,
+            temporary.open("x", encoding="utf-8", newline="\n") as file,
         ):
             for index, line in enumerate(lines):
                 file.write(line.with_result(self.done[index]) + "\n")

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import CheckpointError, ParityError
+from gpt2xl_export.formats.nbits import NBits
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
@@ -17,7 +18,7 @@ from gpt2xl_export.passes.fp16 import ConvertToFloat16
 from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
 from gpt2xl_export.passes.skip_norm import FuseSkipNorms
-from gpt2xl_export.recipes import HEADS, assign, formats, has_format, int4
+from gpt2xl_export.recipes import EMBEDDINGS, assign, formats, has_format
 from gpt2xl_export.rounding.calibration import KVRange, calibration_ids, kv_ranges
 from gpt2xl_export.rounding.layers import calibration_text, round_layers
 from gpt2xl_export.source.checkpoint import Checkpoint
@@ -124,19 +125,17 @@ def _store_matrices(
     for form_name, form in formats(options.block_size, float16=float16).items():
         names = [name for name, assigned_name in assigned.items() if assigned_name == form_name]
         if form_name == "int4" and names and options.rounding == "gptq":
-            int4_form, text = (
-                int4(options.block_size, float16=float16),
-                calibration_text(checkpoint, page),
-            )
+            assert isinstance(form, NBits)
+            text = calibration_text(checkpoint, page)
             for layer in round_layers(checkpoint, names, options.block_size, text):
                 ranges.append(layer.kv_range)
                 for name, rounded in layer.weights.items():
-                    int4_form.store_rounded(name, rounded, weights)
+                    form.store_rounded(name, rounded, weights)
                     counter.count(name)
         elif form is not None:
             for name in names:
                 values = counter.load(name)
-                form.store(name, values if name in HEADS else values.T, weights)
+                form.store(name, values if name in EMBEDDINGS else values.T, weights)
     return ranges
 
 
