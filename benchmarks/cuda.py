@@ -19,8 +19,7 @@ import torch
 
 import gpt2xl
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.sessions.logits import Ids, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, Ids, TopLogits
 
 Decode = Callable[[np.ndarray, int], float]
 """Ids [rows, prompt] and new tokens to seconds a step."""

@@ -19,7 +19,7 @@ from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.rounding import gptq
 from gpt2xl_export.rounding.calibration import ROWS, calibration_ids, written_length
-from gpt2xl_export.rounding.layers import Text, round_layers
+from gpt2xl_export.rounding.layers import CalibrationText, round_layers
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
@@ -63,7 +63,9 @@ def half_quadratic(
 
 def by_inputs(checkpoint: Checkpoint, text: list[list[int]], compensate: bool) -> Rounding:
     """GPTQ, as the exporter does it; asked for the matrices in the order of use."""
-    layers = round_layers(checkpoint, block_matrices(checkpoint), BLOCK, Text(text, compensate))
+    layers = round_layers(
+        checkpoint, block_matrices(checkpoint), BLOCK, CalibrationText(text, compensate)
+    )
     found = ((name, weight) for layer in layers for name, weight in layer.weights.items())
 
     def apply(name: str, weights: FloatArray) -> FloatArray:

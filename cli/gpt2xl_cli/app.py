@@ -1,4 +1,4 @@
-"""The typer app, and the one place that turns errors into a line on stderr."""
+"""The typer app; turns errors into one line on stderr. Signals: `gpt2xl_cli.signals`."""
 
 import io
 import os

@@ -13,16 +13,16 @@ DEMO_NOTE = (
 
 
 def model_folder(model: str | None) -> Path:
-    """Find the bundle; None is the demo. Models with a name are exported at their first use.
+    """Find the bundle; None and "demo" are the demo. Models with a name are exported at their first use.
 
-    A path that exists is a folder even if it could be a name on the hub.
+    A path that exists is a folder even if it could be a name.
     """
     from gpt2xl_export.named_models import DEMO, bundle_of
     from gpt2xl_export.source.hub import is_hub_name
 
     if model is None:
         typer.echo(DEMO_NOTE, err=True)
-    elif Path(model).exists() or not is_hub_name(model):
+    elif Path(model).exists() or not (model == DEMO or is_hub_name(model)):
         return Path(model)
     with export_shown() as bars:
         return bundle_of(

@@ -9,7 +9,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Bundle folder, or the name of a model on the hub (gpt2-xl). Default: the built-in demo.",
+        help="Bundle folder, the name of a model on the hub (gpt2-xl), or demo. Default: the built-in demo.",
         metavar="MODEL",
         show_default=False,
     ),
@@ -53,7 +53,10 @@ CudaGraph = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option(help="Number of threads for each operator; 0 uses all cores.")
+    int,
+    typer.Option(
+        help="Number of threads for each operator; 0 leaves it to onnxruntime, about one for each core."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]

@@ -75,14 +75,14 @@ def export(
     """Turn the GPT-2 checkpoint ``source`` into the bundle ``target``, and check it.
 
     All graphs are compared with a numpy forward pass before the folder gets its name. Memory holds
-    one layer at a time. Run one export at a time in a process: rounding to int4 limits the threads of
+    one layer at a time; of a small model all of them, while it writes its own calibration text. Run one export at a time in a process: rounding to int4 limits the threads of
     BLAS in the whole process.
 
     Args:
         source: folder with config.json, weights and tokenizer, as transformers saves it; as a str
             also a model on the hub, such as "gpt2-xl". Or a function that fetches it; it is called
             once no other process can write ``target``.
-        target: folder to create. It is written aside and then renamed.
+        target: folder to create. It is written under a temporary name and then renamed.
         options: precision and the like; None: float32.
         adapter: PEFT LoRA adapter to merge into the weights; what ``source`` can be, this can be.
         force: whether to replace an existing bundle.
@@ -205,10 +205,12 @@ def _write_graphs(
 ) -> _CheckedGraphs:
     """Build the graphs in ``folder`` and compare them with the checkpoint."""
     folder.mkdir()
-    rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
+    prompt_ids = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
     report_weights, report_check = _reporter("weights", progress), _reporter("check", progress)
     graphs = write_graphs(checkpoint, folder, options, encode, report_weights)
-    parity = check_parity(checkpoint, graphs.models, folder, rows, options.tolerance, report_check)
+    parity = check_parity(
+        checkpoint, graphs.models, folder, prompt_ids, options.tolerance, report_check
+    )
     return _CheckedGraphs(graphs.errors, graphs.weights_name, graphs.weights_sha256, parity)
 
 
@@ -219,14 +221,14 @@ def _write_with_optimum(
     encode: Callable[[str], list[int]],
     progress: Callable[[Progress], None],
 ) -> _CheckedGraphs:
-    """As `_write_graphs`, with a graph that optimum builds."""
+    """Do what `_write_graphs` does, with a graph that optimum builds."""
     folder.mkdir()
-    rows = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
+    prompt_ids = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
     name, digest = write_optimum_graph(checkpoint.folder, folder)
     runners = {"portable": partial(run_whole, folder / "model.onnx", checkpoint.config)}
     report = _reporter("check", progress)
     return _CheckedGraphs(
-        {}, name, digest, compare(checkpoint, runners, rows, options.tolerance, report)
+        {}, name, digest, compare(checkpoint, runners, prompt_ids, options.tolerance, report)
     )
 
 

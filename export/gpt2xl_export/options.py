@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
+from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import RequestError
 from gpt2xl_export.check.difference import Tolerance
 from gpt2xl_export.recipes import LOSSES, RECIPES, Recipe
@@ -12,8 +13,6 @@ KV = Literal["auto", "float", "int8"]
 Backend = Literal["gpt2xl", "optimum"]
 Rounding = Literal["auto", "gptq", "nearest"]
 SMALLEST_BLOCK = 16
-HEAD_STEP = 8
-"""GroupQueryAttention, and so the engine graph, needs a head size that is a multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class ExportOptions:
     block_size: int = 64
     """Inputs that share a scale in int4: a power of 2, 16 or more."""
     kv: KV = "auto"
-    """Type of the engine graph's KV cache; auto: int8 with quantized weights, otherwise float."""
+    """Type of the engine graph's KV cache; auto: int8 for int8, int8-weight and int4
+    where there is an engine graph, otherwise float."""
     keep: tuple[str, ...] = ()
     """Rules FORMAT:PATTERN for single weights, such as fp32:h.0.*; the last match wins."""
     backend: Backend = "gpt2xl"
@@ -54,7 +54,7 @@ class ExportOptions:
                 )
         if self.block_size < SMALLEST_BLOCK or self.block_size & (self.block_size - 1):
             raise RequestError(
-                f"block_size has to be a power of 2 from {SMALLEST_BLOCK} on, but is"
+                f"block_size has to be a power of 2, at least {SMALLEST_BLOCK}, but is"
                 f" {self.block_size}."
             )
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
@@ -71,12 +71,12 @@ class ExportOptions:
 
     @property
     def recipe(self) -> Recipe:
-        """That of the precision."""
+        """The recipe of the precision."""
         return RECIPES[self.precision]
 
     @property
     def tolerance(self) -> Tolerance:
-        """That of the lossiest part."""
+        """The tolerance of the least exact part."""
         parts = [self.recipe.tolerance, *(LOSSES.get(k.partition(":")[0]) for k in self.keep)]
         parts.append(LOSSES["int8"] if self.kv == "int8" else None)
         losses = [part.mean_kl for part in parts if part is not None and part.mean_kl is not None]
@@ -85,8 +85,9 @@ class ExportOptions:
     def resolved(self, checkpoint: Checkpoint) -> "ExportOptions":
         """The same with "auto" decided for ``checkpoint``."""
         quantized = self.precision.startswith("int") and not self.recipe.float16
-        has_engine = checkpoint.config.head_dim % HEAD_STEP == 0
+        has_engine = checkpoint.config.head_dim % HEAD_DIM_MULTIPLE == 0
         kv: KV = "int8" if quantized and has_engine else "float"
+        # config.json's int4_rounding, a key of gpt2xl's own: how the model was trained for int4.
         trained = {"method": "nearest", "block_size": self.block_size}
         rounding: Rounding = "nearest" if checkpoint.int4_rounding == trained else "gptq"
         return replace(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,10 @@ from gpt2xl_export.rounding.gptq import best_scales
 
 KEPT = ("fp32", "int8", "int8-weight", "int4")
 """The formats that a keep rule can name."""
-HEADS = ("wte.weight", "lm_head.weight")
+EMBEDDINGS = ("wte.weight", "lm_head.weight")
+"""The token embedding, which a tied head uses as well, and a head of its own; both are [vocab_size, n_embd]."""
 INT4_HEAD = "int4-head"
-"""Finer than int4 and without GPTQ: the embedding is looked up, so it has no inputs."""
+"""Finer than int4 and without GPTQ: calibration runs the blocks only, so the head's inputs are not recorded."""
 # What a format may cost in exactness; a wrong graph costs several nats.
 LOSSES = {
     "fp16": Tolerance(mean_kl=0.01),
@@ -33,7 +33,7 @@ class Recipe:
     """One precision."""
 
     suffix: str
-    """Of the graph files, in the spelling of transformers.js."""
+    """The suffix of the graph files, in the spelling of transformers.js."""
     dtype: str
     """The precision's name in transformers.js."""
     blocks: str
@@ -42,7 +42,7 @@ class Recipe:
     """The format of the head and of the token embedding."""
     tolerance: Tolerance
     float16: bool = False
-    """Whether everything that is not quantized becomes float16."""
+    """Whether everything that is not quantized becomes float16: `ConvertToFloat16` does it after the formats."""
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -62,23 +62,14 @@ def formats(block_size: int, *, float16: bool = False) -> Mapping[str, Format | 
         block_size: inputs that share a scale in int4.
         float16: whether the activations, and so the scales of blocks, are float16.
     """
-    scale_type = _scale_type(float16)
+    scale_type = np.float16 if float16 else np.float32
     return {
         "fp32": None,
         "int8": Int8(),
         "int8-weight": NBits(bits=8, block_size=32, scale_type=scale_type),
-        "int4": int4(block_size, float16=float16),
+        "int4": NBits(bits=4, block_size=block_size, scale_type=scale_type),
         INT4_HEAD: NBits(bits=4, block_size=32, scale=best_scales),
     }
-
-
-def int4(block_size: int, *, float16: bool = False) -> NBits:
-    """The format int4, with which matrices can be rounded by GPTQ; arguments as of `formats`."""
-    return NBits(bits=4, block_size=block_size, scale_type=_scale_type(float16))
-
-
-def _scale_type(float16: bool) -> type[np.floating[Any]]:
-    return np.float16 if float16 else np.float32
 
 
 def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[str, str]:
@@ -93,7 +84,7 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
     Raises:
         RequestError: a rule has an unknown format, or its pattern matches no weight.
     """
-    assigned = {name: recipe.head if name in HEADS else recipe.blocks for name in names}
+    assigned = {name: recipe.head if name in EMBEDDINGS else recipe.blocks for name in names}
     for rule in keep:
         form, _, pattern = rule.partition(":")
         if form not in KEPT:
@@ -103,7 +94,7 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
             example = next(iter(assigned))
             raise RequestError(f"'{rule}' matches no weight; names look like {example}.")
         assigned |= dict.fromkeys(matching, form)
-    return assigned | {name: INT4_HEAD for name in HEADS if assigned.get(name) == "int4"}
+    return assigned | {name: INT4_HEAD for name in EMBEDDINGS if assigned.get(name) == "int4"}
 
 
 def has_format(assigned: Mapping[str, str], form: str) -> Callable[[str], bool]:

@@ -4,7 +4,7 @@
   * BundleError            a bundle folder is missing a file or disagrees with itself
   * BusyError              another process is writing the same file or folder
   * CheckpointError        a checkpoint is not a GPT-2 that can be exported
-  * ExportError            a bundle cannot be written to the given folder
+  * ExportError            a bundle cannot be written to the given folder, or an extra is missing
   * ParityError            an exported graph does not compute what the checkpoint does
   * ProviderError          onnxruntime is too old, or lacks the execution provider
   * RequestError           a prompt or an option is out of range (also a ValueError)
@@ -33,7 +33,7 @@ class CheckpointError(Gpt2xlError):
 
 
 class ExportError(Gpt2xlError):
-    """A bundle cannot be written to the given folder."""
+    """A bundle cannot be written to the given folder, or an extra for it is not installed."""
 
 
 class ParityError(Gpt2xlError):

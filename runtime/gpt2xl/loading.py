@@ -38,7 +38,7 @@ def load(
         **keywords: fields of `LoadOptions`, which replace those of ``options``.
 
     Warns:
-        Gpt2xlWarning: ``provider`` "auto" goes on without CUDA, or CUDA without a CUDA graph.
+        Gpt2xlWarning: ``provider`` "auto" falls back to the CPU, or CUDA runs without a CUDA graph.
 
     Raises:
         BundleError: there is no such folder, it is incomplete, too large for the memory this process may have,

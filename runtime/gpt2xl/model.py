@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.bundle.remedies import draft_remedy, row_remedy
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.decoding.loop import Request, Token, generate_tokens
@@ -49,7 +50,7 @@ class Model:
         self.bundle = bundle
         """Where it was loaded from."""
         self._reuse = PrefixReuse(session, lambda: self.exactness.may_merge_steps)
-        self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that guesses
+        self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that drafts
         self._warned = set[str]()
 
     def __repr__(self) -> str:
@@ -68,8 +69,8 @@ class Model:
     @cached_property
     def exactness(self) -> Exactness:
         """Which steps may be merged without changing a text."""
-        is_float = self.bundle is not None and self.bundle.is_float
-        return Exactness(self.session, is_float=is_float)
+        is_float32 = self.bundle is not None and self.bundle.is_float32
+        return Exactness(self.session, is_float32=is_float32)
 
     @property
     def shares_steps(self) -> bool:
@@ -96,12 +97,12 @@ class Model:
             prompt: the text to continue, or its token ids; an empty one starts from beginning-of-text. What it
                 has in common with the beginning of the last text is not computed again.
             options: how to generate.
-            draft: a smaller model with the same tokenizer that guesses tokens, loaded with
+            draft: a smaller model with the same tokenizer that drafts tokens, loaded with
                 ``spinning=False``; never changes the text.
             **keywords: fields of `GenerationOptions`, which replace those of ``options``.
 
         Warns:
-            Gpt2xlWarning: ``draft`` is not used, since its guesses cannot be checked exactly.
+            Gpt2xlWarning: ``draft`` is not used, since its draft tokens cannot be checked exactly.
 
         Raises:
             RequestError: an option out of its range, or a prompt that the model cannot take.
@@ -152,7 +153,7 @@ class Model:
             **keywords: fields of `GenerationOptions`, which replace those of ``options``.
 
         Returns:
-            The number of a prompt, from 0, and its text, in the order in which the texts end.
+            The number of a prompt, from 0, and its generation, in the order in which they end.
 
         Warns:
             Gpt2xlWarning: the texts are generated one after the other, since sharing steps would change them.
@@ -165,7 +166,7 @@ class Model:
             raise RequestError(f"rows has to be >= 1, but is {rows}.")
         options = updated(options or GenerationOptions(), keywords)
         check_prompts(prompts)
-        return self._texts(enumerate(prompts), options, rows, skip)
+        return self._generations(enumerate(prompts), options, rows, skip)
 
     def save_prompt(self, prompt: Prompt, path: str | Path, *, parse_special: bool = True) -> None:
         """Write the keys and values of ``prompt`` to a file, so that `load_prompt` spares computing them.
@@ -211,8 +212,8 @@ class Model:
         request = self._request(prompt, options, seed)
         drafter = self._drafter(draft, options)
         speculator = self._speculator(drafter, draft) if drafter else None
-        guesses = speculator.acceptance if speculator else Acceptance()
-        transcript = Transcript(self.tokenizer, list(request.ids), seed, guesses)
+        acceptance = speculator.acceptance if speculator else Acceptance()
+        transcript = Transcript(self.tokenizer, list(request.ids), seed, acceptance)
         cancellation = Cancellation()
         return Stream(self._tokens(request, speculator, cancellation), transcript, cancellation)
 
@@ -231,7 +232,7 @@ class Model:
         finally:
             self._reuse.give_back(context)
 
-    def _texts(
+    def _generations(
         self,
         prompts: Iterator[tuple[int, Prompt]],
         options: GenerationOptions,
@@ -261,11 +262,13 @@ class Model:
     def _rows(self, rows: int) -> int:
         if rows == 1 or self.shares_steps:
             return rows
-        self._warn_once(f"texts are generated one after the other, not {rows} at a time", "rows", 4)
+        consequence = f"texts are generated one after the other, not {rows} at a time"
+        self._warn_once("rows", f"{consequence}: {row_remedy(self.bundle)}", 4)
         return 1
 
     def _drafter(self, draft: "Model | None", options: GenerationOptions) -> Drafter | None:
         if draft is None:
+            # The model need not run for this: the speculator compares the first steps itself.
             return (
                 PromptLookup()
                 if options.prompt_lookup and self.exactness.may_feed_several
@@ -274,10 +277,11 @@ class Model:
         # Comparing tokenizers takes as long as a step or two: once for each draft.
         if draft not in self._experience and not self._shares_tokenizer(draft):
             raise RequestError(
-                "the draft model has another tokenizer than the model it guesses for."
+                "the draft model has another tokenizer than the model it drafts for."
             )
         if not self.exactness.may_merge_steps:
-            self._warn_once("the draft model is not used", "draft", 5)
+            remedy = draft_remedy(self.bundle, on_cuda=self.device == "cuda")
+            self._warn_once("draft", f"the draft model is not used: {remedy}", 5)
             return None
         return DraftModel(draft.session)
 
@@ -290,12 +294,10 @@ class Model:
         sizes = {model.config.vocab_size for model in (self, other)}
         return len(sizes) == 1 and self.tokenizer == other.tokenizer
 
-    def _warn_once(self, consequence: str, option: str, stacklevel: int) -> None:
-        if option in self._warned:
-            return
-        self._warned.add(option)
-        one_row = "this graph computes one text a step: export the model with gpt2xl."
-        warn(f"{consequence}: {self.exactness.remedy or one_row}", Gpt2xlWarning, stacklevel)
+    def _warn_once(self, option: str, message: str, stacklevel: int) -> None:
+        if option not in self._warned:
+            self._warned.add(option)
+            warn(message, Gpt2xlWarning, stacklevel)
 
     def _bundle_id(self) -> str:
         if self.bundle is None:

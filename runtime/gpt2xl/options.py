@@ -1,4 +1,4 @@
-"""Options of a text and of loading: the one place that names, documents and validates them."""
+"""Options of a text: names, meanings and validation. Those of loading are in startup/options.py, and available here."""
 
 import math
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ Options = TypeVar("Options", "GenerationOptions", LoadOptions)
 class GenerationOptions:
     """How a text is generated.
 
-    A token is chosen in this order: ``repetition_penalty``, ``no_repeat_ngram_size``, ``processors``,
+    Logits pass through these in order: ``repetition_penalty``, ``no_repeat_ngram_size``, ``processors``,
     ``top_k``, ``temperature``, then ``sampler``.
 
     >>> GenerationOptions(temperature=-1)
     Traceback (most recent call last):
-    gpt2xl.errors.RequestError: temperature has to be a number >= 0 (0: the most probable text), but is -1.
+    gpt2xl.errors.RequestError: temperature has to be a number >= 0 (0 is greedy), but is -1.
     """
 
     max_new_tokens: int = 128
@@ -54,7 +54,7 @@ class GenerationOptions:
     parse_special: bool = True
     """Whether the prompt may spell special tokens such as <|endoftext|>; False for untrusted text."""
     prompt_lookup: bool = True
-    """Without a draft model, guess that an n-gram continues as before. Never changes the text."""
+    """Without a draft model, draft tokens by matching earlier n-grams. Never changes the text."""
     logprobs: int | None = None
     """Number of most probable tokens to report with each token and its own log-probability; None: no report."""
     processors: tuple[LogitsProcessor, ...] = ()
@@ -77,8 +77,7 @@ class GenerationOptions:
             _check_integer("logprobs", self.logprobs, 0)
         if not (_is_finite(self.temperature) and self.temperature >= 0):
             raise RequestError(
-                "temperature has to be a number >= 0 (0: the most probable text),"
-                f" but is {self.temperature}."
+                f"temperature has to be a number >= 0 (0 is greedy), but is {self.temperature}."
             )
         if not (_is_finite(self.repetition_penalty) and self.repetition_penalty > 0):
             raise RequestError(
@@ -86,7 +85,9 @@ class GenerationOptions:
                 f" but is {self.repetition_penalty}."
             )
         if self.sampler is not None and (self.greedy or self.temperature == 0):
-            raise RequestError("a greedy text takes no sampler: give one of them.")
+            raise RequestError(
+                "greedy (or temperature 0) and a sampler exclude each other: give only one."
+            )
 
     @property
     def draws(self) -> bool:
@@ -95,13 +96,16 @@ class GenerationOptions:
 
     def chain(self, seed: int | None) -> Chain:
         """What chooses the tokens of one text; ``seed`` is needed where `draws`."""
-        own = self._penalties() + tuple(self.processors)
+        # They may change which logits are the largest, so with them all logits are needed.
+        reordering = self._penalties() + tuple(self.processors)
         if self.sampler is None and not self.draws:
-            return Chain(own, greedy, needed_logits=0 if own else 1)
+            return Chain(reordering, greedy, needed_logits=0 if reordering else 1)
         if self.sampler is not None:
-            return Chain(own + self._shape(), self.sampler)
-        needed = 0 if own else self.top_k
-        return Chain(own + self._shape(), Categorical(seed or 0), needed_logits=needed)
+            return Chain(reordering + self._top_k_and_temperature(), self.sampler)
+        needed = 0 if reordering else self.top_k
+        return Chain(
+            reordering + self._top_k_and_temperature(), Categorical(seed or 0), needed_logits=needed
+        )
 
     def _penalties(self) -> tuple[LogitsProcessor, ...]:
         penalties = []
@@ -111,8 +115,8 @@ class GenerationOptions:
             penalties.append(no_repeat_ngram(self.no_repeat_ngram_size))
         return tuple(penalties)
 
-    def _shape(self) -> tuple[LogitsProcessor, ...]:
-        # Both, then, keep the order of logits, so that top_k may come first: less is left to divide.
+    def _top_k_and_temperature(self) -> tuple[LogitsProcessor, ...]:
+        # Temperature keeps the order of logits, so top-k may come first, which leaves fewer to divide.
         selection = (top_k(self.top_k),) if self.top_k else ()
         return (*selection, temperature(self.temperature))
 

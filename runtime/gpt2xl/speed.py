@@ -18,8 +18,7 @@ from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.loading import load
 from gpt2xl.model import Model
 from gpt2xl.options import GenerationOptions, LoadKeywords, LoadOptions, updated
-from gpt2xl.sessions.logits import Ids
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.sessions.protocol import Ids, Session
 
 PROMPTS = (64, 512, 900)  # tokens
 CONTEXTS = (64, 900)  # tokens

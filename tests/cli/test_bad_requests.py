@@ -15,17 +15,17 @@ OPTIONS = {
     (
         "--temperature",
         "-1",
-    ): "temperature has to be a number >= 0 (0: the most probable text), but is -1.0",
+    ): "temperature has to be a number >= 0 (0 is greedy), but is -1.0",
     (
         "--temperature",
         "nan",
-    ): "temperature has to be a number >= 0 (0: the most probable text), but is nan",
+    ): "temperature has to be a number >= 0 (0 is greedy), but is nan",
     (
         "--temperature",
         "inf",
-    ): "temperature has to be a number >= 0 (0: the most probable text), but is inf",
+    ): "temperature has to be a number >= 0 (0 is greedy), but is inf",
     ("--seed", "-1"): "seed has to be >= 0, but is -1",
-    ("--threads", "-1"): "threads has to be >= 0 (0: all cores), but is -1",
+    ("--threads", "-1"): "threads has to be >= 0 (0: as onnxruntime chooses), but is -1",
     ("--threads", str(10**12)): f"but is {10**12}",
 }
 

@@ -57,7 +57,15 @@ def test_the_first_use_exports_the_demo_and_later_ones_reuse_it(
     before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
     again = run("generate", "Once", "--seed", 1)
     assert (again.stdout, again.stderr) == (first.stdout, f"{note}\n")
+    named = run("generate", "-m", "demo", "Once", "--seed", 1)
+    assert (named.stdout, named.stderr) == (first.stdout, "")
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == before
+
+
+def test_a_folder_of_the_name_demo_is_preferred(stand_in: Path, run: Run) -> None:
+    Path("demo").mkdir()
+    done = run("generate", "-m", "demo", "Once")
+    assert (done.returncode, done.stderr) == (1, "error: 'demo' holds no ONNX file.\n")
 
 
 @pytest.mark.parametrize("command", [["tokenize", "Once"], ["detokenize", "65"]])

@@ -14,7 +14,7 @@ CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 LONGEST_LINE = 2000  # characters of an error; paths of the copies take some hundred
-NOTE = re.compile(r"\d+ of \d+ texts were done already; going on")
+NOTE = re.compile(r"\d+ of \d+ texts were done already; resuming")
 STRAY = re.compile(r"encountered in|[Dd]eprecat|ResourceWarning|__array")
 
 

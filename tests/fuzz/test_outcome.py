@@ -18,7 +18,7 @@ INFO = b"Folder     x\nPrecision  fp32\n"
         ("json", Ended(1, b"", b"error: 'config.json' does not exist.\n")),
         ("text", Ended(1, b"Once\n", b"error: the weights are damaged.\n")),
         ("info", Ended(0, INFO, b"")),
-        ("batch", Ended(0, b"Wrote out.jsonl.\n", b"2 of 3 texts were done already; going on.\n")),
+        ("batch", Ended(0, b"Wrote out.jsonl.\n", b"2 of 3 texts were done already; resuming.\n")),
     ],
 )
 def test_allowed_results(reads: str, ended: Ended) -> None:

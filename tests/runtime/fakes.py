@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, StepLogits, TopLogits
 
 LogitsOf = Callable[[Sequence[int]], Sequence[float] | npt.NDArray[np.float32]]
 
@@ -58,7 +57,7 @@ class FakeSession:
     vocab_size: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
     has_int8_cache: bool = False
-    long_step_from: int = 1
+    long_step_from: int | None = None
     prefill_chunk: int = 256
     shares_steps: bool = True
     fed: list[list[list[int]]] = field(default_factory=list)
@@ -89,7 +88,12 @@ class FakeSession:
         return np.array(found, np.float32)
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+        self,
+        input_ids: Ids,
+        cache: Cache,
+        needed_logits: int,
+        *,
+        cancel: Cancellation | None = None,
     ) -> StepLogits | TopLogits:
         return self.forward(input_ids, cache, cancel=cancel)
 

@@ -25,8 +25,8 @@ from gpt2xl.options import GenerationKeywords, LoadKeywords, updated
         ({"repetition_penalty": 0}, "repetition_penalty has to be a number > 0 .*, but is 0"),
         ({"no_repeat_ngram_size": -2}, "no_repeat_ngram_size has to be >= 0"),
         ({"logprobs": -1}, "logprobs has to be >= 0"),
-        ({"sampler": int, "greedy": True}, "a greedy text takes no sampler"),
-        ({"sampler": int, "temperature": 0}, "a greedy text takes no sampler"),
+        ({"sampler": int, "greedy": True}, "a sampler exclude each other: give only one"),
+        ({"sampler": int, "temperature": 0}, "a sampler exclude each other: give only one"),
     ],
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:

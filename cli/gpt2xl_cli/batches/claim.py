@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpt2xl import RequestError
 from gpt2xl.files.atomic import locked
-from gpt2xl_cli.batches.results import ADDED_KEYS, json_object, numbered_result, whole_lines
+from gpt2xl_cli.batches.results import ADDED_KEYS, indexed_result, json_object, whole_lines
 from gpt2xl_cli.batches.run_header import is_header
 
 
@@ -58,7 +58,9 @@ def _remove_finished(out: Path) -> None:
     if not is_header(json_object(next(lines, b"")) or {}):
         return
     texts = [json_object(line) or {} for line in whole_lines(out)]
-    written = [(n, {key: text.get(key) for key in ADDED_KEYS}) for n, text in enumerate(texts)]
-    found = [row for line in lines if (row := numbered_result(line))]
+    written = [
+        (index, {key: text.get(key) for key in ADDED_KEYS}) for index, text in enumerate(texts)
+    ]
+    found = [result for line in lines if (result := indexed_result(line))]
     if sorted(found, key=itemgetter(0)) == written:
         path.unlink()

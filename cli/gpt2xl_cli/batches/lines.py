@@ -20,8 +20,10 @@ OPTION_KEYS = {
     "do_sample": "--greedy",
 }
 """Keys that people write for an option; options hold for the whole run."""
-UNSUPPORTED = ("top_p", "stop", "num_beams", "repetition_penalty")
+UNSUPPORTED = ("top_p", "stop", "num_beams")
 """Options of other libraries that gpt2xl does not have."""
+PYTHON_ONLY = ("repetition_penalty", "no_repeat_ngram_size")
+"""Fields of GenerationOptions that no command has as an option."""
 MAX_SHOWN = 40  # characters of a line that is not JSON
 
 
@@ -29,7 +31,7 @@ MAX_SHOWN = 40  # characters of a line that is not JSON
 class Line:
     """One line of the input."""
 
-    number: int
+    line_number: int
     """Its place in the file, from 1; blank lines count."""
     text: str
     """The JSON object as it stands in the file."""
@@ -52,7 +54,7 @@ def parse(content: str, name: str) -> list[Line]:
     return [_line(number, text, f"{name}, line {number}") for number, text in texts if text]
 
 
-def _line(number: int, text: str, where: str) -> Line:
+def _line(line_number: int, text: str, where: str) -> Line:
     if not text.startswith("{"):
         shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
         raise RequestError(
@@ -69,7 +71,7 @@ def _line(number: int, text: str, where: str) -> Line:
         raise RequestError(f'{where}: "prompt" has to be a string.')
     for key in values:
         _check_key(key, where)
-    return Line(number, text, values["prompt"])
+    return Line(line_number, text, values["prompt"])
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -86,6 +88,11 @@ def _check_key(key: str, where: str) -> None:
         )
     if name in UNSUPPORTED:
         raise RequestError(f'{where}: gpt2xl has no "{key}": remove it, or rename it.')
+    if name in PYTHON_ONLY:
+        raise RequestError(
+            f'{where}: only the Python API has "{key}", gpt2xl.GenerationOptions({name}=...): remove it, or'
+            " rename it."
+        )
     if key in ADDED_KEYS:
         raise RequestError(f'{where} has a "{key}" already, which the output adds: rename it.')
 
@@ -96,4 +103,4 @@ def check_prompts(lines: Sequence[Line], name: str, check: Callable[[str], objec
         try:
             check(line.prompt)
         except RequestError as reason:
-            raise RequestError(f"{name}, line {line.number}: {reason}") from None
+            raise RequestError(f"{name}, line {line.line_number}: {reason}") from None

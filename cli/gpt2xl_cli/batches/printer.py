@@ -17,9 +17,9 @@ class OrderedPrinter:
         self.count = 0
         """Lines printed."""
 
-    def add(self, number: int, text: Generation) -> None:
-        """Take the text of line ``number`` and print all lines that it completes."""
-        self._waiting[number] = text
+    def add(self, index: int, generation: Generation) -> None:
+        """Take the text of the line ``index``, counted from 0, and print all lines that it completes."""
+        self._waiting[index] = generation
         while self.count in self._waiting:
             result = result_of(self._waiting.pop(self.count))
             echo_text(self._lines[self.count].with_result(result))

@@ -25,23 +25,23 @@ ADDED_KEYS = tuple(Result.__annotations__)
 _TYPES = {"text": str, "finish_reason": str, "new_tokens": int, "seed": int | None}
 
 
-def result_of(text: Generation) -> Result:
+def result_of(generation: Generation) -> Result:
     """Take the values to add from a finished text."""
     return Result(
-        text=text.text,
-        finish_reason=text.finish_reason,
-        new_tokens=len(text.new_ids),
-        seed=text.seed,
+        text=generation.text,
+        finish_reason=generation.finish_reason,
+        new_tokens=len(generation.new_ids),
+        seed=generation.seed,
     )
 
 
-def numbered_result(line: bytes) -> tuple[int, Result] | None:
-    """Read a row of a resume file: the index of an input line, and its result; else None."""
+def indexed_result(line: bytes) -> tuple[int, Result] | None:
+    """Read a line of a resume file: the index ("row") of an input line, and its result; else None."""
     values = json_object(line) or {}
-    number, result = values.pop("row", None), _as_result(values)
-    if result is None or not isinstance(number, int) or isinstance(number, bool):
+    index, result = values.pop("row", None), _as_result(values)
+    if result is None or not isinstance(index, int) or isinstance(index, bool):
         return None
-    return number, result
+    return index, result
 
 
 def _as_result(values: dict[str, Any]) -> Result | None:

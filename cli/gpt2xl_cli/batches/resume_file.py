@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import IO, Any
 
 from gpt2xl import Generation, RequestError
-from gpt2xl.files.atomic import written_aside
+from gpt2xl.files.atomic import written_atomically
 from gpt2xl_cli.batches.claim import refuse_existing, resume_path
 from gpt2xl_cli.batches.lines import Line
-from gpt2xl_cli.batches.results import Result, json_object, numbered_result, result_of, whole_lines
+from gpt2xl_cli.batches.results import Result, indexed_result, json_object, result_of, whole_lines
 from gpt2xl_cli.batches.run_header import RunHeader, differences, is_header
 
 
@@ -78,10 +78,10 @@ class ResumeFile:
         """Take the texts up to the first line that is not whole; the rest is overwritten."""
         self._size = len(first) + 1
         for line in lines:
-            if not (row := numbered_result(line)):
+            if not (found := indexed_result(line)):
                 return
-            number, result = row
-            self.done[number] = result
+            index, result = found
+            self.done[index] = result
             self._size += len(line) + 1
 
     def __enter__(self) -> "ResumeFile":
@@ -101,11 +101,11 @@ class ResumeFile:
         if self._file:
             self._file.close()
 
-    def add(self, number: int, text: Generation) -> None:
-        """Keep the text of line ``number``; it is in the file when this returns."""
-        result = result_of(text)
-        self._write({"row": number, **result})
-        self.done[number] = result
+    def add(self, index: int, generation: Generation) -> None:
+        """Keep the text of the line ``index``, counted from 0; it is in the file when this returns."""
+        result = result_of(generation)
+        self._write({"row": index, **result})
+        self.done[index] = result
 
     def _write(self, values: dict[str, Any]) -> None:
         assert self._file is not None
@@ -122,9 +122,9 @@ class ResumeFile:
         """Write the output in the order of the input, and remove this file."""
         refuse_existing(self._out, force)  # it may have appeared during the run
         with (
-            written_aside(self._out) as aside,
-            aside.open("x", encoding="utf-8", newline="\n") as file,
+            written_atomically(self._out) as temporary,
+            temporary.open("x", encoding="utf-8", newline="\n") as file,
         ):
-            for number, line in enumerate(lines):
-                file.write(line.with_result(self.done[number]) + "\n")
+            for index, line in enumerate(lines):
+                file.write(line.with_result(self.done[index]) + "\n")
         self.path.unlink()

@@ -60,10 +60,10 @@ def batch(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Continue many texts; after an interruption, the same command goes on where it stopped."""
+    """Continue many texts; after an interruption, the same command generates what is missing."""
     from gpt2xl import GenerationOptions, LoadOptions
     from gpt2xl_cli.batches.claim import claimed
-    from gpt2xl_cli.batches.running import print_texts, read_batch, write_texts
+    from gpt2xl_cli.batches.run import print_texts, read_batch, write_texts
 
     to_stdout = str(out) == "-"
     if to_stdout and as_json:

@@ -17,7 +17,7 @@ def bench(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Bundle folders, or names of models on the hub. Default: the built-in demo.",
+            help="Bundle folders, names of models on the hub, or demo. Default: the built-in demo.",
             metavar="[MODEL]...",
         ),
     ] = None,

@@ -36,7 +36,7 @@ def export(
     kv: Annotated[
         Literal["auto", "float", "int8"],
         typer.Option(
-            help="Format of the KV cache in the engine graph; auto: int8 with quantized weights, else float."
+            help="Format of the KV cache in the engine graph; auto: int8 for int8, int8-weight and int4, else float."
         ),
     ] = "auto",
     keep: Annotated[

@@ -11,7 +11,7 @@ class Linear:
     """``x @ weight + bias`` as the float32 graphs compute it, or the head, ``x @ weight.T``."""
 
     name: str
-    """Of the weight, as in the checkpoint."""
+    """The name of the weight, as in the checkpoint."""
     nodes: tuple[ir.Node, ...]
     """What a replacement removes, in order."""
     bias: ir.Value | None

@@ -11,7 +11,10 @@ from gpt2xl_export.source.tensor_files import FloatArray
 
 
 class Format(Protocol):
-    """One way to store weight matrices and to multiply with them."""
+    """One way to store weight matrices and to multiply with them.
+
+    What GPTQ has rounded is stored by `NBits.store_rounded` in place of `store`.
+    """
 
     def store(self, name: str, rows: FloatArray, weights: WeightsFile) -> None:
         """Write a matrix to ``weights`` and record the error.

@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 
 from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.sessions.engine_graph import KEEP_INPUT
 from gpt2xl_export.graph.builder import FLOAT, GraphBuilder, typed
 from gpt2xl_export.graph.nodes import CONTRIB
 from gpt2xl_export.source.tensor_files import FloatArray
 
 INT32 = ir.DataType.INT32
 CAPACITY = "max_sequence_length"
-KEEP = "num_logits_to_keep"
 
 
 def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Model:
@@ -37,7 +37,7 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
         mixed, *new = _attention(builder, layer, normed, layer_past, lengths)
         present += [builder.typed_cache(value, CAPACITY) for value in new]
         if layer + 1 == config.n_layer:
-            state[1] = KEEP
+            state[1] = KEEP_INPUT
             mixed, residual = (_at(builder, kept, value) for value in (mixed, residual))
         attended = builder.linear(mixed, f"{h}.attn.c_proj")
         normed, residual = _skip_norm(
@@ -53,7 +53,9 @@ def build_engine(config: GPT2Config, load: Callable[[str], FloatArray]) -> ir.Mo
     counts = builder.op("Shape", [kept], "kept_counts", {"end": 2})
     width = builder.constant("logits.width", [config.vocab_size])
     shape = builder.op("Concat", [counts, width], "logits.shape", {"axis": 0})
-    logits = typed(builder.head(normed, shape), FLOAT, ["batch_size", KEEP, config.vocab_size])
+    logits = typed(
+        builder.head(normed, shape), FLOAT, ["batch_size", KEEP_INPUT, config.vocab_size]
+    )
     inputs += [*(value for pair in past for value in pair), keep]
     outputs = [logits, *present, typed(hidden, FLOAT, state)]
     return builder.model(inputs, outputs, "gpt2_engine")
@@ -114,7 +116,7 @@ def _attention(
 
 def _optional_keep(builder: GraphBuilder) -> ir.Value:
     """An input that is also an initializer: its default is the last position only."""
-    return typed(builder.constant(KEEP, 1), ir.DataType.INT64, [])
+    return typed(builder.constant(KEEP_INPUT, 1), ir.DataType.INT64, [])
 
 
 def _kept_positions(

@@ -16,7 +16,7 @@ GROUP = 8  # heads computed together; with all 25 of GPT-2 XL, attention takes s
 
 
 @dataclass(frozen=True)
-class Heads:
+class HeadRange:
     """A contiguous range of heads."""
 
     first: int
@@ -30,7 +30,7 @@ class Heads:
 class StepInputs:
     """What all layers need of a step; all rows have the same length."""
 
-    groups: Sequence[Heads]
+    groups: Sequence[HeadRange]
     causal: ir.Value
     """0 where a position may attend to another, else -inf: [1, 1, n, positions so far]."""
     write_indices: ir.Value
@@ -82,7 +82,9 @@ class _LongStepBuilder:
             mixed = self._op("Concat", groups, "mixed", {"axis": FEATURES})
         return ir.Graph([], [mixed, *present], nodes=self._new.tape.nodes, name=self._name)
 
-    def _attend(self, qkv: ir.Value | None, present: Sequence[ir.Value], heads: Heads) -> ir.Value:
+    def _attend(
+        self, qkv: ir.Value | None, present: Sequence[ir.Value], heads: HeadRange
+    ) -> ir.Value:
         """The result of ``heads``, [batch, n, features]."""
         name = f"heads_{heads.first}"
         queries = self._features(qkv, 0, heads.first, heads.end, f"{name}.q")
@@ -94,7 +96,7 @@ class _LongStepBuilder:
         inputs = [queries, keys, values, None, None, self._step.causal]
         return self._op("MultiHeadAttention", inputs, f"{name}.mixed", attributes, CONTRIB)
 
-    def _in_use(self, cache: ir.Value, heads: Heads) -> ir.Value:
+    def _in_use(self, cache: ir.Value, heads: HeadRange) -> ir.Value:
         """The used part of the cache of ``heads``, dequantized: [batch, heads, positions, head_dim]."""
         name = f"{cache.name}.heads_{heads.first}"
         start = self._new.constant(f"numbers_{heads.first}_0", [heads.first, 0])

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-PAGE = 4096  # alignment in bytes of tensors of a page and more: they can be mapped
-WORD = 64  # alignment in bytes of smaller ones
+from gpt2xl.startup.mapped_weights import ALIGNMENT_BYTES
+
+PAGE = 4096  # alignment in bytes of tensors of a page and more: they can be mapped; smaller ones: ALIGNMENT_BYTES
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class WeightsFile:
 
     @property
     def sha256(self) -> str:
-        """Of what has been written so far, in hex."""
+        """The hash of what has been written so far, in hex."""
         return self._digest.hexdigest()
 
     def _append(self, name: str, tensor: ir.TensorProtocol) -> ir.ExternalTensor:
         data = tensor.tobytes()
-        self._write(b"\0" * (-self._file.tell() % (PAGE if len(data) >= PAGE else WORD)))
+        self._write(b"\0" * (-self._file.tell() % (PAGE if len(data) >= PAGE else ALIGNMENT_BYTES)))
         offset = self._file.tell()
         self._write(data)
         self._file.flush()  # passes read tensors back

@@ -7,16 +7,18 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import CheckpointError, ParityError
+from gpt2xl_export.formats.nbits import NBits
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
-from gpt2xl_export.options import HEAD_STEP, ExportOptions
+from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.passes.fp16 import ConvertToFloat16
 from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
 from gpt2xl_export.passes.skip_norm import FuseSkipNorms
-from gpt2xl_export.recipes import HEADS, assign, formats, has_format, int4
+from gpt2xl_export.recipes import EMBEDDINGS, assign, formats, has_format
 from gpt2xl_export.rounding.calibration import KVRange, calibration_ids, kv_ranges
 from gpt2xl_export.rounding.layers import calibration_text, round_layers
 from gpt2xl_export.source.checkpoint import Checkpoint
@@ -64,7 +66,7 @@ def write_graphs(
     if options.kv == "int8" and "engine" not in models:
         size = checkpoint.config.head_dim
         raise CheckpointError(
-            f"an int8 KV cache needs a head size that is a multiple of {HEAD_STEP}, not {size}."
+            f"an int8 KV cache needs a head size that is a multiple of {HEAD_DIM_MULTIPLE}, not {size}."
         )
     names = sorted(matrix_names(checkpoint.config), key=lambda name: name == "wte.weight")
     page = calibration_ids(encode, checkpoint.config)
@@ -100,7 +102,7 @@ class _Counter:
 
 def _build(checkpoint: Checkpoint) -> dict[str, ir.Model]:
     models = {"portable": build_portable(checkpoint.config, checkpoint.load)}
-    if checkpoint.config.head_dim % HEAD_STEP == 0:
+    if checkpoint.config.head_dim % HEAD_DIM_MULTIPLE == 0:
         models["engine"] = build_engine(checkpoint.config, checkpoint.load)
     return models
 
@@ -123,19 +125,17 @@ def _store_matrices(
     for form_name, form in formats(options.block_size, float16=float16).items():
         names = [name for name, assigned_name in assigned.items() if assigned_name == form_name]
         if form_name == "int4" and names and options.rounding == "gptq":
-            int4_form, text = (
-                int4(options.block_size, float16=float16),
-                calibration_text(checkpoint, page),
-            )
+            assert isinstance(form, NBits)
+            text = calibration_text(checkpoint, page)
             for layer in round_layers(checkpoint, names, options.block_size, text):
                 ranges.append(layer.kv_range)
                 for name, rounded in layer.weights.items():
-                    int4_form.store_rounded(name, rounded, weights)
+                    form.store_rounded(name, rounded, weights)
                     counter.count(name)
         elif form is not None:
             for name in names:
                 values = counter.load(name)
-                form.store(name, values if name in HEADS else values.T, weights)
+                form.store(name, values if name in EMBEDDINGS else values.T, weights)
     return ranges
 
 

@@ -1,4 +1,4 @@
-"""Make a bundle in a folder aside, by one process at a time, and never replace anything else."""
+"""Make a bundle in a temporary folder, by one process at a time, and never replace anything else."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import ExportError
-from gpt2xl.files.atomic import locked, written_aside
+from gpt2xl.files.atomic import locked, written_atomically
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
         ExportError: ``out`` exists by now, or the disk is full or read-only.
     """
     try:
-        with written_aside(out) as staging:
+        with written_atomically(out) as staging:
             staging.mkdir()
             yield staging
             refuse_existing(out, force)

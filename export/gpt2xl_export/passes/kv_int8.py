@@ -2,8 +2,8 @@
 
 The scales are constants, taken from the ranges of a calibration text: one for each channel (head and
 position in the head) or, for values that a product with blocks of inputs uses, one for each block.
-GroupQueryAttention writes the cache and attends to the int8 codes with a single scale of 1, its faster
-way. The real scales are folded into the weights of the products before and after it, or into a Mul
+GroupQueryAttention writes the cache and attends to the int8 codes with a single scale of 1, for which
+its kernel is faster. The real scales are folded into the weights of the products before and after it, or into a Mul
 where these cannot take them. GroupQueryAttention dequantizes the cache again for each position of a
 step, so steps of many positions take another branch: `gpt2xl_export.graph.long_steps`.
 """
@@ -14,10 +14,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from gpt2xl.sessions.engine_graph import LONG_STEP_INPUT
 from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl_export.formats import int8, nbits
 from gpt2xl_export.graph.builder import typed
-from gpt2xl_export.graph.long_steps import Heads, StepInputs, attend_in_float, head_groups
+from gpt2xl_export.graph.long_steps import HeadRange, StepInputs, attend_in_float, head_groups
 from gpt2xl_export.graph.nodes import NodeBuilder
 from gpt2xl_export.graph.rewriting import register_initializers, rewriter
 from gpt2xl_export.source.tensor_files import FloatArray
@@ -27,7 +28,6 @@ INT8_MAX = 127
 HEADROOM = 1.25  # times the largest value of the calibration text; larger values are clipped
 HEAD_SINK = 11  # input number; k_scale and v_scale follow
 NO_SINK = -1e30  # a sink of no weight beside any score
-LONG_STEP_INPUT = "long_step_from"
 OPSET = 24  # TensorScatter
 
 ATTENTION = "GroupQueryAttention"
@@ -110,7 +110,7 @@ def _step_inputs(model: ir.Model, before: ir.Node, n_head: int) -> tuple[StepInp
     past = new.op("Sub", [values["total"], length], "step.past")
     one_number = new.constant("shape_1", [1])
     end = typed(new.op("Reshape", [values["total"], one_number], "step.end"), INT64, [1])
-    groups = [Heads(*heads, _cache_end(new, heads[1], end)) for heads in head_groups(n_head)]
+    groups = [HeadRange(*heads, _cache_end(new, heads[1], end)) for heads in head_groups(n_head)]
     batch = new.op("Gather", [shape, new.constant("indices_0", [0])], "step.batch")
     starts = new.op("Expand", [past, batch], "step.write_indices")
     causal = _causal(new, past, values["total"])

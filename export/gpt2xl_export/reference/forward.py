@@ -1,4 +1,4 @@
-"""GPT-2's forward pass in numpy, float32: exported graphs are checked against it.
+"""GPT-2's forward pass in numpy, float32: exported graphs are checked against it, calibration and rounding run it.
 
 It shares no code with the graphs. It computes one layer at a time, so that a model larger than
 memory can be checked. In shapes: n = positions, d = n_embd, h = n_head, v = vocab_size.

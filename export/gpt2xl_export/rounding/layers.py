@@ -1,9 +1,9 @@
-"""Round the block matrices of a model by GPTQ, layer by layer, each for the inputs it will get.
+"""Round the block matrices of a model by GPTQ, layer by layer, each for its inputs on a calibration text.
 
-With enough calibration text the inputs of a matrix are those of the quantized model, and the goal is
+With enough calibration text, which a model of up to about 240 million parameters has, the inputs of a matrix are those of the quantized model, and the goal is
 the output of the float32 model: errors of the layers before are compensated (GPTAQ, Li et al. 2025,
 arXiv:2504.02692). With little text that would fit the text instead of the model; the inputs are then
-the float32 model's.
+those in the float32 model.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ BITS = 4
 
 
 @dataclass(frozen=True)
-class Text:
+class CalibrationText:
     """A calibration text."""
 
     rows: Sequence[Sequence[int]]
@@ -46,18 +46,18 @@ class RoundedLayer:
     kv_range: KVRange
 
 
-def calibration_text(checkpoint: Checkpoint, page: list[int]) -> Text:
+def calibration_text(checkpoint: Checkpoint, page: list[int]) -> CalibrationText:
     """Text that the model writes itself, or ``page`` if it is too large for that."""
     length = written_length(checkpoint)
     if length:
-        return Text(own_text(checkpoint, ROWS, length), is_long=True)
-    return Text([page], is_long=False)
+        return CalibrationText(own_text(checkpoint, ROWS, length), is_long=True)
+    return CalibrationText([page], is_long=False)
 
 
 def round_layers(
-    checkpoint: Checkpoint, names: Collection[str], block_size: int, text: Text
+    checkpoint: Checkpoint, names: Collection[str], block_size: int, text: CalibrationText
 ) -> Iterator[RoundedLayer]:
-    """Round the matrices ``names``, up to the last layer that has one; memory holds one layer.
+    """Round the matrices ``names``, up to the last layer that has one; memory holds one layer at a time.
 
     Args:
         checkpoint: the float32 model.

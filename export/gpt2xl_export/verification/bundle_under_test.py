@@ -91,14 +91,14 @@ class BundleUnderTest:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is quantized."""
-        return self.manifest is None or self.manifest.is_float
+        """Whether everything is float32."""
+        return self.manifest is None or self.manifest.is_float32
 
     @property
     def tolerance(self) -> Tolerance:
         """How much the graphs may differ."""
         found = self.manifest
-        if found is None or found.is_float:
+        if found is None or found.is_float32:
             return Tolerance(relative_logit_diff=1e-3)
         precision = found.precision or "fp32"
         if precision not in RECIPES:

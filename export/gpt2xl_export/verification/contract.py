@@ -14,7 +14,7 @@ from gpt2xl.bundle.external_data import MAX_BYTES
 from gpt2xl.bundle.manifest import Manifest
 from gpt2xl.errors import BundleError, first_line
 from gpt2xl.files.reading import belongs_to, check_regular, is_inside
-from gpt2xl_export.passes.kv_int8 import LONG_STEP_INPUT
+from gpt2xl.sessions.engine_graph import LONG_STEP_INPUT
 from gpt2xl_export.source.sums import file_sha256
 
 INT64, INT8 = ir.DataType.INT64, ir.DataType.INT8

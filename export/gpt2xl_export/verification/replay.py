@@ -22,7 +22,7 @@ Logits = npt.NDArray[np.float64]
 SLACK = 0.02
 """Absolute for logits, relative for probabilities, which comes to the same."""
 SLACK_NLL = 0.005
-"""Of the negative log-likelihood of a token."""
+"""Absolute, for the negative log-likelihood of a token."""
 GROSS_NLL = 0.5
 UNITS: Mapping[str, Callable[[Logits, Sequence[int]], Logits]] = {
     "probability": lambda logits, ids: np.exp(log_softmax(logits)[ids]),

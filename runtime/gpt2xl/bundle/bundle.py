@@ -24,13 +24,13 @@ class Bundle:
     """gpt2xl.json; None when somebody else exported the folder."""
 
     @property
-    def is_float(self) -> bool:
-        """Whether neither weights nor KV cache are quantized."""
-        return self.manifest is not None and self.manifest.is_float
+    def is_float32(self) -> bool:
+        """Whether the manifest says that all weights and the KV cache are float32."""
+        return self.manifest is not None and self.manifest.is_float32
 
     @property
     def long_step_from(self) -> int | None:
-        """As the manifest says; None where it does not."""
+        """``Manifest.long_step_from``; None where there is no manifest."""
         return self.manifest.long_step_from if self.manifest else None
 
     @property

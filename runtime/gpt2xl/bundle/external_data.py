@@ -73,7 +73,7 @@ def check_external_data(path: Path) -> None:
     except (IndexError, ValueError):
         if is_lfs_pointer(path):
             raise BundleError(lfs_hint(path)) from None
-        raise BundleError(f"'{path}' is not a whole ONNX file: export it again.") from None
+        raise BundleError(f"'{path}' is cut short or not an ONNX file: export it again.") from None
     for location in locations:
         file = path.parent / location
         if not is_inside(location) or not belongs_to(file, path.parent):

@@ -74,10 +74,12 @@ class Manifest:
     kv: Kv = "float"
     """Type of the KV cache."""
     long_step_from: int | None = None
-    """Of engine graphs with an int8 cache: steps of at least this many tokens attend in floats. None where the
-    export did not say: 9."""
+    """Steps of at least this many tokens attend in floats, in engine graphs with an int8 cache. None where the export
+    did not say: 9."""
     keep: tuple[str, ...] = ()
     """FORMAT:PATTERN of weights in another format."""
+    block_size: int = 0
+    """Inputs that share a scale in int4; 0 where the export did not say."""
     backend: str = "gpt2xl"
     source: Origin | None = None
     passes: Mapping[str, PassError] = field(default_factory=dict)
@@ -91,9 +93,17 @@ class Manifest:
     """The parsed JSON."""
 
     @property
-    def is_float(self) -> bool:
-        """Whether neither weights nor KV cache are quantized."""
+    def is_float32(self) -> bool:
+        """Whether all weights and the KV cache are float32; a manifest that names no precision counts as such."""
         return self.precision in (None, "fp32") and self.kv == "float" and not self.keep
+
+    @property
+    def int4_block_size(self) -> int:
+        """Inputs that share a scale in the int4 weights of the transformer blocks; 0 where there are none."""
+        has_int4 = self.precision in ("int4", "int4-fp16") or any(
+            rule.startswith("int4:") for rule in self.keep
+        )
+        return self.block_size if has_int4 else 0
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -111,6 +121,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         kv=_kv(top.get("kv", "float")),
         long_step_from=_optional_integer(top.get("long_step_from"), 2),
         keep=tuple(item.text() for item in top.get("keep").items()),
+        block_size=top.get("block_size", 0).integer(),
         backend=top.get("backend", "gpt2xl").text(),
         source=_origin(top.get("source")),
         passes={name: _pass(entry) for name, entry in top.get("passes").entries().items()},

@@ -8,7 +8,7 @@ import numpy as np
 from gpt2xl.decoding.processors import LogitsProcessor, largest
 from gpt2xl.decoding.samplers import Sampler, greedy
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.logits import Logits, TopLogits
+from gpt2xl.sessions.protocol import Logits, TopLogits
 
 
 @dataclass
@@ -23,7 +23,10 @@ class Chain:
     processors: tuple[LogitsProcessor, ...] = ()
     sampler: Sampler = greedy
     needed_logits: int = 0
-    """k: the chain chooses from the k largest logits what it would choose from all; 0: it needs all."""
+    """How many of the largest logits are enough to choose the same token; 0: all are needed.
+
+    On the CPU `choose` cuts the logits to that many before the processors run; on CUDA the session does.
+    """
 
     def choose(self, ids: Sequence[int], logits: Logits | TopLogits) -> int:
         """The next id.
@@ -37,9 +40,8 @@ class Chain:
         """
         if isinstance(logits, TopLogits):
             return int(logits.ids[self._position(ids, logits.logits)])
-        if (
-            self.processors and self.needed_logits
-        ):  # far quicker than processing the whole vocabulary
+        if self.processors and self.needed_logits:
+            # Far quicker than processing the whole vocabulary.
             kept = np.sort(largest(logits, self.needed_logits))
             return int(kept[self._position(ids, logits[kept])])
         return self._position(ids, logits)

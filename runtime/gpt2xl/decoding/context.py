@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.logits import StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache, Session
+from gpt2xl.sessions.protocol import Cache, PositionLogits, Session, StepLogits, TopLogits
 
 
 class Context:
@@ -34,16 +33,18 @@ class Context:
         """The ids whose keys and values the cache holds."""
         self._cancellation = cancellation
 
-    def advance(self, ids: Sequence[int], keep: int = 1, top_k: int = 0) -> StepLogits | TopLogits:
+    def advance(
+        self, ids: Sequence[int], keep: int = 1, needed_logits: int = 0
+    ) -> PositionLogits | TopLogits:
         """Make ``ids`` the text, feeding only what the cache does not hold yet.
 
         Args:
             ids: the whole text, at most n_positions.
             keep: number of last positions whose logits are wanted.
-            top_k: with ``keep`` 1, number of the largest logits that suffice; 0 for all.
+            needed_logits: with ``keep`` 1, how many of the largest logits suffice; 0 for all.
 
         Returns:
-            Logits after each of the last ``keep`` ids, [keep, vocab_size]; or only the ``top_k`` largest.
+            Logits after each of the last ``keep`` ids, [keep, vocab_size]; or only the ``needed_logits`` largest.
 
         Raises:
             Cancelled: the cancellation ended the step.
@@ -53,7 +54,9 @@ class Context:
         new = np.array([ids[known:]], np.int64)
         logits: StepLogits | TopLogits
         if keep == 1:
-            logits = self.session.forward_top(new, self.cache, top_k, cancel=self._cancellation)
+            logits = self.session.forward_top(
+                new, self.cache, needed_logits, cancel=self._cancellation
+            )
         else:
             logits = self.session.forward(new, self.cache, keep=keep, cancel=self._cancellation)
         self.ids = list(ids)

@@ -1,4 +1,4 @@
-"""Drafters guess the next tokens cheaply; the model then checks all guesses in one step."""
+"""Drafters propose the next tokens cheaply; the model then checks all draft tokens in one step."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -12,27 +12,27 @@ LONGEST, SHORTEST = 4, 2  # n-grams that prompt lookup matches
 
 
 class Drafter(Protocol):
-    """Something that guesses tokens."""
+    """Something that proposes draft tokens."""
 
-    def guess(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
-        """At most ``count`` ids that may follow ``ids``; none where there is no guess.
+    def draft(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
+        """At most ``count`` ids that may follow ``ids``; none where it has no proposal.
 
         Args:
             ids: the text so far; it only grows from call to call.
-            count: number of guesses, at most.
+            count: number of draft tokens, at most.
             chain: will choose from the model's logits; a drafter that draws from it uses a copy.
         """
 
 
 class PromptLookup:
-    """Guesses what followed the last n-gram where it occurred before (Saxena 2023, prompt lookup decoding)."""
+    """Proposes what followed the last n-gram where it occurred before (Saxena 2023, prompt lookup decoding)."""
 
     def __init__(self) -> None:
         self._seen = 0
         self._ends: dict[tuple[int, ...], int] = {}  # n-gram -> where it last ended
 
-    def guess(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
-        """See ``Drafter.guess``."""
+    def draft(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
+        """See ``Drafter.draft``."""
         self._remember(ids)
         for size in range(LONGEST, SHORTEST - 1, -1):
             end = self._ends.get(tuple(ids[-size:]))
@@ -58,11 +58,11 @@ class DraftModel:
     def __init__(self, session: Session) -> None:
         self._context = Context(session)
 
-    def guess(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
-        """See ``Drafter.guess``."""
+    def draft(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
+        """See ``Drafter.draft``."""
         text, own = list(ids), deepcopy(chain)
         count = min(count, self._context.session.n_positions - len(text) + 1)
         for _ in range(count):
-            logits = self._context.advance(text, top_k=own.needed_logits)
+            logits = self._context.advance(text, needed_logits=own.needed_logits)
             text.append(own.choose(text, logits[-1]))
         return text[len(ids) :]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.decoding.processors import largest
-from gpt2xl.sessions.logits import Logits
+from gpt2xl.sessions.protocol import Logits
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 def logprobs_of(logits: Logits, token_id: int, count: int) -> Logprobs:
-    """Those of ``token_id`` and of the ``count`` most probable ids, from all ``logits`` of a position."""
+    """Log-probabilities of ``token_id`` and of the ``count`` most probable ids, from all ``logits`` of a position."""
     values = log_softmax(logits)
     top = largest(logits, count) if count else ()
     return Logprobs(float(values[token_id]), [(int(i), float(values[i])) for i in top])

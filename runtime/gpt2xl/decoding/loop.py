@@ -9,7 +9,7 @@ from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.logprobs import Logprobs, logprobs_of
 from gpt2xl.decoding.speculation import Speculator
-from gpt2xl.sessions.logits import Logits, TopLogits
+from gpt2xl.sessions.protocol import Logits, TopLogits
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def needed_logits(self) -> int:
-        """How many of the largest logits of a position suffice; 0: all are needed."""
+        """How many of the largest logits of a position are enough to choose the same token; 0: all are needed."""
         return self.chain.needed_logits if self.logprobs is None else 0
 
     def choose(
@@ -69,22 +69,24 @@ def generate_tokens(
         context: may hold the beginning of the prompt already; every token but the last is fed to it.
         request: what to generate.
         eos_token_ids: the ids that end a text.
-        speculator: adds guesses to the steps; without one each step feeds one token.
+        speculator: adds draft tokens to the steps; without one each step feeds one token.
     """
     ids = list(request.ids)
     end = len(ids) + request.max_new_tokens
-    needed = 0 if speculator else request.needed_logits  # guesses are checked against all logits
-    guesses, logits = list[int](), context.advance(ids, top_k=needed)
+    needed = (
+        0 if speculator else request.needed_logits
+    )  # draft tokens are checked against all logits
+    draft, logits = list[int](), context.advance(ids, needed_logits=needed)
     while True:
-        for row, guess in zip(logits, [*guesses, None], strict=True):
-            token = request.choose(ids, row, eos_token_ids)
+        for position, draft_token in zip(logits, [*draft, None], strict=True):
+            token = request.choose(ids, position, eos_token_ids)
             ids.append(token.id)
             yield token
             if token.finish_reason:
                 return
-            if token.id != guess:
+            if token.id != draft_token:
                 break
         if speculator:
-            guesses, logits = speculator.advance(context, ids, end - len(ids) - 1, request.chain)
+            draft, logits = speculator.advance(context, ids, end - len(ids) - 1, request.chain)
         else:
-            logits = context.advance(ids, top_k=needed)
+            logits = context.advance(ids, needed_logits=needed)

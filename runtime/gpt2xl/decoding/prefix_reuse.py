@@ -32,11 +32,11 @@ class PrefixReuse:
     * wholly, where it was loaded from a file (`load`), since the caller asked for it. The text after that one
       keeps nothing of it if long steps round differently.
 
-    May be used from several threads; a text gets a new context while another one has the kept one.
+    Several threads may use it: while one text has the kept context, others get new ones.
 
     Args:
         session: of the contexts.
-        merges_exactly: whether the session gives the same logits however its input is cut, long steps aside.
+        merges_exactly: whether the session gives the same logits however its input is cut into steps of one kind, long or short.
             Asked only when something could be reused.
     """
 

@@ -1,7 +1,8 @@
 """Logits processors: they change the logits of one position before a token is chosen from them.
 
-A processor is any function of the ids so far (prompt included) and the logits, [vocab_size]; it returns new
-logits and leaves its arguments unchanged. An id whose logit becomes -inf cannot be chosen.
+A processor is any function of the ids so far (prompt included) and the logits, [n]; it returns new
+logits and leaves its arguments unchanged. An id whose logit becomes -inf cannot be chosen. n is the vocabulary; the
+processors of top_k and temperature may get the largest logits only (`Chain.needed_logits`).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.sessions.logits import Logits
+from gpt2xl.sessions.protocol import Logits
 
 LogitsProcessor = Callable[[Sequence[int], Logits], Logits]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.decoding.context import Context
 from gpt2xl.errors import RequestError, first_line
-from gpt2xl.files.atomic import locked, written_aside
+from gpt2xl.files.atomic import locked, written_atomically
 from gpt2xl.files.json_values import Value, parse_json
 from gpt2xl.files.reading import check_regular
 
@@ -61,7 +61,11 @@ def save_context(context: Context, owner: str, path: Path) -> None:
     """
     about = {"format": FORMAT, "bundle": owner, "ids": context.ids}
     values = np.concatenate(context.cache.keys_and_values)  # the context has a single row
-    with locked(path, wait=True), written_aside(path) as aside, aside.open("xb") as file:
+    with (
+        locked(path, wait=True),
+        written_atomically(path) as temporary,
+        temporary.open("xb") as file,
+    ):
         np.savez(
             file,
             about=np.frombuffer(json.dumps(about).encode(), np.uint8),

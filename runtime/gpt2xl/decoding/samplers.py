@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.logits import Logits
+from gpt2xl.sessions.protocol import Logits
 
 Sampler = Callable[[Logits], int]
 

@@ -15,24 +15,23 @@ import numpy as np
 from gpt2xl.decoding.loop import Request, Token
 from gpt2xl.errors import RequestError
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.exactness import cut
-from gpt2xl.sessions.logits import Ids, Logits, TopLogits
-from gpt2xl.sessions.protocol import Cache, Session
+from gpt2xl.sessions.prefill import cut_into_chunks
+from gpt2xl.sessions.protocol import Cache, Ids, Logits, Session, TopLogits
 
 PROMPT_TOKENS_PER_STEP = 256  # after which the rows that decode get their next step
 
 
 @dataclass(eq=False)
-class _Text:
-    """A request, and how far it is."""
+class _Running:
+    """A request whose text is not finished, and how far it is."""
 
     number: int
     request: Request
     ids: list[int]
     """The prompt and the tokens so far."""
     cancellation: Cancellation = field(default_factory=Cancellation)
-    pieces: deque[Ids] = field(default_factory=deque)
-    """What is left of the prompt, each piece [1, n]."""
+    chunks: deque[Ids] = field(default_factory=deque)
+    """What is left of the prompt, each chunk [1, n]."""
 
     def add(self, logits: Logits | TopLogits, eos_token_ids: AbstractSet[int]) -> Token:
         token = self.request.choose(self.ids, logits, eos_token_ids)
@@ -44,7 +43,7 @@ class Scheduler:
     """Generates the texts of requests, up to ``rows`` at a time.
 
     The caller calls `step` until `is_idle`. Texts depend on their own request only, if the session's rows
-    give the same logits alone and together (see gpt2xl.sessions.exactness): a prompt is fed in the pieces in
+    give the same logits alone and together (see gpt2xl.sessions.exactness): a prompt is fed in the chunks in
     which the session would feed it alone.
 
     `submit` and `cancel` may be called from any thread at any time, also during a step; they return at once,
@@ -64,12 +63,12 @@ class Scheduler:
         self._cache = session.new_cache(rows, capacity=1)
         self._lock = Lock()  # of the next three
         self._submitted = 0
-        self._waiting = deque[_Text]()
-        self._unfinished: dict[int, _Text] = {}
+        self._waiting = deque[_Running]()
+        self._unfinished: dict[int, _Running] = {}
         # Rows of the cache: those that decode come first, without a gap, then the one being prefilled.
-        self._decoding: list[_Text] = []
+        self._decoding: list[_Running] = []
         self._decoding_rows: Cache | None = None
-        self._prefilling: _Text | None = None
+        self._prefilling: _Running | None = None
         self._prefilling_row: Cache | None = None
 
     @property
@@ -88,7 +87,7 @@ class Scheduler:
         with self._lock:
             number = self._submitted
             self._submitted += 1
-            self._unfinished[number] = text = _Text(number, request, list(request.ids))
+            self._unfinished[number] = text = _Running(number, request, list(request.ids))
             self._waiting.append(text)
         return number
 
@@ -107,7 +106,10 @@ class Scheduler:
                 text.cancellation.cancel()
 
     def step(self) -> list[tuple[int, Token]]:
-        """Feed prompts that wait, up to PROMPT_TOKENS_PER_STEP, then one token of each row that decodes.
+        """Feed prompts that wait, then one token of each row that decodes.
+
+        At least one chunk of a prompt is fed, and more until PROMPT_TOKENS_PER_STEP are; without a limit while no row
+        decodes.
 
         Returns:
             Numbers of requests and their next tokens: one or two of a text whose prompt was fed, one of each
@@ -130,18 +132,18 @@ class Scheduler:
                 self._free(index)
 
     def _prefill(self) -> Iterator[tuple[int, Token]]:
-        """First tokens of the texts whose prompts are fed whole."""
+        """Feed chunks of prompts; the first tokens of the texts whose prompts are complete now."""
         fed = 0
         while fed < PROMPT_TOKENS_PER_STEP or not self._decoding:
             text = self._prefilling or self._begin()
             if text is None:
                 return
-            piece = text.pieces.popleft()
-            fed += piece.shape[1]
-            if token := self._feed(text, piece):
+            chunk = text.chunks.popleft()
+            fed += chunk.shape[1]
+            if token := self._feed(text, chunk):
                 yield text.number, token
 
-    def _begin(self) -> _Text | None:
+    def _begin(self) -> _Running | None:
         """Give the next text that waits the first free row; None where nothing waits or no row is free."""
         index = len(self._decoding)
         if index == self._rows:
@@ -151,21 +153,23 @@ class Scheduler:
         if text:
             request = text.request
             self._reserve(len(request.ids) + request.max_new_tokens - 1)
-            text.pieces.extend(cut(np.array([request.ids], np.int64), self._session.prefill_chunk))
+            text.chunks.extend(
+                cut_into_chunks(np.array([request.ids], np.int64), self._session.prefill_chunk)
+            )
             self._prefilling = text
             self._row_of_prompt().truncate(0)
         return text
 
-    def _feed(self, text: _Text, piece: Ids) -> Token | None:
-        """The first token of ``text`` where ``piece`` was the last of its prompt."""
-        row, top_k = self._row_of_prompt(), text.request.needed_logits
+    def _feed(self, text: _Running, chunk: Ids) -> Token | None:
+        """The first token of ``text`` where ``chunk`` was the last of its prompt."""
+        row, needed = self._row_of_prompt(), text.request.needed_logits
         try:
-            logits = self._session.forward_top(piece, row, top_k, cancel=text.cancellation)
+            logits = self._session.forward_top(chunk, row, needed, cancel=text.cancellation)
         except Cancelled:
             self._prefilling = self._prefilling_row = None
             self._end(text)
             return None
-        if text.pieces:
+        if text.chunks:
             return None
         self._prefilling = self._prefilling_row = None
         token = text.add(logits[0, -1], self._eos)
@@ -183,9 +187,9 @@ class Scheduler:
         if self._decoding_rows is None:
             self._decoding_rows = self._cache.rows(0, len(texts))
         ids = np.array([[text.ids[-1]] for text in texts], np.int64)
-        needed = [text.request.needed_logits for text in texts]
-        top_k = max(needed) if all(needed) else 0
-        logits = self._session.forward_top(ids, self._decoding_rows, top_k)
+        counts = [text.request.needed_logits for text in texts]
+        needed = max(counts) if all(counts) else 0
+        logits = self._session.forward_top(ids, self._decoding_rows, needed)
         tokens = [text.add(logits[row, -1], self._eos) for row, text in enumerate(texts)]
         for row in reversed(range(len(texts))):
             if tokens[row].finish_reason:
@@ -215,6 +219,6 @@ class Scheduler:
             self._prefilling_row = self._cache.rows(index, index + 1)
         return self._prefilling_row
 
-    def _end(self, text: _Text) -> None:
+    def _end(self, text: _Running) -> None:
         with self._lock:
             del self._unfinished[text.number]

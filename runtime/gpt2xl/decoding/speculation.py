@@ -1,9 +1,9 @@
-"""Speculative decoding: one step checks several guesses, as many as save time.
+"""Speculative decoding: one step checks several draft tokens, as many as save time.
 
 The chain chooses from the model's own logits at each position in turn, up to the first choice that differs
-from its guess. So the tokens are those of plain decoding, greedy or drawn, for the same seed. For a guess
-made with certainty this is the accept/reject rule of Leviathan et al. (2023, arXiv:2211.17192): a guess is
-accepted with its probability, else another token is drawn from the rest.
+from its draft token. So the tokens are those of plain decoding, greedy or drawn, for the same seed. For a draft
+token proposed with certainty this is the accept/reject rule of Leviathan et al. (2023, arXiv:2211.17192): a draft
+token is accepted with its probability, else another token is drawn from the rest.
 """
 
 import math
@@ -16,13 +16,13 @@ import numpy as np
 from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context, common_prefix
 from gpt2xl.decoding.drafting import Drafter
-from gpt2xl.decoding.speculation_costs import COUNTS, SpeculationCosts
-from gpt2xl.sessions.logits import Logits, StepLogits, TopLogits
+from gpt2xl.decoding.speculation_costs import DRAFT_LENGTHS, SpeculationCosts
+from gpt2xl.sessions.protocol import Logits, PositionLogits, TopLogits
 
 
 @dataclass
 class Acceptance:
-    """How many tokens were guessed, and how many of the guesses were right."""
+    """How many draft tokens were checked, and how many of them were accepted."""
 
     guessed: int = 0
     accepted: int = 0
@@ -34,27 +34,27 @@ class Experience:
 
     costs: SpeculationCosts = field(default_factory=SpeculationCosts)
     is_exact: bool = True
-    """Whether every step with guesses that was compared with a plain step gave the same logits."""
+    """Whether every step with draft tokens that was compared with a plain step gave the same logits."""
     compared_counts: set[int] = field(default_factory=set)
-    """Numbers of guesses whose steps were compared."""
+    """Numbers of draft tokens whose steps were compared."""
 
 
 @dataclass(frozen=True)
 class _LastStep:
     length: int
-    """Of the text before the guesses."""
-    guesses: list[int]
+    """Tokens of the text before the draft."""
+    draft: list[int]
     draft_seconds: float
     step_seconds: float
 
 
 class Speculator:
-    """Feeds a text to its context, with guesses while they save time.
+    """Feeds a text to its context, with draft tokens while they save time.
 
     Args:
-        drafter: makes the guesses.
+        drafter: proposes the draft tokens.
         experience: of earlier texts.
-        tolerance: largest difference between the logits of a step with guesses and of a plain one that changes no
+        tolerance: largest difference between the logits of a step with draft tokens and of a plain one that changes no
             text (`Exactness.tolerance`).
     """
 
@@ -68,43 +68,43 @@ class Speculator:
 
     def advance(
         self, context: Context, ids: Sequence[int], room: int, chain: Chain
-    ) -> tuple[list[int], StepLogits | TopLogits]:
-        """Feed ``ids`` and some guesses.
+    ) -> tuple[list[int], PositionLogits | TopLogits]:
+        """Feed ``ids`` and some draft tokens.
 
         Args:
             context: is fed.
-            ids: the text so far: that of the last call and what was chosen since.
-            room: most guesses that can still be of use.
+            ids: the text so far: the text of the last call and what was chosen since.
+            room: most draft tokens that can still be of use.
             chain: will choose from the logits.
 
         Returns:
-            The guesses, and the logits after the last id and after each guess.
+            The draft tokens, and the logits after the last id and after each draft token.
         """
         start = time.perf_counter()
         self._learn(ids)
-        guesses = self._guess(ids, room, chain)
+        draft = self._propose(ids, room, chain)
         drafted = time.perf_counter()
-        plain = self._plain_logits(context, ids, guesses)
+        plain = self._plain_logits(context, ids, draft)
         fed = time.perf_counter()
-        logits = context.advance([*ids, *guesses] if guesses else ids, 1 + len(guesses))
+        logits = context.advance([*ids, *draft] if draft else ids, 1 + len(draft))
         done = time.perf_counter()
         experience = self._experience
         if plain is not None:
             experience.costs.add_loss(fed - drafted)
             if not difference(plain, logits[0]) <= self._tolerance:
                 experience.is_exact = False
-                guesses, logits = [], context.advance(ids)
+                draft, logits = [], context.advance(ids)
         # Set last: a text in another thread relies on it.
-        experience.compared_counts.add(len(guesses))
-        self._last = _LastStep(len(ids), guesses, drafted - start, done - fed)
-        return guesses, logits
+        experience.compared_counts.add(len(draft))
+        self._last = _LastStep(len(ids), draft, drafted - start, done - fed)
+        return draft, logits
 
-    def _guess(self, ids: Sequence[int], room: int, chain: Chain) -> list[int]:
+    def _propose(self, ids: Sequence[int], room: int, chain: Chain) -> list[int]:
         if not self._experience.is_exact:
             return []
         count = self._experience.costs.choose(room)
-        guesses = self._drafter.guess(ids, count, chain) if count else []
-        return guesses[: max((count for count in COUNTS if count <= len(guesses)), default=0)]
+        draft = self._drafter.draft(ids, count, chain) if count else []
+        return draft[: max((count for count in DRAFT_LENGTHS if count <= len(draft)), default=0)]
 
     def _learn(self, ids: Sequence[int]) -> None:
         """Take the last step into account, now that the tokens after it are chosen."""
@@ -115,19 +115,19 @@ class Speculator:
         last, self._last = self._last, None
         if last is None:
             return
-        if not last.guesses:
+        if not last.draft:
             costs.add_plain_step(last.step_seconds)
             return
-        accepted = common_prefix(last.guesses, ids[last.length :])
-        self.acceptance.guessed += len(last.guesses)
+        accepted = common_prefix(last.draft, ids[last.length :])
+        self.acceptance.guessed += len(last.draft)
         self.acceptance.accepted += accepted
-        costs.add_guesses(len(last.guesses), accepted, last.draft_seconds, last.step_seconds)
+        costs.add_drafted_step(len(last.draft), accepted, last.draft_seconds, last.step_seconds)
 
     def _plain_logits(
-        self, context: Context, ids: Sequence[int], guesses: Sequence[int]
+        self, context: Context, ids: Sequence[int], draft: Sequence[int]
     ) -> Logits | TopLogits | None:
-        """Logits of a plain step, the first time that there are so many guesses; else None."""
-        if not guesses or len(guesses) in self._experience.compared_counts:
+        """Logits of a plain step, the first time that there are so many draft tokens; else None."""
+        if not draft or len(draft) in self._experience.compared_counts:
             return None
         return context.advance(ids)[-1]
 

@@ -63,7 +63,7 @@ def locked(target: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
+def written_atomically(target: Path) -> Iterator[Path]:
     """A temporary name; what the block writes there is then renamed to ``target``.
 
     Where the block raises, ``target`` stays as it was. The caller holds `locked` meanwhile.
@@ -72,8 +72,8 @@ def written_aside(target: Path) -> Iterator[Path]:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     out = Path(folder, "out.txt")
-        ...     with locked(out), written_aside(out) as aside:
-        ...         _ = aside.write_text("whole")
+        ...     with locked(out), written_atomically(out) as temporary:
+        ...         _ = temporary.write_text("whole")
         ...     out.read_text(), os.listdir(folder)
         ('whole', ['out.txt'])
 
@@ -81,26 +81,26 @@ def written_aside(target: Path) -> Iterator[Path]:
         OSError: the file or folder cannot be renamed.
     """
     real = _real(target)
-    aside = _beside(real, f"partial-{secrets.token_hex(4)}")
+    temporary = _beside(real, f"partial-{secrets.token_hex(4)}")
     try:
-        yield aside
-        if aside.is_dir() and real.is_dir():
-            _replace_folder(aside, real)
+        yield temporary
+        if temporary.is_dir() and real.is_dir():
+            _replace_folder(temporary, real)
         else:
-            os.replace(aside, real)
+            os.replace(temporary, real)
     finally:
-        _remove(aside)
+        _remove(temporary)
 
 
-def _replace_folder(aside: Path, target: Path) -> None:
-    """Swap the folders: afterwards the old one has the name ``aside``."""
-    old = aside.with_name(aside.name.replace(".partial-", ".old-"))
+def _replace_folder(temporary: Path, target: Path) -> None:
+    """Swap the folders: afterwards the old one has the name ``temporary``."""
+    old = temporary.with_name(temporary.name.replace(".partial-", ".old-"))
     try:
         target.rename(old)
-        aside.rename(target)
+        temporary.rename(target)
     finally:
         if old.exists():
-            old.rename(aside if target.exists() else target)
+            old.rename(temporary if target.exists() else target)
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -12,9 +12,8 @@ import onnxruntime as ort
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.errors import BundleError, RequestError, first_line
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.exactness import PREFILL_CHUNK
-from gpt2xl.sessions.logits import Ids
-from gpt2xl.sessions.protocol import KeysAndValues, Lengths
+from gpt2xl.sessions.prefill import PREFILL_CHUNK
+from gpt2xl.sessions.protocol import Ids, KeysAndValues, Lengths
 from gpt2xl.sessions.signature import read_signature
 from gpt2xl.startup.graph import OpenedGraph
 from gpt2xl.startup.providers import Device
@@ -45,10 +44,11 @@ class OrtSession:
     def __init__(self, graph: OpenedGraph, config: GPT2Config) -> None:
         self.path = graph.path
         self.session = graph.session
+        """onnxruntime's."""
         self.n_positions = config.n_positions
         self.vocab_size = config.vocab_size
         self.widths = {LOGITS: config.vocab_size, HIDDEN: config.n_embd}
-        """Last dimension of each output, the cache aside."""
+        """Last dimension of each output other than the cache."""
         self.signature = read_signature(graph.session, graph.path)
         self.past = [n for n in self.signature.inputs if n.startswith("past_key_values.")]
         self.present = [name.replace("past_key_values", "present", 1) for name in self.past]
@@ -80,7 +80,7 @@ class OrtSession:
         """Raise RequestError where the graph has no such output."""
         if output not in self.signature.outputs:
             raise RequestError(
-                f"'{self.path}' has no output '{output}': the engine graph of a gpt2xl export has."
+                f"'{self.path}' has no output '{output}': the engine graph of a gpt2xl export has it."
             )
 
     def output_type(self, name: str) -> type[np.generic]:
@@ -88,7 +88,7 @@ class OrtSession:
         return CACHE_TYPES[self.signature.outputs[name].type]
 
     def release_weights(self) -> None:
-        """Give back the pages of the embedding that a long prompt has read."""
+        """Release the pages of the embedding that a long prompt has read."""
         if self._weights:
             self._weights.release()
 
@@ -99,7 +99,7 @@ class OrtSession:
         return np.zeros((rows, n_head, length, head_dim), CACHE_TYPES[past.type])
 
     def step_inputs(self, input_ids: Ids, lengths: Lengths) -> dict[str, Ids]:
-        """The inputs of a step, the cache aside.
+        """The inputs of a step without the cache.
 
         Args:
             input_ids: [rows, n].

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.sessions.logits import Ids
-from gpt2xl.sessions.protocol import Lengths
+from gpt2xl.sessions.protocol import Ids, Lengths
 
 _graph_ids = count(1)
 
@@ -40,7 +39,7 @@ class CapturedStep:
         }
         self._inputs = {name: device_value(array, device) for name, array in inputs.items()}
         self.logits = device_value(np.zeros((rows, 1, vocab_size), np.float32), device)
-        """Of the last run, [rows, 1, vocab_size]."""
+        """Logits of the last run, [rows, 1, vocab_size]."""
         for name, value in self._inputs.items():
             self.binding.bind_ortvalue_input(name, value)
         self.binding.bind_ortvalue_output("logits", self.logits)

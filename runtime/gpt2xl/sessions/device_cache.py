@@ -11,12 +11,12 @@ from gpt2xl.errors import RequestError
 from gpt2xl.sessions.base import checked_length
 from gpt2xl.sessions.captured_step import CapturedStep
 from gpt2xl.sessions.device_graphs import Copy
-from gpt2xl.sessions.engine_graph import EngineGraph
+from gpt2xl.sessions.engine_graph import EngineSessionBase
 from gpt2xl.sessions.protocol import KeysAndValues, Lengths
 
 
-class DeviceGraph(EngineGraph):
-    """An engine graph on a device, and how memory is used there; arguments as of `EngineGraph`."""
+class DeviceSessionBase(EngineSessionBase):
+    """What sessions of an engine graph on a device share: how memory is used there; arguments as of `EngineSessionBase`."""
 
     @cached_property
     def copy(self) -> Copy:
@@ -56,7 +56,7 @@ class DeviceCache:
 
     def __init__(
         self,
-        session: DeviceGraph,
+        session: DeviceSessionBase,
         values: list[ort.OrtValue],
         lengths: Lengths,
         first: int = 0,
@@ -139,7 +139,7 @@ class DeviceCache:
         return step
 
     def new_binding(self) -> ort.IOBinding:
-        """One that has this cache as past and as present."""
+        """An IO binding with this cache as past and as present."""
         session = self._session
         binding, row = session.session.io_binding(), session.zeros(1)
         shape = [len(self.lengths), *row.shape[1:]]
@@ -150,12 +150,12 @@ class DeviceCache:
         return binding
 
     def binding(self, output: str) -> ort.IOBinding:
-        """Of the runs that are not captured and give ``output``."""
+        """The IO binding of runs that are not captured and give ``output``."""
         if output not in self._bindings:
             self._bindings[output] = self.new_binding()
         return self._bindings[output]
 
 
-def _release_graph(session: DeviceGraph, graph_id: int) -> None:
+def _release_graph(session: DeviceSessionBase, graph_id: int) -> None:
     with session.lock:
         session.session.release_captured_graph(graph_id)

@@ -13,14 +13,13 @@ import onnxruntime as ort
 
 from gpt2xl.sessions.base import HIDDEN, LOGITS, restored_on_failure
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.device_cache import DeviceCache, DeviceGraph
+from gpt2xl.sessions.device_cache import DeviceCache, DeviceSessionBase
 from gpt2xl.sessions.device_graphs import TopK
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, StepLogits, TopLogits
 
 
-class DeviceEngineSession(DeviceGraph):
-    """See the module, and ``Session``; arguments as of `EngineGraph`."""
+class DeviceEngineSession(DeviceSessionBase):
+    """See the module, and ``Session``; arguments as of `EngineSessionBase`."""
 
     @cached_property
     def _top_k(self) -> TopK:
@@ -44,14 +43,19 @@ class DeviceEngineSession(DeviceGraph):
         return logits
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+        self,
+        input_ids: Ids,
+        cache: Cache,
+        needed_logits: int,
+        *,
+        cancel: Cancellation | None = None,
     ) -> StepLogits | TopLogits:
         """See ``Session.forward_top``."""
-        if not top_k:
+        if not needed_logits:
             return self.forward(input_ids, cache, cancel=cancel)
         with self.lock, restored_on_failure(cache.lengths):
             logits = self._logits(input_ids, cache, 1, cancel)[-1]
-            top = self._top_k(logits, top_k)[: len(input_ids)]
+            top = self._top_k(logits, needed_logits)[: len(input_ids)]
             self.check_values(top.logits)
         return top
 
@@ -66,7 +70,7 @@ class DeviceEngineSession(DeviceGraph):
     def _logits(
         self, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> list[ort.OrtValue]:
-        """On the device, of each run; those of the last ``keep`` positions and the first rows count."""
+        """Logits of each run, on the device; only the last ``keep`` positions and the first rows count."""
         assert isinstance(cache, DeviceCache)
         may_replay = self.captures_steps and not cache.first and cache.length
         if may_replay and input_ids.shape[1] == keep == 1:
@@ -77,10 +81,10 @@ class DeviceEngineSession(DeviceGraph):
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> list[ort.OrtValue]:
         assert isinstance(cache, DeviceCache)
-        pieces = self.pieces(input_ids, cache.length, keep if output == LOGITS else 1)
+        chunks = self.chunks(input_ids, cache.length, keep if output == LOGITS else 1)
         return [
-            self._run_once(output, piece, cache, min(keep, piece.shape[1]), cancel)
-            for piece in pieces
+            self._run_once(output, chunk, cache, min(keep, chunk.shape[1]), cancel)
+            for chunk in chunks
         ]
 
     def _run_once(

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import onnxruntime as ort
 
-from gpt2xl.sessions.logits import TopLogits
+from gpt2xl.sessions.protocol import TopLogits
 
 # TopK, opset 20: (logits [batch_size, keep, vocab_size], k [1]) -> (top_logits, top_ids).
 TOP_K_GRAPH = b64decode(

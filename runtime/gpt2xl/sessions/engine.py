@@ -6,10 +6,9 @@ import onnxruntime as ort
 
 from gpt2xl.sessions.base import HIDDEN, LOGITS, checked_length, on_cpu, restored_on_failure
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.engine_graph import EngineGraph
-from gpt2xl.sessions.exactness import PREFILL_CHUNK, PREFILL_TILE
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits
-from gpt2xl.sessions.protocol import Cache, KeysAndValues, Lengths
+from gpt2xl.sessions.engine_graph import EngineSessionBase
+from gpt2xl.sessions.prefill import PREFILL_CHUNK, PREFILL_TILE
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, KeysAndValues, Lengths, StepLogits
 
 CAPACITY_MULTIPLE = 64  # 64 positions of an int8 head are a page of memory; also few re-allocations
 
@@ -18,11 +17,11 @@ class EngineCache:
     """See ``Cache``; allocates `capacity` tokens a row."""
 
     def __init__(
-        self, graph: EngineGraph, buffers: list[npt.NDArray[np.generic]], lengths: Lengths
+        self, session: EngineSessionBase, buffers: list[npt.NDArray[np.generic]], lengths: Lengths
     ) -> None:
         self.lengths = lengths
         """See ``Cache.lengths``."""
-        self._graph = graph
+        self._session = session
         self._buffers = buffers
         self._bindings: dict[str, ort.IOBinding] = {}
 
@@ -48,7 +47,7 @@ class EngineCache:
 
     def fill(self, values: KeysAndValues) -> None:
         """See ``Cache.fill``."""
-        length = checked_length(values, self.keys_and_values, self._graph.n_positions)
+        length = checked_length(values, self.keys_and_values, self._session.n_positions)
         self.reserve(length)
         self.lengths[:] = length
         for held, value in zip(self.keys_and_values, values, strict=True):
@@ -63,7 +62,7 @@ class EngineCache:
         if capacity <= self.capacity:
             return
         old = self.keys_and_values
-        self._buffers = _new_buffers(self._graph, len(self.lengths), capacity)
+        self._buffers = _new_buffers(self._session, len(self.lengths), capacity)
         for new, values in zip(self.keys_and_values, old, strict=True):
             new[:] = values
         self._bindings.clear()
@@ -71,7 +70,7 @@ class EngineCache:
     def rows(self, start: int, stop: int) -> "EngineCache":
         """See ``Cache.rows``."""
         buffers = [buffer[start:stop] for buffer in self._buffers]
-        return EngineCache(self._graph, buffers, self.lengths[start:stop])
+        return EngineCache(self._session, buffers, self.lengths[start:stop])
 
     def copy_row(self, source: int, target: int) -> None:
         """See ``Cache.copy_row``."""
@@ -80,10 +79,12 @@ class EngineCache:
             buffer[target, :, :length] = buffer[source, :, :length]
 
     def binding(self, output: str) -> ort.IOBinding:
-        """One that has this cache as past and as present, for runs that give ``output``."""
+        """An IO binding with this cache as past and as present, for runs that give ``output``."""
         if output not in self._bindings:
-            graph, binding = self._graph, self._graph.session.io_binding()
-            for past, present, buffer in zip(graph.past, graph.present, self._buffers, strict=True):
+            session, binding = self._session, self._session.session.io_binding()
+            for past, present, buffer in zip(
+                session.past, session.present, self._buffers, strict=True
+            ):
                 value = on_cpu(buffer)
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_ortvalue_output(present, value)
@@ -91,14 +92,16 @@ class EngineCache:
         return self._bindings[output]
 
 
-def _new_buffers(graph: EngineGraph, rows: int, capacity: int) -> list[npt.NDArray[np.generic]]:
+def _new_buffers(
+    session: EngineSessionBase, rows: int, capacity: int
+) -> list[npt.NDArray[np.generic]]:
     multiple = CAPACITY_MULTIPLE
-    room = min(-(-capacity // multiple) * multiple, graph.n_positions)
+    room = min(-(-capacity // multiple) * multiple, session.n_positions)
     # The system maps zeros when they are first written: only positions in use take memory.
-    return [graph.empty_past(rows, room) for _ in graph.past]
+    return [session.empty_past(rows, room) for _ in session.past]
 
 
-class EngineSession(EngineGraph):
+class EngineSession(EngineSessionBase):
     """See the module, and ``Session``."""
 
     def new_cache(self, rows: int = 1, capacity: int | None = None) -> EngineCache:
@@ -113,10 +116,15 @@ class EngineSession(EngineGraph):
         return self._feed(LOGITS, input_ids, cache, keep, cancel)
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+        self,
+        input_ids: Ids,
+        cache: Cache,
+        needed_logits: int,
+        *,
+        cancel: Cancellation | None = None,
     ) -> StepLogits:
         """See ``Session.forward_top``; always all logits, which lie in memory anyway."""
-        del top_k
+        del needed_logits
         return self.forward(input_ids, cache, cancel=cancel)
 
     def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
@@ -127,14 +135,14 @@ class EngineSession(EngineGraph):
     def _feed(
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> npt.NDArray[np.float32]:
-        """Of the last ``keep`` positions, [rows, keep, width of ``output``]."""
+        """Feed; ``output`` at the last ``keep`` positions, [rows, keep, width of ``output``]."""
         assert isinstance(cache, EngineCache)
         kept = []
         cache.reserve(cache.length + input_ids.shape[1])
         with restored_on_failure(cache.lengths):
-            for piece in self.pieces(input_ids, cache.length, keep if output == LOGITS else 1):
-                kept.append(self._run(output, piece, cache, min(keep, piece.shape[1]), cancel))
-                if cache.length > PREFILL_CHUNK and piece.shape[1] >= PREFILL_TILE:
+            for chunk in self.chunks(input_ids, cache.length, keep if output == LOGITS else 1):
+                kept.append(self._run(output, chunk, cache, min(keep, chunk.shape[1]), cancel))
+                if cache.length > PREFILL_CHUNK and chunk.shape[1] >= PREFILL_TILE:
                     self.release_weights()  # of a long prompt
             values = kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
             self.check_values(values, output)

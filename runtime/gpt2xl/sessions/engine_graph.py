@@ -8,16 +8,17 @@ import onnxruntime as ort
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.sessions.base import OrtSession, on_cpu
-from gpt2xl.sessions.exactness import LONG_STEP, cut
-from gpt2xl.sessions.logits import Ids
+from gpt2xl.sessions.exactness import LONG_STEP
+from gpt2xl.sessions.prefill import cut_into_chunks
+from gpt2xl.sessions.protocol import Ids
 from gpt2xl.startup.graph import OpenedGraph
 
-KEEP = "num_logits_to_keep"
-LONG = "long_step_from"
+KEEP_INPUT = "num_logits_to_keep"
+LONG_STEP_INPUT = "long_step_from"
 
 
-class EngineGraph(OrtSession):
-    """An engine graph, whose GroupQueryAttention writes keys and values into the cache in place.
+class EngineSessionBase(OrtSession):
+    """What sessions of an engine graph share; its GroupQueryAttention writes keys and values into the cache in place.
 
     Args:
         graph: opened by onnxruntime.
@@ -26,7 +27,7 @@ class EngineGraph(OrtSession):
         exact_prompts: whether long steps round as short ones do, which costs speed.
     """
 
-    needed_options = frozenset({KEEP})
+    needed_options = frozenset({KEEP_INPUT})
     shares_steps = True
 
     def __init__(
@@ -39,27 +40,27 @@ class EngineGraph(OrtSession):
     ) -> None:
         super().__init__(graph, config)
         self._long_step_from = config.n_positions + 1 if exact_prompts else long_step_from
-        self._has_long_steps = LONG in self.signature.optional and not exact_prompts
+        self._has_long_steps = LONG_STEP_INPUT in self.signature.optional and not exact_prompts
 
     @property
-    def long_step_from(self) -> int:
+    def long_step_from(self) -> int | None:
         """See ``Session.long_step_from``."""
-        return self._long_step_from if self._has_long_steps else 1
+        return self._long_step_from if self._has_long_steps else None
 
-    def pieces(self, input_ids: Ids, length: int, least: int = 1) -> list[Ids]:
-        """``input_ids`` in the pieces that one run each may take after ``length`` tokens.
+    def chunks(self, input_ids: Ids, length: int, least: int = 1) -> list[Ids]:
+        """``input_ids`` in the chunks that one run each may take after ``length`` tokens.
 
-        GroupQueryAttention takes several positions after a past for a single row only. The last piece has at
+        GroupQueryAttention takes several positions after a past for a single row only. The last chunk has at
         least ``least`` positions, if there are as many.
         """
         rows, count = input_ids.shape
         if rows == 1:
-            return cut(input_ids, max(self.prefill_chunk, least))
-        return cut(input_ids, 1 if length else count)
+            return cut_into_chunks(input_ids, max(self.prefill_chunk, least))
+        return cut_into_chunks(input_ids, 1 if length else count)
 
     def optional_inputs(self, keep: int) -> Iterator[tuple[str, ort.OrtValue]]:
         """The inputs with a default that the graph has, by name."""
-        for name, number in ((KEEP, keep), (LONG, self._long_step_from)):
+        for name, number in ((KEEP_INPUT, keep), (LONG_STEP_INPUT, self._long_step_from)):
             if name in self.signature.optional:
                 yield name, _number(number)
 

@@ -11,7 +11,7 @@ another order. Whether that changes a text depends on what is quantized:
   steps in float32, which is several times as fast. So a prompt is fed in long steps, speculation in short
   ones, and a reused prefix has to come from the same kind (`reusable_prefix`).
 * Activations quantized at each step over a float cache: a sum in another order moves one activation to the next
-  of its 255 steps now and then, and all that follows differs. Nothing may be merged.
+  of its 255 levels now and then, and all that follows differs. Nothing may be merged.
 * int4 in blocks of 64 or more: the kernels of a single row round differently from those of several rows. A
   trial shows it (`Exactness.steps_are_bitwise_equal`). Nothing may be merged.
 
@@ -22,19 +22,14 @@ from functools import cached_property
 
 import numpy as np
 
-from gpt2xl.sessions.logits import Ids
 from gpt2xl.sessions.protocol import Session
 
 LONG_STEP = 9
 """``long_step_from`` of our exports."""
 SHORT_STEP = LONG_STEP - 1
-"""Most tokens in a step of speculation: one token and its 7 guesses."""
-PREFILL_CHUNK = 256
-"""Most tokens of a prompt fed at once on a CPU: 336 to 480 are no faster and take more memory."""
-PREFILL_TILE = 48
-"""Rows that onnxruntime's integer matrix products compute together."""
+"""Most tokens in a step of speculation: one token and 7 draft tokens."""
 FLOAT_ROUNDING = 1e-3
-"""Largest difference of logits that merging causes where nothing is quantized."""
+"""Largest difference of logits that merging causes where everything is float32."""
 
 
 class Exactness:
@@ -42,26 +37,26 @@ class Exactness:
 
     Args:
         session: the loaded graph.
-        is_float: whether neither weights nor cache are quantized (`Bundle.is_float`).
+        is_float32: whether all weights and the cache are float32 (`Bundle.is_float32`).
     """
 
-    def __init__(self, session: Session, *, is_float: bool) -> None:
+    def __init__(self, session: Session, *, is_float32: bool) -> None:
         self._session = session
-        self._is_float = is_float
+        self._is_float32 = is_float32
 
     @property
     def tolerance(self) -> float:
         """Largest difference between the logits of a merged step and of plain ones that changes no text."""
-        return FLOAT_ROUNDING if self._is_float else 0.0
+        return FLOAT_ROUNDING if self._is_float32 else 0.0
 
     @property
     def may_feed_several(self) -> bool:
-        """Whether a step of generation may have several tokens; does not run the model.
+        """Whether a step of generation may have several tokens, as far as cache and manifest say; does not run the model.
 
-        With an int8 KV cache the weights' kernels have a say, too: compare the first merged steps with
-        plain ones, or ask `may_merge_steps`.
+        With an int8 KV cache it also depends on the weights' kernels: compare the first merged steps with
+        plain ones, as the `Speculator` does, or ask `may_merge_steps`.
         """
-        return self._is_float or self._session.has_int8_cache
+        return self._is_float32 or self._session.has_int8_cache
 
     @property
     def longest_step(self) -> int:
@@ -69,7 +64,7 @@ class Exactness:
         if not self.may_feed_several:
             return 1
         limit = self._session.long_step_from
-        return min(SHORT_STEP, limit - 1) if limit > 1 else SHORT_STEP
+        return SHORT_STEP if limit is None else min(SHORT_STEP, limit - 1)
 
     @cached_property
     def steps_are_bitwise_equal(self) -> bool:
@@ -79,27 +74,12 @@ class Exactness:
     @property
     def may_merge_steps(self) -> bool:
         """Whether merged steps make the texts of plain ones; the first call may run the model."""
-        return self._is_float or (self.may_feed_several and self.steps_are_bitwise_equal)
+        return self._is_float32 or (self.may_feed_several and self.steps_are_bitwise_equal)
 
     @property
     def may_share_rows(self) -> bool:
         """Whether several texts may share a step; the first call may run the model."""
         return self._session.device != "cpu" or self.may_merge_steps
-
-    @property
-    def remedy(self) -> str | None:
-        """Why steps may not be merged, and what to do about it; None where they may."""
-        if not self.may_feed_several:
-            return (
-                "with quantized weights over a float KV cache, steps of several tokens give other"
-                " texts: export with `--kv int8`."
-            )
-        if not self.may_merge_steps:
-            return (
-                "the kernels of these weights round several rows differently from one: export with"
-                " `--block-size 32`, or another precision."
-            )
-        return None
 
 
 def steps_are_bitwise_equal(session: Session) -> bool:
@@ -115,46 +95,25 @@ def steps_are_bitwise_equal(session: Session) -> bool:
     return rows_are_equal and np.array_equal(together, singly)
 
 
-def reusable_prefix(shared: int, previous_prompt: int, prompt: int, long_step_from: int) -> int:
+def reusable_prefix(
+    shared: int, previous_prompt: int, prompt: int, long_step_from: int | None
+) -> int:
     """How many tokens in the cache of the previous text the next prompt would compute alike.
 
     Args:
         shared: tokens with which the previous text and the next prompt begin alike.
         previous_prompt: tokens of the previous prompt; what follows it was generated in short steps.
         prompt: tokens of the next prompt.
-        long_step_from: of the session.
+        long_step_from: of the session; None where all steps round alike.
 
     Short prompts come from short steps, and all of a longer one from long steps, its rest included:
 
     >>> reusable_prefix(20, 15, 30, 9), reusable_prefix(20, 15, 22, 9), reusable_prefix(20, 5, 30, 9)
     (15, 13, 0)
-    >>> reusable_prefix(20, 5, 30, 1)
+    >>> reusable_prefix(20, 5, 30, None)
     20
     """
-    if long_step_from == 1:
+    if long_step_from is None:
         return shared
     from_long_steps = previous_prompt if previous_prompt >= long_step_from else 0
     return max(0, min(shared, from_long_steps, prompt - long_step_from))
-
-
-def prefill_pieces(length: int, chunk: int = PREFILL_CHUNK) -> list[int]:
-    """Lengths of the pieces in which a prompt of ``length`` tokens is fed, each at most ``chunk``.
-
-    All but the last are multiples of PREFILL_TILE, and all are of about one length, so that no piece of a long prompt is
-    shorter than LONG_STEP.
-
-    >>> prefill_pieces(900), prefill_pieces(257), prefill_pieces(7)
-    ([240, 240, 240, 180], [144, 113], [7])
-    """
-    if length <= chunk:
-        return [length]
-    tile = min(PREFILL_TILE, chunk)
-    starts = np.arange(0, length, tile)
-    pieces = np.array_split(starts, -(-len(starts) // (chunk // tile)))
-    return [int(size) for size in np.diff([*(piece[0] for piece in pieces), length])]
-
-
-def cut(input_ids: Ids, chunk: int) -> list[Ids]:
-    """``input_ids``, [rows, n], in the pieces of `prefill_pieces`."""
-    ends = np.cumsum(prefill_pieces(input_ids.shape[1], chunk))
-    return np.split(input_ids, ends[:-1], axis=1)

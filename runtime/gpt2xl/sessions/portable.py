@@ -10,9 +10,8 @@ import onnxruntime as ort
 
 from gpt2xl.sessions.base import HIDDEN, LOGITS, OrtSession, checked_length, on_cpu
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.exactness import cut
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits
-from gpt2xl.sessions.protocol import Cache, KeysAndValues, Lengths
+from gpt2xl.sessions.prefill import cut_into_chunks
+from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, KeysAndValues, Lengths, StepLogits
 
 
 class _Row:
@@ -95,7 +94,7 @@ def _restored_on_failure(rows: Sequence[_Row]) -> Iterator[None]:
 class PortableSession(OrtSession):
     """See the module, and ``Session``. Rows of a step are run one after the other."""
 
-    long_step_from = 1
+    long_step_from = None
     shares_steps = False
 
     def new_cache(self, rows: int = 1, capacity: int | None = None) -> PortableCache:
@@ -111,10 +110,15 @@ class PortableSession(OrtSession):
         return self._feed(LOGITS, input_ids, cache, keep, cancel)
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+        self,
+        input_ids: Ids,
+        cache: Cache,
+        needed_logits: int,
+        *,
+        cancel: Cancellation | None = None,
     ) -> StepLogits:
         """See ``Session.forward_top``; always all logits, which lie in memory anyway."""
-        del top_k
+        del needed_logits
         return self.forward(input_ids, cache, cancel=cancel)
 
     def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
@@ -125,7 +129,7 @@ class PortableSession(OrtSession):
     def _feed(
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> npt.NDArray[np.float32]:
-        """Of the last ``keep`` positions, [rows, keep, width of ``output``]."""
+        """Feed; ``output`` at the last ``keep`` positions, [rows, keep, width of ``output``]."""
         assert isinstance(cache, PortableCache)
         with _restored_on_failure(cache.texts):
             pairs = zip(input_ids, cache.texts, strict=True)
@@ -137,8 +141,8 @@ class PortableSession(OrtSession):
     def _feed_row(
         self, output: str, input_ids: Ids, row: _Row, keep: int, cancel: Cancellation | None
     ) -> npt.NDArray[np.floating[Any]]:
-        pieces = cut(input_ids, self.prefill_chunk)
-        kept = [self._run(output, piece, row, cancel)[:, -keep:] for piece in pieces]
+        chunks = cut_into_chunks(input_ids, self.prefill_chunk)
+        kept = [self._run(output, chunk, row, cancel)[:, -keep:] for chunk in chunks]
         return np.concatenate(kept, 1)[:, -keep:]
 
     def _run(

@@ -1,17 +1,43 @@
 """What the rest of the runtime knows of a loaded graph: token ids in, logits out, a KV cache between steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import EllipsisType
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.logits import HiddenState, Ids, StepLogits, TopLogits
 from gpt2xl.startup.providers import Device
 
+Ids = npt.NDArray[np.int64]  # [rows, n]
+Logits = npt.NDArray[np.float32]  # [vocab_size]
+PositionLogits = npt.NDArray[np.float32]  # [keep, vocab_size]
+StepLogits = npt.NDArray[np.float32]  # [rows, keep, vocab_size]
+HiddenState = npt.NDArray[np.float32]  # [rows, n, n_embd]
+Index = int | slice | EllipsisType | npt.NDArray[np.integer]
 Lengths = npt.NDArray[np.int64]  # [rows]
 KeysAndValues = Sequence[npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class TopLogits:
+    """The k largest logits of each position, so that a GPU need not hand over the whole vocabulary.
+
+    Indexed and iterated as an array of positions.
+    """
+
+    logits: npt.NDArray[np.float32]
+    """[..., k], sorted by id within a position."""
+    ids: npt.NDArray[np.int64]
+    """[..., k]."""
+
+    def __getitem__(self, positions: Index | tuple[Index, ...]) -> "TopLogits":
+        return TopLogits(self.logits[positions], self.ids[positions])
+
+    def __iter__(self) -> Iterator["TopLogits"]:
+        return map(self.__getitem__, range(len(self.logits)))
 
 
 class Cache(Protocol):
@@ -72,8 +98,8 @@ class Session(Protocol):
         """Whether keys and values are kept in 8 bits."""
 
     @property
-    def long_step_from(self) -> int:
-        """Steps of at least this many tokens round differently from shorter ones; 1 where all round alike."""
+    def long_step_from(self) -> int | None:
+        """Steps of at least this many tokens round differently from shorter ones; None where all round alike."""
 
     @property
     def prefill_chunk(self) -> int:
@@ -81,7 +107,7 @@ class Session(Protocol):
 
     @property
     def shares_steps(self) -> bool:
-        """Whether rows of different lengths are computed together in one step."""
+        """Whether the graph can compute rows of different lengths in one step; `Exactness` says whether that is exact."""
 
     def new_cache(self, rows: int = 1, capacity: int | None = None) -> Cache:
         """An empty cache.
@@ -114,18 +140,23 @@ class Session(Protocol):
         """
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, *, cancel: Cancellation | None = None
+        self,
+        input_ids: Ids,
+        cache: Cache,
+        needed_logits: int,
+        *,
+        cancel: Cancellation | None = None,
     ) -> StepLogits | TopLogits:
-        """As `forward` with ``keep=1``, but only the ``top_k`` largest logits where that is faster.
+        """Feed as `forward` does with ``keep=1``, but only the ``needed_logits`` largest logits where that is faster.
 
         Args:
             input_ids: as of `forward`.
             cache: as of `forward`.
-            top_k: how many logits suffice; 0 for all.
+            needed_logits: how many of the largest logits suffice; 0 for all.
             cancel: as of `forward`.
 
         Returns:
-            All logits, [rows, 1, vocab_size], or the largest, [rows, 1, top_k].
+            All logits, [rows, 1, vocab_size], or the largest, [rows, 1, needed_logits].
         """
 
     def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:

@@ -23,7 +23,7 @@ class TensorInfo:
 
     name: str
     type: str
-    """As onnxruntime writes it, "tensor(float)"."""
+    """The type as onnxruntime writes it, "tensor(float)"."""
     shape: list[Any]
     """Sizes; a name or None where the graph leaves one open."""
 
@@ -36,7 +36,7 @@ class Signature:
     """Inputs and outputs of a loaded graph, by name."""
 
     path: Path
-    """Of the graph, for errors."""
+    """The graph's file, for errors."""
     inputs: TensorInfos
     outputs: TensorInfos
     optional: TensorInfos

@@ -16,9 +16,9 @@ from gpt2xl.startup.providers import CPU, CUDA, Device
 from gpt2xl.startup.session_options import session_options
 
 PLENTY = 2.5
-"""Memory left, as a multiple of the weights, from which on weights are packed in parallel: the copies take about
-once the weights, and the pages being read once more, until `MappedWeights.releasing` gets to them. With less left,
-they would be read from the disk again and again."""
+"""Memory left, as a multiple of the weights' size, that packing them in parallel needs: once their size for the copies,
+and as much again for pages that `MappedWeights.releasing` has not released yet. With less, the system evicts pages and
+reads them again."""
 
 ProviderEntry = str | tuple[str, dict[str, str]]
 

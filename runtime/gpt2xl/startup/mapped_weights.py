@@ -43,7 +43,7 @@ class MappedWeights:
         names = {tensor.location for tensor in tensors}
         self._maps = {name: _mapping(folder / name) for name in names}
         self.tensors: dict[str, ort.OrtValue] = {}
-        """Those that are mapped, by name."""
+        """The mapped tensors, by name."""
         for name, mapping in self._maps.items():
             _keep_apart(mapping, [tensor for tensor in tensors if tensor.location == name])
         for tensor in tensors:

@@ -24,7 +24,7 @@ class LoadOptions:
     provider: Provider = "auto"
     """``cpu``, ``cuda``, or ``auto``: CUDA where onnxruntime has it, it starts, and the bundle is in float16."""
     threads: int = 0
-    """Threads for one operator; 0 leaves the number to onnxruntime."""
+    """Threads for one operator; 0 leaves the number to onnxruntime, about one for each core."""
     spinning: bool = True
     """Whether threads wait for the next operator at full speed. That is a little faster alone, and much slower
     beside another session that runs in turn with it: pass False for a draft model."""
@@ -40,7 +40,9 @@ class LoadOptions:
                 f"provider has to be one of cpu, cuda, auto, but is {self.provider!r}."
             )
         if self.threads < 0:
-            raise RequestError(f"threads has to be >= 0 (0: all cores), but is {self.threads}.")
+            raise RequestError(
+                f"threads has to be >= 0 (0: as onnxruntime chooses), but is {self.threads}."
+            )
         if self.threads > MAX_THREADS:
             raise RequestError(f"threads has to be <= {MAX_THREADS}, but is {self.threads}.")
 

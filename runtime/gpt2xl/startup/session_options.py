@@ -8,7 +8,7 @@ ERRORS_ONLY_FATAL = 4  # log severity: what fails is raised, with the same words
 
 
 def session_options(options: LoadOptions, *, packs_in_parallel: bool = False) -> ort.SessionOptions:
-    """Those of a session.
+    """Make the options of a session.
 
     Args:
         options: what the user has chosen.

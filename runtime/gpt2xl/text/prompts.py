@@ -37,7 +37,11 @@ def prompt_ids(
         ids = _encoded(prompt, tokenizer, config, parse_special=parse_special)
         origin, remedy = "the tokenizer gives", "this tokenizer.json belongs to another model"
     else:
-        ids, origin, remedy = _checked(prompt), "the prompt holds", "ids start at 0"
+        ids, origin, remedy = (
+            _checked(prompt),
+            "the prompt holds",
+            f"ids go from 0 to {config.vocab_size - 1}",
+        )
     ids = ids or [_start_id(config)]
     if len(ids) > config.n_positions:
         raise RequestError(

@@ -22,7 +22,7 @@ class Timings:
     decode: float
     """From the first token to the last."""
     tokens_per_second: float | None
-    """Of the decode part; None when there was at most one token."""
+    """New tokens a second after the first; None when there was at most one token."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Piece:
     finish_reason: FinishReason | None
     """Why the text ends with this piece, if it does."""
     logprobs: Logprobs | None = None
-    """With the option ``logprobs``: of this token."""
+    """This token's, with the option ``logprobs``."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Generation:
     """What the sampler was seeded with; None when greedy, or with a sampler of your own."""
     timings: Timings
     guesses: Acceptance
-    """Draft tokens that were guessed and accepted."""
+    """How many draft tokens the model has checked and accepted."""
     logprobs: list[Logprobs] | None = None
     """With the option ``logprobs``: one for each of ``new_ids``."""
 
@@ -72,16 +72,16 @@ class Transcript:
         tokenizer: decodes the tokens.
         prompt_ids: the ids before them.
         seed: the sampler's; None where it has none.
-        guesses: counts of draft tokens, which the speculator fills in.
+        acceptance: counts of draft tokens, which the speculator fills in.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, prompt_ids: list[int], seed: int | None, guesses: Acceptance
+        self, tokenizer: Tokenizer, prompt_ids: list[int], seed: int | None, acceptance: Acceptance
     ) -> None:
         self.prompt_ids = prompt_ids
         self.seed = seed
         self.pieces: list[Piece] = []
-        self._guesses = guesses
+        self._acceptance = acceptance
         self._tokenizer = tokenizer
         self._decoder = StreamDecoder(tokenizer)
         self._times = [time.perf_counter()]
@@ -113,7 +113,7 @@ class Transcript:
             finish_reason=self.finish_reason or "cancelled",
             seed=self.seed,
             timings=self._timings(),
-            guesses=self._guesses,
+            guesses=self._acceptance,
             logprobs=logprobs if any(piece.logprobs for piece in self.pieces) else None,
         )
 

@@ -65,7 +65,7 @@ class Batch:
         count, message = PART.read_bytes().count(b"\n") - 1, done.stderr.splitlines()[-1]
         assert message == (
             f"error: interrupted: {count} of 7 texts are done in 'out.jsonl.part';"
-            " run the same command again to go on."
+            " run the same command again to resume."
         )
         assert not OUT.exists()
         return PART.read_text("utf-8").splitlines()

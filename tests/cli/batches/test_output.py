@@ -79,7 +79,7 @@ def test_the_line_about_a_signal_counts_the_finished_texts(
     assert 2 <= done < 5
     assert errors.decode() == (
         f"error: {word}: {done} of 5 texts are done in 'out.jsonl.part';"
-        " run the same command again to go on.\n"
+        " run the same command again to resume.\n"
     )
     assert hidden(tmp_path) == []
 
@@ -120,7 +120,7 @@ def test_the_next_run_cleans_up_after_a_kill_at_the_last_step(
     if where == "after" and not force:
         assert "exists already" in done.stderr
     else:
-        assert done.stderr == "5 of 5 texts were done already; going on.\n"
+        assert done.stderr == "5 of 5 texts were done already; resuming.\n"
     assert OUT.read_text("utf-8") == wanted
     assert not PART.exists()
     assert hidden(tmp_path) == []

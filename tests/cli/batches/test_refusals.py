@@ -91,6 +91,8 @@ BAD = {
     '{"prompt": "a", "temperature": 1}': '"temperature" is not read from a line',
     '{"prompt": "a", "max_tokens": 1}': '"max_tokens" is not read from a line: give -n',
     '{"prompt": "a", "top_p": 1}': 'gpt2xl has no "top_p": remove it, or rename it',
+    '{"prompt": "a", "repetition_penalty": 2}': "GenerationOptions(repetition_penalty=...): remove it, or",
+    '{"prompt": "a", "no-repeat-ngram-size": 2}': "GenerationOptions(no_repeat_ngram_size=...): remove it",
     '{"prompt": "%s"}' % ("#" * 97): "the prompt has 97 tokens, but the model's context is 96",
     '{"prompt": "\\ud800"}': "lone surrogate",
 }

@@ -42,7 +42,7 @@ def test_a_row_with_a_value_of_the_wrong_type_is_generated_again(
     batch.interrupted(1, "in.jsonl", OUT, "--seed", 3, "-n", 20)
     with PART.open("a") as file:
         file.write(json.dumps(GOOD_ROW | {key: value}) + "\n")
-    said = "1 of 7 texts were done already; going on.\n"
+    said = "1 of 7 texts were done already; resuming.\n"
     assert batch("in.jsonl", OUT, "--seed", 3, "-n", 20, stderr=said) == wanted
 
 
@@ -76,7 +76,7 @@ def test_an_interrupted_run_resumes_after_its_last_whole_row(
             yield number, text
 
     monkeypatch.setattr(gpt2xl.Model, "generate_batch", recorded)
-    said = f"{after} of 7 texts were done already; going on.\n" if after else ""
+    said = f"{after} of 7 texts were done already; resuming.\n" if after else ""
     assert batch(*options, "--rows", 5, stderr=said) == wanted
     assert len(generated) == 7 - after
     assert json.loads(header)["seed"] == 3
@@ -86,7 +86,7 @@ def test_a_resumed_run_keeps_the_seed_that_was_drawn(batch: "Batch") -> None:
     options = ["in.jsonl", OUT, "-n", 9]
     header, *_ = batch.interrupted(3, batch.write(), OUT, "-n", 9)
     seed = json.loads(header)["seed"]
-    found = batch(*options, stderr="3 of 7 texts were done already; going on.\n")
+    found = batch(*options, stderr="3 of 7 texts were done already; resuming.\n")
     assert [row["seed"] for row in found] == list(range(seed, seed + 7))
     OUT.unlink()
     assert batch(*options, "--seed", seed) == found
@@ -104,7 +104,7 @@ def test_a_run_that_failed_after_its_last_text_only_writes_the_output(
         patch.setattr(ResumeFile, "finish", fail)
         done = run("batch", "-m", bundle, batch.write(), OUT, "-n", 5)
     assert done.stderr == "error: no space\n"
-    said = "7 of 7 texts were done already; going on.\n"
+    said = "7 of 7 texts were done already; resuming.\n"
     assert len(batch("in.jsonl", OUT, "-n", 5, stderr=said)) == 7
 
 
@@ -126,7 +126,7 @@ def test_a_killed_run_loses_no_finished_text(
     kept = content[: content.rfind(b"\n")].split(b"\n")[1:]
     assert 3 <= len(kept) < 12
     done = run(*options)
-    said = f"{len(kept)} of 12 texts were done already; going on.\n"
+    said = f"{len(kept)} of 12 texts were done already; resuming.\n"
     assert (done.returncode, done.stderr) == (0, said)
     resumed = batch.rows()
     assert [row["id"] for row in resumed] == list(range(12))

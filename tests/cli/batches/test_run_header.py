@@ -62,7 +62,7 @@ def test_a_resume_file_of_an_earlier_version_is_resumed(
     wanted = batch(batch.write(), OUT, "-n", 9, *options)
     OUT.unlink()
     make_earlier(batch, values, "in.jsonl", OUT, "-n", 9, *options)
-    said = "2 of 7 texts were done already; going on.\n"
+    said = "2 of 7 texts were done already; resuming.\n"
     assert batch("in.jsonl", OUT, "-n", 9, *options, stderr=said) == wanted
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from gpt2xl.sessions.engine_graph import LONG_STEP_INPUT
 from gpt2xl_export.formats.int8 import Int8
 from gpt2xl_export.formats.linears import find_linears
 from gpt2xl_export.formats.nbits import NBits
@@ -14,7 +15,7 @@ from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightsFile
 from gpt2xl_export.passes.fp16 import ConvertToFloat16
-from gpt2xl_export.passes.kv_int8 import LONG_STEP_INPUT, QuantizeKVCache
+from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
 from gpt2xl_export.passes.skip_norm import FuseSkipNorms
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint

@@ -154,7 +154,7 @@ def test_a_file_cut_short_is_named_with_both_sizes(copy: Path) -> None:
 def test_a_damaged_graph_is_named(copy: Path) -> None:
     path = copy / "onnx" / "engine.onnx"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(BundleError, match=r"engine\.onnx' is not a whole ONNX file"):
+    with pytest.raises(BundleError, match=r"engine\.onnx' is cut short or not an ONNX file"):
         load(copy)
 
 

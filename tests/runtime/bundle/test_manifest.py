@@ -19,6 +19,7 @@ WHOLE: dict[str, Any] = {
     "kv": "int8",
     "long_step_from": 12,
     "keep": ["fp32:h.0.*"],
+    "block_size": 64,
     "backend": "gpt2xl",
     "passes": {"wte.weight": {"method": "int8", "max_abs_error": 0.5, "relative_error": 1}},
     "parity": {
@@ -45,13 +46,13 @@ def test_a_whole_manifest_is_read(tmp_path: Path) -> None:
     assert found.parity["engine"]["whole"].mean_kl == 0.1
     assert found.files == {"config.json": FileEntry(3, SUM)}
     assert found.content == WHOLE
-    assert not found.is_float
+    assert not found.is_float32
 
 
 def test_what_an_export_writes_is_read(bundle: Path) -> None:
     found = read_manifest(bundle)
     assert found is not None
-    assert found.is_float
+    assert found.is_float32
     assert found.long_step_from is None
     assert set(found.parity) == {"portable", "engine"}
     assert found.parity["engine"]["stepwise"].top1_agreement == 1.0

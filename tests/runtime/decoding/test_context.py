@@ -8,7 +8,7 @@ from tests.runtime.fakes import FakeSession, told_by_all_ids
 
 from gpt2xl.decoding.context import Context, common_prefix
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
-from gpt2xl.sessions.logits import StepLogits
+from gpt2xl.sessions.protocol import StepLogits
 
 LOGITS_OF = told_by_all_ids(5)
 

@@ -13,7 +13,9 @@ from gpt2xl.decoding.prefix_reuse import PrefixReuse
 IDS = list(range(40))
 
 
-def make(long_step_from: int = 1, *, exact: bool = True) -> tuple[FakeSession, PrefixReuse]:
+def make(
+    long_step_from: int | None = None, *, exact: bool = True
+) -> tuple[FakeSession, PrefixReuse]:
     session = FakeSession(told_by_all_ids(5), long_step_from=long_step_from)
     return session, PrefixReuse(session, lambda: exact)
 

@@ -16,9 +16,8 @@ import pytest
 from gpt2xl import Model, RequestError, load
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.prompt_cache import bundle_id
-from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
 from gpt2xl.sessions.opening import open_session
-from gpt2xl.sessions.protocol import Cache, Session
+from gpt2xl.sessions.protocol import Cache, Ids, Session, StepLogits, TopLogits
 
 PROMPT = "Once upon a time there was a king"
 
@@ -38,10 +37,10 @@ class Counting:
         return self.session.forward(input_ids, cache, **options)
 
     def forward_top(
-        self, input_ids: Ids, cache: Cache, top_k: int, **options: Any
+        self, input_ids: Ids, cache: Cache, needed_logits: int, **options: Any
     ) -> StepLogits | TopLogits:
         self.fed.append(input_ids.shape[1])
-        return self.session.forward_top(input_ids, cache, top_k, **options)
+        return self.session.forward_top(input_ids, cache, needed_logits, **options)
 
 
 def counted(model: Model) -> tuple[Model, Counting]:

@@ -15,27 +15,27 @@ from subprocess import Popen
 import pytest
 
 from gpt2xl import BusyError
-from gpt2xl.files.atomic import locked, written_aside
+from gpt2xl.files.atomic import locked, written_atomically
 
 Holder = Callable[..., Popen[bytes]]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gpt2xl.files.atomic import locked, written_aside
+from gpt2xl.files.atomic import locked, written_atomically
 target, folder = Path(sys.argv[1]), sys.argv[2] == "folder"
-with locked(target), written_aside(target) as aside:
+with locked(target), written_atomically(target) as temporary:
     if folder:
-        aside.mkdir()
-        (aside / "half").touch()
+        temporary.mkdir()
+        (temporary / "half").touch()
     else:
-        aside.write_text("half")
+        temporary.write_text("half")
     print("ready", flush=True)
     time.sleep(60)
 """
 BETWEEN = """
 import os, signal, sys
 from pathlib import Path
-from gpt2xl.files.atomic import locked, written_aside
+from gpt2xl.files.atomic import locked, written_atomically
 target, real, kill_at = Path(sys.argv[1]), Path.rename, int(sys.argv[2])
 def rename(self, to):
     done.append(to)
@@ -43,9 +43,9 @@ def rename(self, to):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, to)
 done, Path.rename = [], rename
-with locked(target), written_aside(target) as aside:
-    aside.mkdir()
-    (aside / "content").write_text("new")
+with locked(target), written_atomically(target) as temporary:
+    temporary.mkdir()
+    (temporary / "content").write_text("new")
 """
 
 
@@ -69,8 +69,8 @@ def holder() -> Iterator[Holder]:
 
 
 def write(target: Path, content: str = "new", *, wait: bool = False) -> None:
-    with locked(target, wait=wait), written_aside(target) as aside:
-        aside.write_text(content)
+    with locked(target, wait=wait), written_atomically(target) as temporary:
+        temporary.write_text(content)
 
 
 def names(folder: Path) -> list[str]:
@@ -79,10 +79,10 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_gets_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    with locked(target), written_aside(target) as aside:
-        aside.write_text("new")
+    with locked(target), written_atomically(target) as temporary:
+        temporary.write_text("new")
         assert not target.exists()
-        assert names(tmp_path) == [".out.lock", aside.name]
+        assert names(tmp_path) == [".out.lock", temporary.name]
     assert target.read_text() == "new"
     assert names(tmp_path) == ["out"]
 

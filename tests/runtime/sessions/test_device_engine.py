@@ -34,8 +34,7 @@ from gpt2xl.sessions.device_cache import DeviceCache
 from gpt2xl.sessions.device_engine import DeviceEngineSession
 from gpt2xl.sessions.device_graphs import COPY_GRAPH, TOP_K_GRAPH, TopK
 from gpt2xl.sessions.engine import EngineSession
-from gpt2xl.sessions.logits import Ids, TopLogits
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.sessions.protocol import Ids, Session, TopLogits
 from gpt2xl.startup.graph import OpenedGraph, open_graph
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.startup.providers import Device

@@ -50,6 +50,7 @@ def test_one_text(damaged: Model, way: str) -> None:
         damaged.generate("Once upon a time", **WAYS[way])
 
 
+@pytest.mark.filterwarnings("ignore:texts are generated one after the other")  # no manifest
 @pytest.mark.parametrize("rows", [1, 4])
 def test_many_texts(damaged: Model, rows: int) -> None:
     with pytest.raises(BundleError, match=TOLD):

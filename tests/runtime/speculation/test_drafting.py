@@ -1,4 +1,4 @@
-"""Prompt lookup guesses what followed the last tokens when they occurred before."""
+"""Prompt lookup drafts what followed the last tokens when they occurred before."""
 
 import pytest
 from hypothesis import given
@@ -11,11 +11,11 @@ CHAIN = GenerationOptions(greedy=True).chain(None)
 
 
 def lookup(ids: list[int], count: int = 3) -> list[int]:
-    return PromptLookup().guess(ids, count, CHAIN)
+    return PromptLookup().draft(ids, count, CHAIN)
 
 
 @pytest.mark.parametrize(
-    ("ids", "guess"),
+    ("ids", "draft"),
     [
         ([], []),
         ([1], []),
@@ -28,12 +28,12 @@ def lookup(ids: list[int], count: int = 3) -> list[int]:
         ([7, 7], []),
     ],
 )
-def test_the_continuation_of_an_earlier_ngram_is_guessed(ids: list[int], guess: list[int]) -> None:
-    assert lookup(ids) == guess
+def test_the_continuation_of_an_earlier_ngram_is_drafted(ids: list[int], draft: list[int]) -> None:
+    assert lookup(ids) == draft
 
 
 def looked_up(ids: list[int], count: int) -> list[int]:
-    """The same guess by a search of the whole text."""
+    """The same draft by a search of the whole text."""
     for size in range(LONGEST, SHORTEST - 1, -1):
         for end in range(len(ids) - 1, size - 1, -1):
             if ids[end - size : end] == ids[-size:]:
@@ -49,4 +49,4 @@ def test_lookup_in_a_growing_text_equals_a_full_search(
     for more in growth:
         length += more
         ids = text[:length]
-        assert drafter.guess(ids, count, CHAIN) == looked_up(ids, count)
+        assert drafter.draft(ids, count, CHAIN) == looked_up(ids, count)

@@ -1,4 +1,4 @@
-"""Guesses change no text, keep the model's probabilities, and stop where they do not save time."""
+"""Draft tokens change no text, keep the model's probabilities, and stop where they do not save time."""
 
 import time
 from collections import Counter
@@ -19,10 +19,9 @@ from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.drafting import DraftModel, PromptLookup
 from gpt2xl.decoding.loop import Request, generate_tokens
 from gpt2xl.decoding.speculation import Experience, Speculator, difference
-from gpt2xl.decoding.speculation_costs import COUNTS, MAX_LOSS, SpeculationCosts
+from gpt2xl.decoding.speculation_costs import DRAFT_LENGTHS, MAX_LOSS, SpeculationCosts
 from gpt2xl.sessions.cancellation import Cancellation
-from gpt2xl.sessions.logits import Ids, StepLogits, TopLogits
-from gpt2xl.sessions.protocol import Cache
+from gpt2xl.sessions.protocol import Cache, Ids, StepLogits, TopLogits
 
 VOCAB, CONTEXT = 6, 256
 Transitions = npt.NDArray[np.float32]  # [VOCAB, VOCAB], logits of the next id after each
@@ -76,12 +75,12 @@ def markov(
 
 @dataclass
 class Oracle:
-    """A drafter that knows the text, and guesses it or something else."""
+    """A drafter that knows the text, and drafts it or something else."""
 
     text: list[int]
     lies: bool = False
 
-    def guess(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
+    def draft(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
         return [(t + self.lies) % VOCAB for t in self.text[len(ids) : len(ids) + count]]
 
 
@@ -129,7 +128,7 @@ def test_a_drafter_that_is_always_right_saves_most_steps(
         Speculator(Oracle(wanted), experience),
     )
     assert text_of(session, make_chain(), speculator) == wanted
-    # Nobody looks at the last step, so its guesses are not counted.
+    # Nobody looks at the last step, so its draft tokens are not counted.
     assert speculator.acceptance.guessed == speculator.acceptance.accepted > CONTEXT * 0.8
     assert len(session.fed) < len(plain.fed) / 5
     assert clock.now - began < began / 4
@@ -164,11 +163,11 @@ def test_later_texts_do_not_repeat_the_loss_of_the_first(clock: Clock) -> None:
     assert max(lost[1:]) < plain * MAX_LOSS * (1 + MAX_LOSS)  # a share of all time, lost time too
 
 
-def test_one_slow_moment_does_not_stop_guessing_forever(clock: Clock) -> None:
+def test_one_slow_moment_does_not_stop_drafting_forever(clock: Clock) -> None:
     wanted, experience = text_of(markov(transitions(), clock), greedy()), Experience()
     plain = clock.now
     text_of(markov(transitions(), clock), greedy(), Speculator(Oracle(wanted), experience))
-    experience.costs.relative_seconds = dict.fromkeys(COUNTS, 3.0)
+    experience.costs.relative_seconds = dict.fromkeys(DRAFT_LENGTHS, 3.0)
     experience.costs.add_loss(100 * plain)
     took = []
     for _ in range(40):
@@ -207,7 +206,7 @@ def test_savings_of_one_text_do_not_let_the_next_lose_more(clock: Clock) -> None
 
 
 @pytest.mark.parametrize(("noise", "tolerance"), [(5.0, 0.0), (1e-4, 0.0), (5.0, 1e-3)])
-def test_logits_that_differ_in_longer_steps_stop_the_guessing(
+def test_logits_that_differ_in_longer_steps_stop_the_drafting(
     clock: Clock, make_chain: Callable[[], Chain], noise: float, tolerance: float
 ) -> None:
     wanted = text_of(markov(transitions(), clock), make_chain())
@@ -251,7 +250,7 @@ def test_no_drafter_changes_a_text(
 
 
 @pytest.fixture
-def always_guessing(monkeypatch: pytest.MonkeyPatch) -> None:
+def always_drafting(monkeypatch: pytest.MonkeyPatch) -> None:
     def choose(self: SpeculationCosts, room: int) -> int:
         counts = [count for count in (1, 3) if count <= room and self.plain_seconds]
         return max(counts, default=0)
@@ -259,7 +258,7 @@ def always_guessing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SpeculationCosts, "choose", choose)
 
 
-@pytest.mark.usefixtures("always_guessing")
+@pytest.mark.usefixtures("always_drafting")
 @pytest.mark.parametrize("draft_seed", [0, 1], ids=["a good draft", "a bad draft"])
 def test_sampled_tokens_have_the_models_probabilities(draft_seed: int) -> None:
     model, pairs, accepted = transitions(0), Counter[tuple[int, int]](), 0

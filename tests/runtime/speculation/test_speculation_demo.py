@@ -1,4 +1,4 @@
-"""On the demo, guesses change no text in any precision."""
+"""On the demo, speculation changes no text in any precision."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def fresh(model: Model) -> Model:
     return Model(model.config, model.tokenizer, model.session, model.bundle)
 
 
-def guesses_of(texts: Iterator[Any]) -> int:
+def accepted_by(texts: Iterator[Any]) -> int:
     return sum(text.guesses.accepted for text in texts)
 
 
@@ -34,14 +34,14 @@ def test_50_greedy_texts_of_200_tokens_are_those_of_plain_decoding(
     texts = [model.generate(tale, **options) for tale in tales]  # type: ignore[arg-type]  # options by name
     assert [text.new_ids for text in texts] == [plain[n].new_ids for n in range(50)]
     if precision == "fp32":
-        assert guesses_of(iter(texts)) > 100
+        assert accepted_by(iter(texts)) > 100
 
 
 @WARNS
 @pytest.mark.parametrize("options", [{"greedy": True}, {"seed": 8}], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("drafted", [False, True], ids=["prompt lookup", "draft"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_guesses_change_no_text_of_the_demo(
+def test_draft_tokens_change_no_text_of_the_demo(
     demo: Callable[[str], Model],
     tales: list[str],
     precision: str,
@@ -61,7 +61,7 @@ def test_guesses_change_no_text_of_the_demo(
         assert sum(text.guesses.guessed for text in texts) > 0
 
 
-def test_quantized_weights_with_a_float_cache_get_no_guesses(
+def test_quantized_weights_with_a_float_cache_get_no_draft_tokens(
     demo: Callable[[str], Model], tales: list[str]
 ) -> None:
     model, draft = fresh(demo("int8 --kv float")), demo("draft")

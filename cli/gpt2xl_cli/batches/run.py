@@ -48,7 +48,7 @@ class Summary:
 
     out: str
     rows: int
-    """Lines of the output."""
+    """Texts in the output; not the option ``--rows``."""
     done_before: int
     """Texts that an earlier run had finished."""
     new_tokens: int
@@ -88,9 +88,9 @@ def print_texts(batch: Batch) -> None:
         with_detail(lambda: f"{printer.count} of {total} texts are written."),
         _progress(0, total, shown=not on_terminal) as count,
     ):
-        for number, text in texts:
-            printer.add(number, text)
-            count(len(text.new_ids))
+        for index, generation in texts:
+            printer.add(index, generation)
+            count(len(generation.new_ids))
 
 
 def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
@@ -100,17 +100,17 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
     before, total = len(resume.done), len(batch.lines)
     texts = batch.texts(resume.seed, frozenset(resume.done))
     if before:
-        typer.echo(f"{before} of {total} texts were done already; going on.", err=True)
+        typer.echo(f"{before} of {total} texts were done already; resuming.", err=True)
     with with_detail(
         lambda: (
             f"{resume.count()} of {total} texts are done in '{resume.path}';"
-            " run the same command again to go on."
+            " run the same command again to resume."
         )
     ):
         with resume, _progress(before, total) as count:
-            for number, text in texts:
-                resume.add(number, text)
-                count(len(text.new_ids))
+            for index, generation in texts:
+                resume.add(index, generation)
+                count(len(generation.new_ids))
         resume.finish(batch.lines, force=force)
     new_tokens = sum(result["new_tokens"] for result in resume.done.values())
     return Summary(str(out), total, before, new_tokens)
