@@ -1,5 +1,6 @@
 """Load a bundle where it can run."""
 
+import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Unpack, cast
 
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.errors import BundleError
+from gpt2xl.errors import BundleError, CheckpointError
 from gpt2xl.model import Model
 from gpt2xl.options import LoadKeywords, LoadOptions, updated
 from gpt2xl.sessions.opening import open_session
@@ -41,13 +42,14 @@ def load(
         Gpt2xlWarning: ``provider`` "auto" falls back to the CPU, or CUDA runs without a CUDA graph.
 
     Raises:
-        BundleError: there is no such folder, it is incomplete, too large for the memory this process may have,
+        BundleError: there is no such folder or model, it is incomplete, too large for the memory this process may have,
             or onnxruntime cannot load it.
+        ExportError: the bundle of a named model cannot be made, or its extra is not installed.
         ProviderError: CUDA was asked for and is not there, or not for this bundle.
         RequestError: an option out of its range.
         TypeError: an option that does not exist.
     """
-    options = updated(options or LoadOptions(), keywords)
+    options = updated(LoadOptions() if options is None else options, keywords)
     bundle = open_bundle(_folder(folder))
     # onnxruntime releases the interpreter's lock while it loads.
     with ThreadPoolExecutor(1) as pool:
@@ -58,11 +60,16 @@ def load(
 
 def _folder(folder: str | Path) -> Path:
     """``folder``, or the one of the model that it names."""
-    if isinstance(folder, Path) or Path(folder).exists() or not NAME.fullmatch(folder):
+    if isinstance(folder, Path) or os.path.exists(folder) or not NAME.fullmatch(folder):
         return Path(folder)
     found = next(iter(entry_points(group=NAMED_MODELS)), None)
     if found is None:
         raise BundleError(
             f"'{folder}' is not a folder. To load models by name: pip install 'gpt2xl[export,hub]'."
         )
-    return cast(Callable[[str], Path], found.load())(folder)
+    try:
+        return cast(Callable[[str], Path], found.load())(folder)
+    except CheckpointError as reason:
+        raise BundleError(
+            f"'{folder}' is not a folder, and not a model to load: {reason}"
+        ) from None

@@ -23,10 +23,13 @@ from gpt2xl.options import GenerationKeywords, GenerationOptions, updated
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.protocol import Session
+from gpt2xl.startup.options import checked_integer
 from gpt2xl.startup.providers import Device
 from gpt2xl.text.prompts import Prompt, check_prompts, prompt_ids
 from gpt2xl.text.results import Generation, Stream, Transcript
 from gpt2xl.text.tokenizer import Tokenizer
+
+MAX_ROWS = 4096  # texts in a step; GPT-2 XL in int8 needs 150 MB of KV cache for each
 
 
 class Model:
@@ -49,7 +52,8 @@ class Model:
         """The loaded graph: token ids in, logits out."""
         self.bundle = bundle
         """Where it was loaded from."""
-        self._reuse = PrefixReuse(session, lambda: self.exactness.may_merge_steps)
+        exactness = self.exactness  # a closure over self would keep a dropped model in memory
+        self._reuse = PrefixReuse(session, lambda: exactness.may_merge_steps)
         self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that drafts
         self._warned = set[str]()
 
@@ -108,7 +112,9 @@ class Model:
             RequestError: an option out of its range, or a prompt that the model cannot take.
             TypeError: an option that does not exist.
         """
-        return self._stream(prompt, updated(options or GenerationOptions(), keywords), draft)
+        return self._stream(
+            prompt, updated(GenerationOptions() if options is None else options, keywords), draft
+        )
 
     def generate(
         self,
@@ -123,7 +129,7 @@ class Model:
         >>> model.generate("Once upon a time", greedy=True, max_new_tokens=5).text
         ' there was a great many'
         """
-        options = updated(options or GenerationOptions(), keywords)
+        options = updated(GenerationOptions() if options is None else options, keywords)
         return self._stream(prompt, options, draft).result()
 
     def generate_batch(
@@ -162,9 +168,8 @@ class Model:
             RequestError: as of `stream`; what concerns a prompt is raised when the prompt is read.
             TypeError: an option that does not exist.
         """
-        if rows < 1:
-            raise RequestError(f"rows has to be >= 1, but is {rows}.")
-        options = updated(options or GenerationOptions(), keywords)
+        rows = checked_integer("rows", rows, 1, MAX_ROWS)
+        options = updated(GenerationOptions() if options is None else options, keywords)
         check_prompts(prompts)
         return self._generations(enumerate(prompts), options, rows, skip)
 

@@ -18,7 +18,7 @@ from gpt2xl.decoding.processors import (
 )
 from gpt2xl.decoding.samplers import Categorical, Sampler, greedy
 from gpt2xl.errors import RequestError
-from gpt2xl.startup.options import LoadKeywords, LoadOptions
+from gpt2xl.startup.options import LoadKeywords, LoadOptions, checked_integer
 
 __all__ = ["GenerationKeywords", "GenerationOptions", "LoadKeywords", "LoadOptions", "updated"]
 
@@ -58,9 +58,10 @@ class GenerationOptions:
     logprobs: int | None = None
     """Number of most probable tokens to report with each token and its own log-probability; None: no report."""
     processors: tuple[LogitsProcessor, ...] = ()
-    """Logits processors of your own; each call gets the ids so far and the logits."""
+    """Logits processors of your own; each call gets the ids so far and the logits, which it must not change."""
     sampler: Sampler | None = None
-    """Chooses the id in place of the seeded draw, from the processed logits (excluded ids are at -inf)."""
+    """Chooses the id in place of the seeded draw, from the processed logits (excluded ids are at -inf). All texts of
+    a batch share it, so it should keep no state."""
 
     def __post_init__(self) -> None:
         """Validate.
@@ -68,13 +69,17 @@ class GenerationOptions:
         Raises:
             RequestError: names the option, its value and its range.
         """
-        _check_integer("max_new_tokens", self.max_new_tokens, 1)
-        _check_integer("top_k", self.top_k, 0, " (0 keeps the whole vocabulary)")
-        _check_integer("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, " (0 allows all)")
-        if self.seed is not None:
-            _check_integer("seed", self.seed, 0)
-        if self.logprobs is not None:
-            _check_integer("logprobs", self.logprobs, 0)
+        # Stored as Python's own: numpy's integers overflow, and JSON does not know them.
+        for name, lowest, meaning in (
+            ("max_new_tokens", 1, ""),
+            ("top_k", 0, " (0 keeps the whole vocabulary)"),
+            ("no_repeat_ngram_size", 0, " (0 allows all)"),
+            ("seed", 0, ""),
+            ("logprobs", 0, ""),
+        ):
+            if (value := getattr(self, name)) is not None or name not in ("seed", "logprobs"):
+                object.__setattr__(self, name, checked_integer(name, value, lowest, None, meaning))
+        self._check_functions()
         if not (_is_finite(self.temperature) and self.temperature >= 0):
             raise RequestError(
                 f"temperature has to be a number >= 0 (0 is greedy), but is {self.temperature}."
@@ -89,6 +94,11 @@ class GenerationOptions:
                 "greedy (or temperature 0) and a sampler exclude each other: give only one."
             )
 
+    def _check_functions(self) -> None:
+        object.__setattr__(self, "processors", _checked_processors(self.processors))
+        if self.sampler is not None and not callable(self.sampler):
+            raise RequestError(f"sampler has to be a function of logits, but is {self.sampler!r}.")
+
     @property
     def draws(self) -> bool:
         """Whether a seed has an effect."""
@@ -96,16 +106,16 @@ class GenerationOptions:
 
     def chain(self, seed: int | None) -> Chain:
         """What chooses the tokens of one text; ``seed`` is needed where `draws`."""
+        sampler = self.sampler or (Categorical(seed or 0) if self.draws else greedy)
+        is_greedy = self.sampler is None and not self.draws
+        shape = () if is_greedy else self._top_k_and_temperature()
         # They may change which logits are the largest, so with them all logits are needed.
-        reordering = self._penalties() + tuple(self.processors)
-        if self.sampler is None and not self.draws:
-            return Chain(reordering, greedy, needed_logits=0 if reordering else 1)
-        if self.sampler is not None:
-            return Chain(reordering + self._top_k_and_temperature(), self.sampler)
-        needed = 0 if reordering else self.top_k
-        return Chain(
-            reordering + self._top_k_and_temperature(), Categorical(seed or 0), needed_logits=needed
-        )
+        reordering = self._penalties() + self.processors
+        needed = 0 if reordering or self.sampler else 1 if is_greedy else self.top_k
+        draft = None
+        if self.processors or self.sampler:
+            draft = Chain(self._penalties() + shape, greedy if self.sampler else sampler)
+        return Chain(reordering + shape, sampler, needed, draft)
 
     def _penalties(self) -> tuple[LogitsProcessor, ...]:
         penalties = []
@@ -149,6 +159,8 @@ def updated(options: Options, keywords: Mapping[str, Any]) -> Options:
         TypeError: a keyword that is no field.
         RequestError: a value out of range.
     """
+    if not isinstance(options, GenerationOptions | LoadOptions):
+        raise TypeError(f"options have to be GenerationOptions or LoadOptions, not {options!r}.")
     names = [field.name for field in fields(options)]
     for name in keywords:
         if name not in names:
@@ -158,11 +170,17 @@ def updated(options: Options, keywords: Mapping[str, Any]) -> Options:
     return replace(options, **keywords)
 
 
-def _check_integer(name: str, value: int, lowest: int, meaning: str = "") -> None:
-    if not isinstance(value, int | np.integer) or value < lowest:
-        kind = "" if isinstance(value, int | np.integer) else "an integer "
-        raise RequestError(f"{name} has to be {kind}>= {lowest}{meaning}, but is {value}.")
+def _checked_processors(processors: object) -> tuple[LogitsProcessor, ...]:
+    found = tuple(processors) if isinstance(processors, tuple | list) else None
+    if found is None or not all(map(callable, found)):
+        raise RequestError(
+            f"processors has to be a tuple of functions (ids, logits) -> logits, but is {processors!r}."
+        )
+    return found
 
 
 def _is_finite(value: float) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float | np.number) and math.isfinite(value)
+    except OverflowError:  # an integer beyond float64
+        return False

@@ -74,7 +74,7 @@ def measure_speed(
         Figures, as they are known; batches of several rows only where they share steps. Peak memory is the
         process's, so measure one bundle a process.
     """
-    options = updated(options or LoadOptions(), keywords)
+    options = updated(LoadOptions() if options is None else options, keywords)
     start = time.perf_counter()
     model = load(folder, options)
     yield Speed("load", None, time.perf_counter() - start, "s")

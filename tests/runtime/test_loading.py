@@ -91,3 +91,13 @@ def test_the_example_runs(bundle: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("Once")
     assert " tokens, " in run.stdout.splitlines()[-1]
+
+
+def test_a_mistyped_folder_is_called_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="'bundel' is not a folder, and not a model to load"):
+        load("bundel")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused_in_one_line() -> None:
+    with pytest.raises(BundleError, match="is not a folder"):
+        load("a" * 5000)

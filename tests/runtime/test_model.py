@@ -1,14 +1,17 @@
 """A real bundle, from prompt to text."""
 
+import gc
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import numpy as np
 import pytest
 
-from gpt2xl import GenerationOptions, Model, load
+from gpt2xl import GenerationOptions, Model, RequestError, load
 from gpt2xl.decoding.logprobs import log_softmax
 
 
@@ -111,3 +114,21 @@ def test_a_bundle_is_named_in_the_repr(bundle: Path) -> None:
     assert repr(load(bundle)) == (
         "<Model 'tiny': 2 layers, 32 wide, context 96, vocabulary 289, on cpu>"
     )
+
+
+def test_a_dropped_model_is_freed_at_once(make_bundle: Callable[..., Path]) -> None:
+    model = load(make_bundle())
+    model.generate("Once", max_new_tokens=2, prompt_lookup=True)
+    freed = weakref.ref(model)
+    gc.disable()  # no reference cycle keeps it until a collection
+    try:
+        del model
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("rows", [0, 2.5, "4", 10**30])
+def test_rows_out_of_range_are_refused(model: Model, rows: Any) -> None:
+    with pytest.raises(RequestError, match="rows has to be"):
+        list(model.generate_batch(["Once"], rows=rows))

@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gpt2xl import GenerationOptions, LoadOptions, RequestError
@@ -25,6 +26,10 @@ from gpt2xl.options import GenerationKeywords, LoadKeywords, updated
         ({"repetition_penalty": 0}, "repetition_penalty has to be a number > 0 .*, but is 0"),
         ({"no_repeat_ngram_size": -2}, "no_repeat_ngram_size has to be >= 0"),
         ({"logprobs": -1}, "logprobs has to be >= 0"),
+        ({"temperature": 10**400}, "temperature has to be a number"),
+        ({"processors": int}, "processors has to be a tuple of functions"),
+        ({"processors": (1,)}, "processors has to be a tuple of functions"),
+        ({"sampler": "x"}, "sampler has to be a function of logits, but is 'x'"),
         ({"sampler": int, "greedy": True}, "a sampler exclude each other: give only one"),
         ({"sampler": int, "temperature": 0}, "a sampler exclude each other: give only one"),
     ],
@@ -83,3 +88,34 @@ def test_options_are_frozen_and_keyword_only() -> None:
 )
 def test_a_seed_has_an_effect_where_ids_are_drawn(options: GenerationOptions, draws: bool) -> None:
     assert options.draws == draws
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": -1}, r"threads has to be >= 0 \(0: as onnxruntime chooses\), but is -1"),
+        ({"threads": 1.5}, "threads has to be an integer >= 0 .*, but is 1.5"),
+        ({"threads": "4"}, "threads has to be an integer >= 0 .*, but is '4'"),
+        ({"threads": 2000}, "threads has to be <= 1024, but is 2000"),
+        ({"spinning": "no"}, "spinning has to be True or False, but is 'no'"),
+        ({"provider": "tpu"}, "provider has to be one of cpu, cuda, auto"),
+    ],
+)
+def test_a_load_option_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        LoadOptions(**options)
+
+
+def test_integers_of_numpy_become_those_of_python() -> None:
+    options = GenerationOptions(
+        seed=np.int64(3),  # type: ignore[arg-type]  # what users have
+        max_new_tokens=np.uint8(200),  # type: ignore[arg-type]
+        top_k=np.int8(40),  # type: ignore[arg-type]
+    )
+    assert {type(v) for v in (options.seed, options.max_new_tokens, options.top_k)} == {int}
+
+
+@pytest.mark.parametrize("options", [{}, 0, "greedy"])
+def test_what_is_no_options_object_is_refused(options: Any) -> None:
+    with pytest.raises(TypeError, match="options have to be GenerationOptions or LoadOptions"):
+        updated(options, {})

@@ -1,5 +1,6 @@
 """From the logits of a position to a token id: logits processors one after the other, then a sampler."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ class Chain:
 
     On the CPU `choose` cuts the logits to that many before the processors run; on CUDA the session does.
     """
+    draft: "Chain | None" = None
+    """What a draft model chooses with, if not with a copy of this chain: without processors and samplers of the
+    user's own, which may hold state that cannot be copied."""
 
     def choose(self, ids: Sequence[int], logits: Logits | TopLogits) -> int:
         """The next id.
@@ -47,14 +51,21 @@ class Chain:
         return self._position(ids, logits)
 
     def _position(self, ids: Sequence[int], logits: Logits) -> int:
-        processed = logits
+        processed = logits.view()
+        processed.flags.writeable = False  # log-probabilities are of what the model gave
         for processor in self.processors:
             processed = processor(ids, processed)
-        if processed.shape != logits.shape:
-            raise RequestError(
-                f"a logits processor returned an array of shape {processed.shape}, not {logits.shape}."
-            )
-        chosen = int(self.sampler(processed))
-        if not 0 <= chosen < logits.size:
-            raise RequestError(f"the sampler chose id {chosen} of {logits.size} ids.")
-        return chosen
+            shape = getattr(processed, "shape", None)
+            if shape != logits.shape:
+                kind = f"an array of shape {shape}" if shape else type(processed).__name__
+                raise RequestError(
+                    f"a logits processor returned {kind}, not an array of shape {logits.shape}."
+                )
+        chosen = self.sampler(processed)
+        try:
+            position = operator.index(chosen)
+        except TypeError:
+            raise RequestError(f"the sampler chose {chosen!r}, which is not an id.") from None
+        if not 0 <= position < logits.size:
+            raise RequestError(f"the sampler chose id {position} of {logits.size} ids.")
+        return position

@@ -51,8 +51,8 @@ class PromptLookup:
 class DraftModel:
     """A smaller model with the same vocabulary.
 
-    It draws with a copy of the chain, random numbers included: where both models agree on the distribution
-    they sample the same token.
+    It draws with a copy of the chain, or of ``chain.draft``, random numbers included: where both models agree on
+    the distribution they sample the same token.
     """
 
     def __init__(self, session: Session) -> None:
@@ -60,7 +60,7 @@ class DraftModel:
 
     def draft(self, ids: Sequence[int], count: int, chain: Chain) -> list[int]:
         """See ``Drafter.draft``."""
-        text, own = list(ids), deepcopy(chain)
+        text, own = list(ids), deepcopy(chain.draft or chain)
         count = min(count, self._context.session.n_positions - len(text) + 1)
         for _ in range(count):
             logits = self._context.advance(text, needed_logits=own.needed_logits)

@@ -31,7 +31,8 @@ def repetition_penalty(penalty: float) -> LogitsProcessor:
     def penalize(ids: Sequence[int], logits: Logits) -> Logits:
         seen, changed = np.fromiter(set(ids), np.int64), logits.copy()
         values = logits[seen]
-        changed[seen] = np.where(values < 0, values * penalty, values / penalty)
+        with np.errstate(over="ignore"):  # the sampler refuses what is not finite
+            changed[seen] = np.where(values < 0, values * penalty, values / penalty)
         return changed
 
     return penalize
@@ -84,7 +85,8 @@ def temperature(value: float) -> LogitsProcessor:
     divisor = max(value, LOWEST_TEMPERATURE)
 
     def divide(ids: Sequence[int], logits: Logits) -> Logits:
-        shifted = logits.astype(np.float64) - logits.max()
+        with np.errstate(invalid="ignore"):  # the sampler refuses what is not finite
+            shifted = logits.astype(np.float64) - logits.max()
         return np.asarray(shifted / divisor)
 
     return divide

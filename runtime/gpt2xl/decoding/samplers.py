@@ -8,6 +8,7 @@ from gpt2xl.errors import RequestError
 from gpt2xl.sessions.protocol import Logits
 
 Sampler = Callable[[Logits], int]
+NOTHING_TO_CHOOSE = "there is no token to choose: after the logits processors no logit is finite, or one is infinite."
 
 
 def greedy(logits: Logits) -> int:
@@ -15,8 +16,14 @@ def greedy(logits: Logits) -> int:
 
     >>> greedy(np.array([1, 3, 3], np.float32))
     1
+
+    Raises:
+        RequestError: as `Categorical`.
     """
-    return int(logits.argmax())
+    best = int(logits.argmax())
+    if not np.isfinite(logits[best]):
+        raise RequestError(NOTHING_TO_CHOOSE)
+    return best
 
 
 class Categorical:
@@ -43,10 +50,7 @@ class Categorical:
         ranked = candidates[(-logits[candidates]).argsort(kind="stable")]
         values = logits[ranked].astype(np.float64)
         if not values.size or not np.isfinite(values[0]):
-            raise RequestError(
-                "there is no token to choose: after the logits processors no logit is finite, or one is"
-                " infinite."
-            )
+            raise RequestError(NOTHING_TO_CHOOSE)
         cumulative = np.exp(values - values[0]).cumsum()
         drawn = cumulative.searchsorted(self._rng.random() * cumulative[-1], side="right")
         return int(ranked[min(int(drawn), ranked.size - 1)])

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Scheduler:
     ) -> None:
         self._session, self._rows, self._eos = session, rows, eos_token_ids
         self._cache = session.new_cache(rows, capacity=1)
-        self._lock = Lock()  # of the next three
+        self._lock = RLock()  # of the next three
         self._submitted = 0
         self._waiting = deque[_Running]()
         self._unfinished: dict[int, _Running] = {}

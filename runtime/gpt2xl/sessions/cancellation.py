@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 
 import onnxruntime as ort
 
@@ -24,7 +24,7 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may cancel while this thread holds it
         self._is_cancelled = False
         self._runs: list[ort.RunOptions] = []
 
@@ -48,10 +48,10 @@ class Cancellation:
             Cancelled: the run was ended, or was not begun.
         """
         with self._lock:
-            if self._is_cancelled:
-                raise Cancelled
             self._runs.append(options)
         try:
+            if self._is_cancelled:
+                raise Cancelled
             yield
         except Exception:  # onnxruntime's error classes share no base but Exception
             if self._is_cancelled:

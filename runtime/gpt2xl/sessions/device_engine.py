@@ -51,7 +51,7 @@ class DeviceEngineSession(DeviceSessionBase):
         cancel: Cancellation | None = None,
     ) -> StepLogits | TopLogits:
         """See ``Session.forward_top``."""
-        if not needed_logits:
+        if not 0 < needed_logits < self.vocab_size:
             return self.forward(input_ids, cache, cancel=cancel)
         with self.lock, restored_on_failure(cache.lengths):
             logits = self._logits(input_ids, cache, 1, cancel)[-1]

@@ -1,7 +1,8 @@
 """Where and how a bundle is loaded."""
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from operator import index
+from typing import Any, Literal, TypedDict, get_args
 
 from gpt2xl.errors import RequestError
 
@@ -39,12 +40,12 @@ class LoadOptions:
             raise RequestError(
                 f"provider has to be one of cpu, cuda, auto, but is {self.provider!r}."
             )
-        if self.threads < 0:
-            raise RequestError(
-                f"threads has to be >= 0 (0: as onnxruntime chooses), but is {self.threads}."
-            )
-        if self.threads > MAX_THREADS:
-            raise RequestError(f"threads has to be <= {MAX_THREADS}, but is {self.threads}.")
+        meaning = " (0: as onnxruntime chooses)"
+        threads = checked_integer("threads", self.threads, 0, MAX_THREADS, meaning)
+        object.__setattr__(self, "threads", threads)
+        for name in ("spinning", "exact_prompts", "cuda_graph"):
+            if (value := getattr(self, name)) not in (True, False):
+                raise RequestError(f"{name} has to be True or False, but is {value!r}.")
 
 
 class LoadKeywords(TypedDict, total=False):
@@ -55,3 +56,28 @@ class LoadKeywords(TypedDict, total=False):
     spinning: bool
     exact_prompts: bool
     cuda_graph: bool
+
+
+def checked_integer(
+    name: str, value: Any, lowest: int, highest: int | None = None, meaning: str = ""
+) -> int:
+    """``value`` as a Python int.
+
+    >>> checked_integer("top_k", -1, 0, meaning=" (0 keeps the whole vocabulary)")
+    Traceback (most recent call last):
+    gpt2xl.errors.RequestError: top_k has to be >= 0 (0 keeps the whole vocabulary), but is -1.
+
+    Raises:
+        RequestError: not an integer, or out of its range.
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        raise RequestError(
+            f"{name} has to be an integer >= {lowest}{meaning}, but is {value!r}."
+        ) from None
+    if number < lowest:
+        raise RequestError(f"{name} has to be >= {lowest}{meaning}, but is {value}.")
+    if highest is not None and number > highest:
+        raise RequestError(f"{name} has to be <= {highest}, but is {value}.")
+    return number

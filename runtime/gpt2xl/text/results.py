@@ -106,8 +106,11 @@ class Transcript:
         """The text so far; "cancelled" unless its last token is there."""
         kept = [piece for piece in self.pieces if piece.finish_reason != "stop"]
         logprobs = [piece.logprobs for piece in kept if piece.logprobs]
+        text = "".join(piece.text for piece in self.pieces)
+        if self.finish_reason is None:
+            text += self._decoder.unfinished
         return Generation(
-            text="".join(piece.text for piece in self.pieces),
+            text=text,
             prompt_ids=self.prompt_ids,
             new_ids=[piece.id for piece in kept],
             finish_reason=self.finish_reason or "cancelled",
@@ -148,6 +151,7 @@ class Stream:
         self._tokens = tokens
         self._transcript = transcript
         self._cancellation = cancellation
+        self._has_failed = False
 
     @property
     def prompt_ids(self) -> list[int]:
@@ -180,6 +184,11 @@ class Stream:
             return self._transcript.add(next(self._tokens))
         except Cancelled:
             raise StopIteration from None
+        except StopIteration:
+            raise
+        except BaseException:
+            self._has_failed = True
+            raise
 
     def cancel(self) -> None:
         """End the text here: no further piece comes, and `result` has finish_reason "cancelled".
@@ -197,6 +206,7 @@ class Stream:
         """
         for _ in self:
             pass
-        if self._transcript.finish_reason is None and not self._cancellation.is_cancelled:
+        is_complete = self._transcript.finish_reason or self._cancellation.is_cancelled
+        if self._has_failed or not is_complete:
             raise RequestError("this stream has no result: an error ended it.")
         return self._transcript.result()

@@ -193,6 +193,11 @@ class StreamDecoder:
         """The text that ``token_id`` completes; empty in the middle of a character."""
         return self._utf8.decode(self._tokenizer.token_bytes(token_id))
 
+    @property
+    def unfinished(self) -> str:
+        """What `finish` would return."""
+        return "\ufffd" if self._utf8.getstate()[0] else ""
+
     def finish(self) -> str:
         """U+FFFD where a character is unfinished, else nothing."""
         return self._utf8.decode(b"", final=True)

@@ -1,6 +1,7 @@
 """Samplers, and the chains that options make, on a few numbers; no model."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -218,7 +219,9 @@ def test_a_sampler_of_ones_own_gets_the_processed_logits() -> None:
 
 def test_a_processor_that_changes_the_shape_is_refused() -> None:
     chain = Chain((lambda ids, logits: logits[:1],))
-    with pytest.raises(RequestError, match=r"shape \(1,\), not \(3,\)"):
+    with pytest.raises(
+        RequestError, match=r"an array of shape \(1,\), not an array of shape \(3,\)"
+    ):
         chain.choose([], row(1, 2, 3))
 
 
@@ -226,3 +229,44 @@ def test_a_processor_that_changes_the_shape_is_refused() -> None:
 def test_a_sampler_that_leaves_the_vocabulary_is_refused(chosen: int) -> None:
     with pytest.raises(RequestError, match=f"chose id {chosen} of 3 ids"):
         Chain((), lambda logits: chosen).choose([], row(1, 2, 3))
+
+
+@pytest.mark.parametrize("returned", [None, [1.0, 2.0, 3.0]])
+def test_a_processor_that_returns_no_array_is_refused(returned: Any) -> None:
+    chain = GenerationOptions(processors=(lambda ids, logits: returned,)).chain(1)
+    with pytest.raises(RequestError, match=f"returned {type(returned).__name__}, not an array"):
+        chain.choose([], row(1, 2, 3))
+
+
+def test_a_processor_cannot_change_what_the_model_gave() -> None:
+    def write(ids: object, logits: Logits) -> Logits:
+        logits[0] = 9
+        return logits
+
+    logits = row(1, 2, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        Chain((write,)).choose([], logits)
+    assert logits.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("chosen", [None, float("nan"), 1.7, "1"])
+def test_a_sampler_that_chooses_no_id_is_refused(chosen: Any) -> None:
+    with pytest.raises(RequestError, match="which is not an id"):
+        Chain((), lambda logits: chosen).choose([], row(1, 2, 3))
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.nan, np.inf])
+@pytest.mark.parametrize("options", [{"greedy": True}, {"top_k": 0}, {"top_k": 2}], ids=str)
+def test_where_nothing_can_be_chosen_that_is_said(options: dict[str, Any], value: float) -> None:
+    def exclude_all(ids: object, logits: Logits) -> Logits:
+        return np.full_like(logits, value)
+
+    chain = GenerationOptions(processors=(exclude_all,), **options).chain(1)
+    with pytest.raises(RequestError, match="there is no token to choose"):
+        chain.choose([], row(1, 2, 3))
+
+
+def test_an_extreme_penalty_gives_no_warning() -> None:
+    chain = GenerationOptions(greedy=True, repetition_penalty=1e-300).chain(None)
+    with pytest.raises(RequestError, match="there is no token to choose"):
+        chain.choose([0], row(3, 2, 1))

@@ -121,8 +121,19 @@ def test_a_stream_that_failed_has_no_result(tokenizer: Tokenizer) -> None:
     stream = model(tokenizer, [3]).stream("a", processors=(broken,))
     with pytest.raises(KeyError, match="mine"):
         next(stream)
-    with pytest.raises(RequestError, match="no result: an error ended it"):
-        stream.result()
+    for _ in range(2):
+        with pytest.raises(RequestError, match="no result: an error ended it"):
+            stream.result()
+        stream.cancel()  # does not make it a cancelled one
+
+
+def test_a_character_that_a_cancellation_cuts_is_replaced(tokenizer: Tokenizer) -> None:
+    first = tokenizer.encode("é")[0]
+    assert tokenizer.decode([first]) == "\ufffd"
+    stream = model(tokenizer, [first, first]).stream("a", greedy=True)
+    assert next(stream).text == ""
+    stream.cancel()
+    assert [stream.result().text for _ in range(2)] == ["\ufffd", "\ufffd"]
 
 
 # --- log-probabilities and processors

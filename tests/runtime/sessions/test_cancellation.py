@@ -1,12 +1,15 @@
 """A run is cancelled from another thread, and the cache is as before."""
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from gpt2xl import BundleError
@@ -106,3 +109,24 @@ def test_a_failed_run_is_not_reported_as_cancelled(session: Session) -> None:
     with pytest.raises(BundleError, match="onnxruntime failed in"):
         session.forward(beyond_vocabulary, cache, cancel=Cancellation())
     assert cache.lengths.tolist() == [0]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers that send signals")
+@pytest.mark.timeout(30)
+def test_a_signal_handler_may_cancel_at_any_moment() -> None:
+    cancellation = Cancellation()
+    before = signal.signal(signal.SIGALRM, lambda *_: cancellation.cancel())
+    signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+    try:
+        end, cancelled = time.monotonic() + 2, 0
+        while time.monotonic() < end:
+            cancellation = Cancellation()
+            with suppress(Cancelled):
+                for _ in range(1000):
+                    with cancellation.watch(ort.RunOptions()):
+                        pass
+            cancelled += cancellation.is_cancelled
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert cancelled > 10

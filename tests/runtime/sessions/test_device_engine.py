@@ -338,3 +338,15 @@ def test_a_captured_step_is_released_with_its_cache(
         session.forward(np.array([[5]]), cache.rows(0, 1))
         del cache
         assert len(released) == expected
+
+
+def test_a_top_k_above_the_vocabulary_is_all_of_it(bundle: Path) -> None:
+    wanted = load(bundle).generate("Once", top_k=10**6, seed=1, max_new_tokens=5).new_ids
+    device = on_device(bundle)
+    model = load(bundle)
+    assert (
+        Model(model.config, model.tokenizer, device)
+        .generate("Once", top_k=10**6, seed=1, max_new_tokens=5, prompt_lookup=False)
+        .new_ids
+        == wanted
+    )

@@ -1,11 +1,14 @@
 """Prompt lookup drafts what followed the last tokens when they occurred before."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.fakes import FakeSession
 
 from gpt2xl import GenerationOptions
-from gpt2xl.decoding.drafting import LONGEST, SHORTEST, PromptLookup
+from gpt2xl.decoding.drafting import LONGEST, SHORTEST, DraftModel, PromptLookup
 
 CHAIN = GenerationOptions(greedy=True).chain(None)
 
@@ -50,3 +53,27 @@ def test_lookup_in_a_growing_text_equals_a_full_search(
         length += more
         ids = text[:length]
         assert drafter.draft(ids, count, CHAIN) == looked_up(ids, count)
+
+
+class Uncopyable:
+    """A sampler and a processor that cannot be copied, as one that holds a lock or a generator."""
+
+    calls = 0
+
+    def __deepcopy__(self, memo: object) -> "Uncopyable":
+        raise TypeError("cannot be copied")
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return int(arguments[0].argmax()) if len(arguments) == 1 else arguments[1]
+
+
+def test_a_draft_model_leaves_the_users_functions_alone() -> None:
+    session = FakeSession(lambda ids: [0, 1, 2, ids[-1] == 3], vocab_size=4)
+    sampler, processor = Uncopyable(), Uncopyable()
+    for options in (
+        GenerationOptions(sampler=sampler, repetition_penalty=2.0),
+        GenerationOptions(processors=(processor,), top_k=1),
+    ):
+        assert DraftModel(session).guess([0], 2, options.chain(1)) in ([2, 1], [2, 2])
+    assert (sampler.calls, processor.calls) == (0, 0)
