@@ -19,7 +19,7 @@ SIGNALS = [getattr(signal, name) for name in MEANINGS if hasattr(signal, name)]
 ONE_STOP_SECONDS = 1.0
 """Signals that follow within this time count as one: `timeout` and terminals send several."""
 STUCK_SECONDS = 5.0
-"""How long a native call may go on after a signal before the process is ended anyway."""
+"""How long a native call may continue after a signal before the process is ended anyway."""
 _handled = Semaphore(0)
 
 

@@ -27,7 +27,7 @@ def check_one_warning(done: CompletedProcess[str], *words: str) -> None:
 def test_rows_that_cannot_share_a_step_are_one_warning(out: str, run: Run, int4: Path) -> None:
     Path("in.jsonl").write_text('{"prompt": "Once"}\n{"prompt": "go"}\n')
     done = run("batch", "-m", int4, "in.jsonl", out, "-n", 3, "--greedy")
-    check_one_warning(done, "rows")
+    check_one_warning(done, "not 16 at a time", "--block-size 32")
 
 
 def test_a_draft_that_cannot_be_used_is_one_warning(run: Run, int4: Path) -> None:

@@ -29,7 +29,7 @@ NOT_RUN = {
     "gpt2xl export gpt2-xl": "downloads 6.4 GB from the hub",
     "gpt2xl bench my-gpt2-xl": "needs two bundles of GPT-2 XL",
 }
-"""How a block goes on after installation, and why it does not run."""
+"""How a block continues after installation, and why it does not run."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def export(
         typer.Option(
             "--precision",
             "-p",
-            help="Format of the weights: fp32, fp16, int8, int8-weight, int4 or int4-fp16.",
+            help="How the weights are stored: fp32, fp16, int8, int8-weight, int4 or int4-fp16.",
         ),
     ] = "fp32",
     block_size: Annotated[

@@ -82,7 +82,7 @@ def compare(
     tolerance: Tolerance,
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """As `check_parity`, for graphs that ``runners`` run."""
+    """Do what `check_parity` does, for graphs that ``runners`` run."""
     runs = {kind: prompt_runs(rows) for kind in runners}
     started = [
         runner([run for mode in runs[kind].values() for run in mode])

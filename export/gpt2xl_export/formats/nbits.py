@@ -48,7 +48,7 @@ class NBits:
         self._write(name, codes, scales, weights)
 
     def store_rounded(self, name: str, rounded: Rounded, weights: WeightsFile) -> None:
-        """As `store`, with the codes and scales that GPTQ chose."""
+        """Write what `store` writes, with the codes and scales that GPTQ chose."""
         codes, scales = self._stored(rounded)
         self._write(name, codes, scales, weights)
         weights.errors[name] = WeightError(

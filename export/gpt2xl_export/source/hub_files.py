@@ -47,7 +47,7 @@ def needed_files(names: Collection[str], where: str, repo_id: str) -> list[str]:
 
 
 def needed_adapter_files(names: Collection[str], where: str, repo_id: str) -> list[str]:
-    """As `needed_files`, for a PEFT adapter."""
+    """The files that a PEFT adapter needs; errors as of `needed_files`."""
     weights = [name for name in ADAPTER_WEIGHTS if name in names][:1]
     if ADAPTER_CONFIG in names and weights:
         return [ADAPTER_CONFIG, *weights]

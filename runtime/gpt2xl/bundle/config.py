@@ -70,7 +70,7 @@ def read_config(folder: Path, error: type[Gpt2xlError]) -> GPT2Config:
 
 
 def parse_config(content: Value) -> GPT2Config:
-    """As `read_config`, where the content of config.json has been read already."""
+    """The config of a config.json whose content has been read already; errors as of `read_config`."""
     path, error, top = content.file, content.error, resolved(content)
     found = top.get("model_type").content
     if found != "gpt2":

@@ -31,12 +31,12 @@ def read_json(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) 
 
 
 def read_json_if_there(path: Path, error: type[Gpt2xlError]) -> dict[str, Any]:
-    """As `read_json`; an empty object where there is no file."""
+    """The content of ``path``, as `read_json` gives it; an empty object where there is no file."""
     return read_json(path, error) if path.is_symlink() or path.exists() else {}
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As ``json.loads``, but strict: ValueError for NaN, Infinity, 1e999 and nesting that is too deep."""
+    """Parse as ``json.loads`` does, but strictly: ValueError for NaN, Infinity, 1e999 and nesting that is too deep."""
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
