@@ -1,5 +1,6 @@
 """The bundle folder that --model means: a folder, the built-in demo, or a model on the hub."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -22,7 +23,7 @@ def model_folder(model: str | None) -> Path:
 
     if model is None:
         typer.echo(DEMO_NOTE, err=True)
-    elif Path(model).exists() or not (model == DEMO or is_hub_name(model)):
+    elif os.path.exists(model) or not (model == DEMO or is_hub_name(model)):
         return Path(model)
     with export_shown() as bars:
         return bundle_of(

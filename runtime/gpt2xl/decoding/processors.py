@@ -31,7 +31,7 @@ def repetition_penalty(penalty: float) -> LogitsProcessor:
     def penalize(ids: Sequence[int], logits: Logits) -> Logits:
         seen, changed = np.fromiter(set(ids), np.int64), logits.copy()
         values = logits[seen]
-        with np.errstate(over="ignore"):  # the sampler refuses what is not finite
+        with np.errstate(divide="ignore", over="ignore"):  # the sampler refuses what is not finite
             changed[seen] = np.where(values < 0, values * penalty, values / penalty)
         return changed
 
