@@ -31,4 +31,6 @@ def doctest_place(request: pytest.FixtureRequest) -> None:
         model = request.getfixturevalue("demo_model")
         names = request.getfixturevalue("doctest_namespace")
         names |= {"model": model, "tokenizer": model.tokenizer}
-    request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
+    place, monkeypatch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("GPT2XL_CACHE", str(place / "cache"))

@@ -28,7 +28,8 @@ def load(
 ) -> Model:
     """Load a model; several threads may load at once.
 
-    >>> demo = load("demo", threads=1)  # doctest: +SKIP
+    >>> load("demo", threads=1).config.n_layer
+    6
 
     Args:
         folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json and an ONNX

@@ -51,8 +51,6 @@ class SpeculationCosts:
             self.relative_seconds.keys() - self.counts_tried
         ):  # may have been a slow moment
             self.relative_seconds[count] = mean(self.relative_seconds[count], assumed(count))
-        if not self.counts_tried:
-            self.draft_seconds *= SMOOTHING
         self.counts_tried.clear()
 
     def choose(self, room: int) -> int:
@@ -60,11 +58,15 @@ class SpeculationCosts:
         counts = [count for count in DRAFT_LENGTHS if count <= room]
         if not counts or not self.plain_seconds or self.steps_since_timed >= RETIME_STEPS:
             return 0
+        longest = (
+            self.plain_seconds + self.budget_seconds
+        )  # that can be afforded if no draft token is accepted
+        if min(map(self.step_seconds, counts)) > longest:
+            return 0
         best = max(counts, key=self.speedup)
         if self.speedup(best) <= 1:
             best = counts[0]  # to find out whether that is still true
-        loss = self.step_seconds(best) - self.plain_seconds  # if no draft token is accepted
-        return best if loss <= self.budget_seconds else 0
+        return best if self.step_seconds(best) <= longest else 0
 
     def speedup(self, count: int) -> float:
         """Expected tokens a second with ``count`` draft tokens, relative to plain decoding."""

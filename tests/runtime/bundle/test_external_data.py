@@ -97,6 +97,7 @@ def nested(depth: int) -> bytes:
     return content
 
 
+@pytest.mark.no_cover  # tracing makes it three times as slow
 @pytest.mark.parametrize(
     "content",
     [

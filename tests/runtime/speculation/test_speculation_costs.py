@@ -122,3 +122,11 @@ def test_the_number_of_draft_tokens_is_always_one_of_a_few(steps: list[Step], ro
     costs = after([PLAIN, PLAIN, *steps])
     assert costs.choose(room) in {0, *(count for count in DRAFT_LENGTHS if count <= room)}
     assert 0 <= costs.acceptance_rate <= 1
+
+
+def test_a_draft_model_that_is_too_slow_is_not_thought_better_of() -> None:
+    costs = after(START)
+    costs.add_drafted_step(1, 0, 9.0, 1.0)  # 9 s to draft one token
+    for _ in range(20):
+        costs.begin_text()
+    assert costs.draft_seconds == 9.0
