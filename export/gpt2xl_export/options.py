@@ -1,6 +1,6 @@
 """How an export stores weights and KV cache."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
@@ -65,9 +65,9 @@ class ExportOptions:
             raise RequestError("the optimum backend only makes fp32 and takes no other option.")
 
     def _is_changed(self) -> bool:
-        """Whether anything but the backend is not the default."""
-        others = [field for field in fields(self) if field.name != "backend"]
-        return any(getattr(self, field.name) != field.default for field in others)
+        """Whether anything but the backend is not the default; optimum's KV cache is "float" in any case."""
+        plain = replace(self, backend="gpt2xl", kv="auto" if self.kv == "float" else self.kv)
+        return plain != ExportOptions()
 
     @property
     def recipe(self) -> Recipe:
@@ -90,6 +90,8 @@ class ExportOptions:
         # config.json's int4_rounding, a key of gpt2xl's own: how the model was trained for int4.
         trained = {"method": "nearest", "block_size": self.block_size}
         rounding: Rounding = "nearest" if checkpoint.int4_rounding == trained else "gptq"
+        if self.backend == "optimum":
+            return replace(self, kv="float")
         return replace(
             self,
             kv=kv if self.kv == "auto" else self.kv,

@@ -8,6 +8,7 @@ import pytest
 from gpt2xl import RequestError
 from gpt2xl_export.check.difference import Tolerance
 from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.checkpoint import open_checkpoint
 
 
@@ -80,3 +81,14 @@ def test_auto_is_decided_for_the_checkpoint(
 ) -> None:
     resolved = options.resolved(open_checkpoint(make_checkpoint(config)))
     assert (resolved.kv, resolved.rounding) == (kv, rounding)
+
+
+@pytest.mark.parametrize(
+    "options", [ExportOptions(backend="optimum"), *map(ExportOptions, RECIPES)], ids=str
+)
+def test_resolved_options_are_options_that_are_allowed(
+    options: ExportOptions, checkpoint: Path
+) -> None:
+    resolved = options.resolved(open_checkpoint(checkpoint))
+    assert resolved.kv in ("float", "int8")
+    assert resolved.resolved(open_checkpoint(checkpoint)) == resolved
