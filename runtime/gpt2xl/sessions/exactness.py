@@ -58,14 +58,6 @@ class Exactness:
         """
         return self._is_float32 or self._session.has_int8_cache
 
-    @property
-    def longest_step(self) -> int:
-        """Most tokens in a step of generation; 1 where steps may not be merged."""
-        if not self.may_feed_several:
-            return 1
-        limit = self._session.long_step_from
-        return SHORT_STEP if limit is None else min(SHORT_STEP, limit - 1)
-
     @cached_property
     def steps_are_bitwise_equal(self) -> bool:
         """Whether tokens fed together give the bits they give one by one; the first call runs the model."""
