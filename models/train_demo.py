@@ -34,7 +34,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 END_OF_TEXT = "<|endoftext|>"
 VOCAB_SIZE = 4352  # 256 bytes, 4095 merges, end-of-text
-N_POSITIONS = 512
 HEAD_DIM = 64
 SEED = 20261123
 HEADING = re.compile(r"\n\n(?=[A-Z][A-Z0-9 ,;:'\".!?()-]{6,}\n\n)")
@@ -87,29 +86,45 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
     """Mean negative log-likelihood in nats per token over disjoint full-context windows, in float32."""
     model.eval()
-    windows = ids[: len(ids) // N_POSITIONS * N_POSITIONS].view(-1, N_POSITIONS)
+    length = model.config.n_positions
+    windows = ids[: len(ids) // length * length].view(-1, length)
     losses = [float(model(w[None], labels=w[None]).loss) for w in windows]
     model.train()
     return float(np.mean(losses))
 
 
-def optimizers(
-    model: GPT2LMHeadModel, steps: int, rate_factor: float, warm_up: int
-) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
-    """Muon for the matrices of the blocks, AdamW for the rest; warm-up, then a cosine schedule down to 1/50."""
+def optimizers(model: GPT2LMHeadModel, rate_factor: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for the rest."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
-    both: list[torch.optim.Optimizer] = [
+    return [
         torch.optim.Muon(
             matrices, lr=0.015 * rate_factor, weight_decay=0.05, adjust_lr_fn="original"
         ),
         torch.optim.AdamW(others, lr=2e-3 * rate_factor, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
+
+def adamw(model: GPT2LMHeadModel, rate_factor: float) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, without weight decay on norms and biases: as language models get outliers."""
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if p.ndim != 2]
+    groups = [
+        {"params": matrices, "weight_decay": 0.1},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [torch.optim.AdamW(groups, lr=2e-3 * rate_factor, betas=(0.9, 0.95))]
+
+
+def schedules(
+    opts: list[torch.optim.Optimizer], steps: int, warm_up: int
+) -> list[torch.optim.lr_scheduler.LRScheduler]:
+    """Warm-up, then a cosine down to 1/50."""
+
     def rate(step: int) -> float:
         return min((step + 1) / warm_up, 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
 
-    return both, [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in both]
+    return [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in opts]
 
 
 @contextmanager
@@ -150,17 +165,18 @@ def train(
     first_step: int,
 ) -> list[dict[str, float]]:
     """Train on random full-context windows; returns step, mean training loss and held-out loss, every 100 steps."""
-    steps, batch = args.steps, args.batch
+    steps, batch, length = args.steps, args.batch, model.config.n_positions
     generator = torch.Generator().manual_seed(SEED + first_step)
-    opts, schedules = optimizers(model, steps, args.rate_factor, 30 if args.rounding else 100)
+    opts = (adamw if args.adamw else optimizers)(model, args.rate_factor)
+    rates = schedules(opts, steps, 30 if args.rounding else 100)
     teacher = deepcopy(model).eval() if args.distill else None
     if args.rounding:
         round_activations(model)
     compiled = torch.compile(model)
     curve, recent, started = [], [], time.time()
     for step in range(steps):
-        starts = torch.randint(len(ids) - N_POSITIONS, (batch,), generator=generator)
-        windows = torch.stack([ids[s : s + N_POSITIONS] for s in starts.tolist()])
+        starts = torch.randint(len(ids) - length, (batch,), generator=generator)
+        windows = torch.stack([ids[s : s + length] for s in starts.tolist()])
         rounding = rounded_weights(model, step % 2 == 0) if args.rounding else None
         model.zero_grad()
         with rounding or rounding_noise(model, args.rounding_noise):
@@ -168,10 +184,10 @@ def train(
                 output = compiled(windows, labels=windows)
                 loss = divergence(output.logits, windows, teacher) if teacher else output.loss
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0 if args.adamw else 1.0)
         for optimizer in opts:
             optimizer.step()
-        for schedule in schedules:
+        for schedule in rates:
             schedule.step()
         recent.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
@@ -186,11 +202,25 @@ def train(
     return curve
 
 
+def with_positions(model: GPT2LMHeadModel, count: int) -> GPT2LMHeadModel:
+    """The model with at least ``count`` position embeddings: those it has, again from the first on."""
+    known = model.transformer.wpe.weight.data
+    if count <= len(known):
+        return model
+    config = deepcopy(model.config)
+    config.n_positions = count
+    wider = GPT2LMHeadModel(config)
+    weights = model.state_dict()
+    weights["transformer.wpe.weight"] = known.repeat(-(-count // len(known)), 1)[:count]
+    wider.load_state_dict(weights)
+    return wider
+
+
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
     """Save in the Hugging Face layout, in float16."""
     model.half().save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
-    config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": N_POSITIONS}
+    config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": model.config.n_positions}
     config |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
     (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
@@ -206,6 +236,7 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--positions", type=int, default=512, help="tokens of context, at least")
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--start", type=Path, help="train this checkpoint further")
     parser.add_argument("--rounding-noise", action="store_true")
@@ -216,6 +247,9 @@ def main() -> None:
         help="learn the distributions that the checkpoint gives before training, instead of the text",
     )
     parser.add_argument("--rate-factor", type=float, default=1.0)
+    parser.add_argument(
+        "--adamw", action="store_true", help="AdamW for everything: gives a model with outliers"
+    )
     args = parser.parse_args()
 
     torch.manual_seed(SEED)
@@ -225,11 +259,11 @@ def main() -> None:
     ids, held_out = encode(tokenizer, train_texts), encode(tokenizer, held_out_texts)
     end = tokenizer.token_to_id(END_OF_TEXT)
     config = GPT2Config(
-        vocab_size=VOCAB_SIZE, n_positions=N_POSITIONS, n_embd=args.heads * HEAD_DIM, n_layer=args.layers,
+        vocab_size=VOCAB_SIZE, n_positions=args.positions, n_embd=args.heads * HEAD_DIM, n_layer=args.layers,
         n_head=args.heads, bos_token_id=end, eos_token_id=end, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
     model = GPT2LMHeadModel.from_pretrained(args.start) if args.start else GPT2LMHeadModel(config)
-    model = model.float().train()
+    model = with_positions(model, args.positions).float().train()
     before = json.loads((args.start / "training.json").read_text()) if args.start else {}
     print(
         f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out",
@@ -240,7 +274,7 @@ def main() -> None:
     curve = before.get("curve", []) + train(model, ids, held_out, args, first_step)
     minutes = before.get("minutes", 0) + (time.time() - started) / 60
     figures = {
-        "seed": SEED, "steps": first_step + args.steps, "batch": args.batch, "window": N_POSITIONS,
+        "seed": SEED, "steps": first_step + args.steps, "batch": args.batch, "window": model.config.n_positions,
         "minutes": round(minutes, 1), "training_tokens": len(ids), "sha256": hashes, "curve": curve,
     }  # fmt: skip
     save(model, tokenizer, args.out)
