@@ -18,8 +18,8 @@ from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.rounding import gptq
-from gpt2xl_export.rounding.calibration import ROWS, calibration_ids, written_length
-from gpt2xl_export.rounding.layers import CalibrationText, round_layers
+from gpt2xl_export.rounding.calibration import ROWS, page, written_length
+from gpt2xl_export.rounding.layers import Plan, calibrate
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
@@ -63,9 +63,8 @@ def half_quadratic(
 
 def by_inputs(checkpoint: Checkpoint, text: list[list[int]], compensate: bool) -> Rounding:
     """GPTQ, as the exporter does it; asked for the matrices in the order of use."""
-    layers = round_layers(
-        checkpoint, block_matrices(checkpoint), BLOCK, CalibrationText(text, compensate)
-    )
+    plan = Plan(rounded=block_matrices(checkpoint), block_size=BLOCK)
+    layers = calibrate(checkpoint, plan, text, compensates=compensate)
     found = ((name, weight) for layer in layers for name, weight in layer.weights.items())
 
     def apply(name: str, weights: FloatArray) -> FloatArray:
@@ -104,7 +103,7 @@ def main() -> None:
     checkpoint = open_checkpoint(args.checkpoint)
     tokenizer = Tokenizer.from_file(args.checkpoint / "tokenizer.json")
     windows = held_out_windows(args.corpora, tokenizer, checkpoint.config.n_positions)
-    page = [calibration_ids(tokenizer.encode, checkpoint.config)]
+    ours = [list(row) for row in page(tokenizer.encode, checkpoint.config).rows]
     own = own_text(checkpoint, ROWS, written_length(checkpoint))
 
     def log_probs(of: Checkpoint) -> list[FloatArray]:
@@ -117,8 +116,8 @@ def main() -> None:
         "nearest, covering scale": by_scales(covering),
         "nearest, half-quadratic scale": by_scales(half_quadratic),
         "nearest, searched scale": by_scales(lambda block: gptq.best_scales(block, 4)),
-        "GPTQ, a page of ours": by_inputs(checkpoint, page, compensate=False),
-        "GPTQ, a page of ours, compensated": by_inputs(checkpoint, page, compensate=True),
+        "GPTQ, a page of ours": by_inputs(checkpoint, ours, compensate=False),
+        "GPTQ, a page of ours, compensated": by_inputs(checkpoint, ours, compensate=True),
         "GPTQ, the model's own text": by_inputs(checkpoint, own, compensate=False),
         "GPTQ, half of its own text, compensated": by_inputs(checkpoint, own[::2], compensate=True),
         "GPTQ, its own text, compensated": by_inputs(checkpoint, own, compensate=True),

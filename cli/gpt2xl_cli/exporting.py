@@ -36,6 +36,7 @@ def run_export(
     *,
     adapter: str | None = None,
     revision: str | None = None,
+    calibration: Path | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
     """Download what is missing and export it; returns the manifest."""
@@ -50,6 +51,7 @@ def run_export(
             out,
             options,
             adapter=None if adapter is None else partial(download, adapter, adapter=True),
+            calibration=calibration,
             force=force,
             progress=bars.show_export,
         )

@@ -4,7 +4,7 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +22,17 @@ from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
 from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.layerwise import run_whole
+from gpt2xl_export.check.losses import losses
 from gpt2xl_export.check.parity import check_parity, compare, prompts
 from gpt2xl_export.graph.weights import WeightError
 from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.output.calibrating import Calibration, text_chooser
 from gpt2xl_export.output.companions import write_companions
 from gpt2xl_export.output.graphs import write_graphs
 from gpt2xl_export.output.optimum_backend import write_optimum_graph
 from gpt2xl_export.output.staging import claimed, staged_folder
 from gpt2xl_export.reference.activations import ACTIVATIONS
+from gpt2xl_export.rounding.calibration import CalibrationText
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.hub import ALIASES, is_hub_name
 from gpt2xl_export.source.sources import Source, resolve
@@ -69,14 +72,15 @@ def export(
     options: ExportOptions | None = None,
     *,
     adapter: AnySource | None = None,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Turn the GPT-2 checkpoint ``source`` into the bundle ``target``, and check it.
 
     All graphs are compared with a numpy forward pass before the folder gets its name. Memory holds
-    one layer at a time; of a small model all of them, while it writes its own calibration text. Run one export at a time in a process: rounding to int4 limits the threads of
-    BLAS in the whole process.
+    one layer at a time; of a small model all of them, while it writes its own calibration text. Run one export at a
+    time in a process: rounding to int4 limits the threads of BLAS in the whole process.
 
     Args:
         source: folder with config.json, weights and tokenizer, as transformers saves it; as a str
@@ -85,6 +89,8 @@ def export(
         target: folder to create. It is written under a temporary name and then renamed.
         options: precision and the like; None: float32.
         adapter: PEFT LoRA adapter to merge into the weights; what ``source`` can be, this can be.
+        calibration: UTF-8 text like that which the model will see; its first 4096 tokens are run to
+            calibrate quantized precisions. None: a text of gpt2xl's own, or the model's own.
         force: whether to replace an existing bundle.
         progress: called often, from this thread.
 
@@ -95,12 +101,14 @@ def export(
         BusyError: another process is exporting to ``target``.
         CheckpointError: the source is not a GPT-2 that can be exported, the adapter does not fit
             it, or a download fails.
-        ExportError: ``target`` exists or cannot be written, or optimum is to merge an adapter.
+        ExportError: ``target`` exists or cannot be written, ``calibration`` cannot be read or is not
+            needed, or optimum is to merge an adapter.
         ParityError: the graphs do not compute what the checkpoint does; nothing is left behind.
         RequestError: a keep rule of ``options`` matches no weight.
 
     Warns:
-        Gpt2xlWarning: a part of the source is left out.
+        Gpt2xlWarning: a part of the source is left out, or a quantized precision loses more on this
+            model than it should.
 
     Example::
 
@@ -110,13 +118,21 @@ def export(
     options, target = options or ExportOptions(), Path(target)
     if adapter and options.backend == "optimum":
         raise ExportError("optimum cannot merge an adapter: export with `--backend gpt2xl`.")
+    if calibration is not None and not options.is_calibrated:
+        raise ExportError(
+            f"{options.precision} is not calibrated: leave out the calibration text '{calibration}'."
+        )
     with claimed(target, force=force):
         merged = None if adapter is None else _fetched(adapter, is_adapter=True)  # small: first
         fetched = _fetched(source)
         checkpoint = _opened(fetched, merged)
         with staged_folder(target, force=force) as staging:
             origin = _origin(checkpoint, fetched, merged)
-            return _write_bundle(checkpoint, origin, staging, options, progress)
+            given = None if calibration is None else Path(calibration)
+            manifest = _write_bundle(checkpoint, origin, staging, options, given, progress)
+            for warning in losses(manifest):
+                warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
+            return manifest
 
 
 def _fetched(source: AnySource, *, is_adapter: bool = False) -> Source:
@@ -145,14 +161,19 @@ def _write_bundle(
     origin: dict[str, Any],
     folder: Path,
     options: ExportOptions,
+    calibration: Path | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, Any]:
     options, recipe = options.resolved(checkpoint), options.recipe
     expected = write_companions(checkpoint, folder, recipe.suffix, recipe.dtype)
     tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
     tokenization = check_tokenization(PlainTokenizer(expected.content), tokenizer)
-    write = _write_with_optimum if options.backend == "optimum" else _write_graphs
-    graphs = write(checkpoint, folder / "onnx", options, tokenizer.encode, progress)
+    encode = tokenizer.encode
+    if options.backend == "optimum":
+        graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, progress)
+    else:
+        chooser = text_chooser(checkpoint, encode, calibration)
+        graphs = _write_graphs(checkpoint, folder / "onnx", options, encode, chooser, progress)
     manifest = {
         "format": 1,
         "source": origin,
@@ -160,6 +181,7 @@ def _write_bundle(
         **({"long_step_from": LONG_STEP} if options.kv == "int8" else {}),
         "tools": TOOLS,
         "passes": {name: asdict(error) for name, error in graphs.weight_errors.items()},
+        **graphs.calibration.described(),
         "parity": graphs.parity,
         "tokenization": asdict(tokenization),
         "files": _files(folder, {f"onnx/{graphs.weights_name}": graphs.weights_sha256}),
@@ -194,6 +216,7 @@ class _CheckedGraphs:
     weights_name: str
     weights_sha256: str
     parity: dict[str, Any]
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def _write_graphs(
@@ -201,17 +224,20 @@ def _write_graphs(
     folder: Path,
     options: ExportOptions,
     encode: Callable[[str], list[int]],
+    choose_text: Callable[[bool], CalibrationText],
     progress: Callable[[Progress], None],
 ) -> _CheckedGraphs:
     """Build the graphs in ``folder`` and compare them with the checkpoint."""
     folder.mkdir()
     prompt_ids = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
     report_weights, report_check = _reporter("weights", progress), _reporter("check", progress)
-    graphs = write_graphs(checkpoint, folder, options, encode, report_weights)
+    graphs = write_graphs(checkpoint, folder, options, choose_text, report_weights)
     parity = check_parity(
         checkpoint, graphs.models, folder, prompt_ids, options.tolerance, report_check
     )
-    return _CheckedGraphs(graphs.errors, graphs.weights_name, graphs.weights_sha256, parity)
+    return _CheckedGraphs(
+        graphs.errors, graphs.weights_name, graphs.weights_sha256, parity, graphs.calibration
+    )
 
 
 def _write_with_optimum(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import RequestError
 from gpt2xl_export.check.difference import Tolerance
@@ -75,6 +76,12 @@ class ExportOptions:
         return RECIPES[self.precision]
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether the export runs the model on calibration text."""
+        rules = [rule.partition(":")[0] for rule in self.keep]
+        return any(form.startswith("int") for form in (self.precision, self.kv, *rules))
+
+    @property
     def tolerance(self) -> Tolerance:
         """The tolerance of the least exact part."""
         parts = [self.recipe.tolerance, *(LOSSES.get(k.partition(":")[0]) for k in self.keep)]
@@ -85,11 +92,8 @@ class ExportOptions:
     def resolved(self, checkpoint: Checkpoint) -> "ExportOptions":
         """The same with "auto" decided for ``checkpoint``."""
         quantized = self.precision.startswith("int") and not self.recipe.float16
-        has_engine = checkpoint.config.head_dim % HEAD_DIM_MULTIPLE == 0
-        kv: KV = "int8" if quantized and has_engine else "float"
-        # config.json's int4_rounding, a key of gpt2xl's own: how the model was trained for int4.
-        trained = {"method": "nearest", "block_size": self.block_size}
-        rounding: Rounding = "nearest" if checkpoint.int4_rounding == trained else "gptq"
+        kv: KV = "int8" if quantized and has_engine(checkpoint.config) else "float"
+        rounding: Rounding = "nearest" if self.is_trained_for(checkpoint) else "gptq"
         if self.backend == "optimum":
             return replace(self, kv="float")
         return replace(
@@ -97,3 +101,16 @@ class ExportOptions:
             kv=kv if self.kv == "auto" else self.kv,
             rounding=rounding if self.rounding == "auto" else self.rounding,
         )
+
+    def is_trained_for(self, checkpoint: Checkpoint) -> bool:
+        """Whether the model was trained for int4 in these blocks, rounded to nearest.
+
+        The key int4_rounding of config.json, gpt2xl's own, says so.
+        """
+        trained = {"method": "nearest", "block_size": self.block_size}
+        return checkpoint.int4_rounding == trained
+
+
+def has_engine(config: GPT2Config) -> bool:
+    """Whether GroupQueryAttention can have the head size."""
+    return config.head_dim % HEAD_DIM_MULTIPLE == 0

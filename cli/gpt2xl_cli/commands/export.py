@@ -52,6 +52,14 @@ def export(
             help="How to round to int4; auto: gptq, or the rounding that the model was trained with."
         ),
     ] = "auto",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text like what the model will see, to calibrate quantized precisions; the first 4096 tokens count.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     backend: Annotated[
         Literal["gpt2xl", "optimum"], typer.Option(help="What builds the graph.")
     ] = "gpt2xl",
@@ -80,7 +88,10 @@ def export(
         precision, block_size=block_size, kv=kv, keep=tuple(keep or ()), backend=backend,
         rounding=rounding,
     )  # fmt: skip
-    run = partial(run_export, source, out, options, adapter=adapter, revision=revision, force=force)
+    run = partial(
+        run_export, source, out, options,
+        adapter=adapter, revision=revision, calibration=calibration, force=force,
+    )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(run()))
         return

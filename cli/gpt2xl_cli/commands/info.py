@@ -46,7 +46,7 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
         "engine": bundle.engine and bundle.engine.relative_to(bundle.folder).as_posix(),
         "portable": bundle.portable and bundle.portable.relative_to(bundle.folder).as_posix(),
         "config": asdict(bundle.config),
-        **{key: content.get(key) for key in ("source", "tools", "parity", "passes")},
+        **{key: content.get(key) for key in ("source", "tools", "calibration", "parity", "passes")},
     }
 
 
@@ -79,6 +79,13 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
         )
         if source.adapter:
             lines["Source"] += f", with the adapter {source.adapter.name}"
+    if found := manifest.calibration:
+        lines["Calibration"] = f"{found.tokens} tokens of {_text_of(found.text)}"
+        lines["Equalized"] = f"inputs of {len(found.equalized)} matrices" + (
+            f"; {len(found.divided)} more in the graph ({', '.join(found.divided)})"
+            if found.divided
+            else ""
+        )
     for kind in ("engine", "portable"):
         for mode, figures in manifest.parity.get(kind, {}).items():
             lines[f"Parity, {kind}, {mode}"] = (
@@ -93,3 +100,9 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
             f" average, {errors[worst]:.2g} at worst ({worst})"
         )
     return lines
+
+
+def _text_of(name: str) -> str:
+    return {"page": "texts of gpt2xl's own", "the model's own": "text of the model's own"}.get(
+        name, name
+    )

@@ -1,7 +1,7 @@
 """Compare exported graphs with the numpy reference; the figures go into the manifest."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,27 @@ from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 
+PAGE = Path(__file__).with_name("held_out.txt")
 SENTENCES = (
     "Once upon a time there was a",
     "The quick brown fox jumps over the lazy dog. In 1969, 2 + 2 = 4!",
 )
+PAGE_STEPS = 12
+"""Single tokens at the end of the page: with these the engine graph gives as many logits."""
 
 
-def prompts(
-    encode: Callable[[str], list[int]], vocab_size: int, n_positions: int
-) -> list[list[int]]:
-    """Prompts to compare with: two sentences, one token, nine random ids.
+@dataclass(frozen=True)
+class Prompts:
+    """What the graphs are compared on, ids; calibration does not see it."""
+
+    short: Sequence[list[int]]
+    """Fed whole, and token by token."""
+    page: list[int]
+    """Fed whole but for its end."""
+
+
+def prompts(encode: Callable[[str], list[int]], vocab_size: int, n_positions: int) -> Prompts:
+    """Two sentences, one token, nine random ids; and a page.
 
     Raises:
         CheckpointError: the tokenizer gives no ids, or one that the model does not have.
@@ -41,24 +52,25 @@ def prompts(
             " they do not belong together."
         )
     rows += [rng.integers(0, vocab_size, size).tolist() for size in (1, 9)]
-    return [row[:n_positions] for row in rows]
+    page = [i for i in encode(PAGE.read_text("utf-8")) if i < vocab_size]
+    return Prompts([row[:n_positions] for row in rows], page[:n_positions])
 
 
 def check_parity(
     checkpoint: Checkpoint,
     models: Mapping[str, ir.Model],
     folder: Path,
-    rows: Sequence[list[int]],
+    texts: Prompts,
     tolerance: Tolerance,
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Run every prompt whole and token by token through every graph, one layer at a time.
+    """Run the prompts through every graph, one layer at a time.
 
     Args:
         checkpoint: what the graphs were made from.
         models: "portable" and "engine", with their weights in ``folder``.
         folder: where the weights file is.
-        rows: prompts, ids.
+        texts: the prompts.
         tolerance: the largest differences that are allowed.
         progress: called with (parts of the model done, parts in all).
 
@@ -72,39 +84,43 @@ def check_parity(
     runners = {
         kind: partial(run_by_layer, model, kind, config, folder) for kind, model in models.items()
     }
-    return compare(checkpoint, runners, rows, tolerance, progress)
+    return compare(checkpoint, runners, texts, tolerance, progress)
 
 
 def compare(
     checkpoint: Checkpoint,
     runners: Mapping[str, GraphRunner],
-    rows: Sequence[list[int]],
+    texts: Prompts,
     tolerance: Tolerance,
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Do what `check_parity` does, for graphs that ``runners`` run."""
-    runs = {kind: prompt_runs(rows) for kind in runners}
+    runs = {kind: prompt_runs(texts) for kind in runners}
     started = [
         runner([run for mode in runs[kind].values() for run in mode])
         for kind, runner in runners.items()
     ]
+    rows = [*texts.short, texts.page]
     expected = _run_side_by_side(Reference(checkpoint), rows, started, progress)
     report: dict[str, Any] = {"prompts": len(rows), "positions": sum(map(len, rows))}
     report["tolerance"] = asdict(tolerance)
     for kind, modes in runs.items():
         report[kind] = {}
         for mode, finished in modes.items():
-            result = difference(*_paired(expected, finished))
+            wanted = expected[-1:] if mode == "page" else expected[:-1]
+            result = difference(*_paired(wanted, finished))
             result.check(tolerance, f"the {kind} graph, {mode}")
             report[kind][mode] = asdict(result)
     return report
 
 
-def prompt_runs(rows: Sequence[list[int]]) -> dict[str, list[PromptRun]]:
-    """A run of each prompt "whole", in one step, and "stepwise", token by token."""
+def prompt_runs(texts: Prompts) -> dict[str, list[PromptRun]]:
+    """A run of each short prompt "whole", in one step, and "stepwise", token by token; one of the "page"."""
+    at_once = max(1, len(texts.page) - PAGE_STEPS)
     return {
-        "whole": [PromptRun(np.array([row]), [len(row)]) for row in rows],
-        "stepwise": [PromptRun(np.array([row]), [1] * len(row)) for row in rows],
+        "whole": [PromptRun(np.array([row]), [len(row)]) for row in texts.short],
+        "stepwise": [PromptRun(np.array([row]), [1] * len(row)) for row in texts.short],
+        "page": [PromptRun(np.array([texts.page]), [at_once] + [1] * (len(texts.page) - at_once))],
     }
 
 

@@ -45,8 +45,7 @@ class Int8:
 
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """Quantize each row of the activations, multiply as integers, apply both scales."""
-        name, producer = linear.output.name, linear.x.producer()
-        bounds = BOUNDED.get(producer.op_type if producer else "")
+        name, bounds = linear.output.name, _bounds(linear.x)
         zero_point, smallest = bounds or (MIDDLE, SMALLEST_SCALE)
         up, down = UINT8_MAX - zero_point, 0 if bounds else INT8_MAX
         scale = _row_scale(new, linear.x, str(name), up, down, smallest)
@@ -69,6 +68,17 @@ class Int8:
             bias = derived_initializer(linear.bias, "negative", np.negative)
             return new.op("Sub", [new.initializer(bias), result], f"{name}.negative")
         return new.op("Add", [result, linear.bias], f"{name}.biased")
+
+    def product(self, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """The product ``x @ weight`` with both rounded, as the graph computes it."""
+        bounded = bool(x.min() >= LOWEST_GELU)
+        zero_point, smallest = BOUNDED["Gelu"] if bounded else (MIDDLE, SMALLEST_SCALE)
+        scale = np.maximum(x.max(1) / (UINT8_MAX - zero_point), smallest)
+        if not bounded:
+            scale = np.maximum(scale, -x.min(1) / INT8_MAX)
+        column = scale.astype(np.float32)[:, None]
+        codes = np.clip(np.rint(x / column), -zero_point, UINT8_MAX - zero_point)
+        return np.asarray(codes * column @ quantize_rows(weight.T).restored.T)
 
     def embedding(
         self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
@@ -106,6 +116,20 @@ def _producer(node: ir.Node | None, op_type: str, number: int) -> ir.Node | None
     """The producer of input ``number`` of ``node``, if ``node`` is an ``op_type``."""
     value = node.inputs[number] if node is not None and node.op_type == op_type else None
     return None if value is None else value.producer()
+
+
+def _bounds(x: ir.Value) -> tuple[int, float] | None:
+    """Zero point and smallest scale of an activation function's output, divided or not; None for other values."""
+    producer = x.producer()
+    if (
+        producer is not None
+        and producer.op_type == "Mul"
+        and producer.inputs[1] is not None
+        and producer.inputs[1].is_initializer()
+    ):
+        assert producer.inputs[0] is not None
+        producer = producer.inputs[0].producer()
+    return BOUNDED.get(producer.op_type if producer else "")
 
 
 def _is_added(x: ir.Value) -> bool:

@@ -28,6 +28,9 @@ class Format(Protocol):
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """Add nodes to ``new`` that multiply with what `store` wrote; return their result."""
 
+    def product(self, x: FloatArray, weight: FloatArray) -> FloatArray:
+        """What the graph's product of ``x``, [positions, n_in], and ``weight``, [n_in, n_out], comes to."""
+
     def embedding(
         self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
     ) -> ir.Value:

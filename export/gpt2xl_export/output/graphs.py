@@ -1,6 +1,6 @@
 """Write both graphs of a checkpoint at a precision, over one weights file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,18 +9,19 @@ import onnx_ir as ir
 
 from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import CheckpointError, ParityError
-from gpt2xl_export.formats.nbits import NBits
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
-from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.options import ExportOptions, has_engine
+from gpt2xl_export.output.calibrating import Calibration, calibrate_export
+from gpt2xl_export.passes.divide_inputs import DivideInputs
 from gpt2xl_export.passes.fp16 import ConvertToFloat16
 from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
 from gpt2xl_export.passes.skip_norm import FuseSkipNorms
 from gpt2xl_export.recipes import EMBEDDINGS, assign, formats, has_format
-from gpt2xl_export.rounding.calibration import KVRange, calibration_ids, kv_ranges
-from gpt2xl_export.rounding.layers import calibration_text, round_layers
+from gpt2xl_export.rounding.calibration import CalibrationText
+from gpt2xl_export.rounding.equalization import equalized
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import matrix_names
@@ -38,13 +39,14 @@ class WrittenGraphs:
     """For each weight that is not stored as it is, what that changed."""
     weights_name: str
     weights_sha256: str
+    calibration: Calibration
 
 
 def write_graphs(
     checkpoint: Checkpoint,
     folder: Path,
     options: ExportOptions,
-    encode: Callable[[str], list[int]],
+    choose_text: Callable[[bool], CalibrationText],
     progress: Callable[[int, int], None],
 ) -> WrittenGraphs:
     """Write graphs and weights into the empty ``folder``, tensor by tensor.
@@ -53,7 +55,7 @@ def write_graphs(
         checkpoint: the source.
         folder: where to.
         options: resolved.
-        encode: the tokenizer, for the calibration text.
+        choose_text: gives the calibration text, if one is needed.
         progress: called with (tensors read so far, tensors in all).
 
     Raises:
@@ -62,26 +64,25 @@ def write_graphs(
         ParityError: the ONNX checker refuses a graph.
     """
     counter = _Counter(checkpoint, progress)
-    models = _build(replace(checkpoint, load=counter.load))
-    if options.kv == "int8" and "engine" not in models:
+    if options.kv == "int8" and not has_engine(checkpoint.config):
         size = checkpoint.config.head_dim
         raise CheckpointError(
             f"an int8 KV cache needs a head size that is a multiple of {HEAD_DIM_MULTIPLE}, not {size}."
         )
     names = sorted(matrix_names(checkpoint.config), key=lambda name: name == "wte.weight")
-    page = calibration_ids(encode, checkpoint.config)
     assigned = assign(options.recipe, names, options.keep)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
-        ranges = _store_matrices(checkpoint, options, assigned, page, weights, counter)
-        if options.kv == "int8" and len(ranges) < checkpoint.config.n_layer:
-            ranges = kv_ranges(checkpoint, page)
+        found = calibrate_export(checkpoint, options, assigned, choose_text, weights, counter.count)
+        even = equalized(replace(checkpoint, load=counter.load), found.divisors)
+        _store_matrices(even, options, assigned, weights)
+        models = _build(even)
         for kind, model in models.items():
-            for pass_ in _passes(options, assigned, weights, kind, ranges):
+            for pass_ in _passes(options, assigned, weights, kind, found):
                 pass_(model)
         externalize(models.values(), weights)
     for kind, model in models.items():
         _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")
-    return WrittenGraphs(models, weights.errors, weights.path.name, weights.sha256)
+    return WrittenGraphs(models, weights.errors, weights.path.name, weights.sha256, found)
 
 
 class _Counter:
@@ -102,7 +103,7 @@ class _Counter:
 
 def _build(checkpoint: Checkpoint) -> dict[str, ir.Model]:
     models = {"portable": build_portable(checkpoint.config, checkpoint.load)}
-    if checkpoint.config.head_dim % HEAD_DIM_MULTIPLE == 0:
+    if has_engine(checkpoint.config):
         models["engine"] = build_engine(checkpoint.config, checkpoint.load)
     return models
 
@@ -111,32 +112,14 @@ def _store_matrices(
     checkpoint: Checkpoint,
     options: ExportOptions,
     assigned: Mapping[str, str],
-    page: list[int],
     weights: WeightsFile,
-    counter: _Counter,
-) -> list[KVRange]:
-    """Write every quantized matrix, format by format.
-
-    Returns:
-        The ranges of keys and values of the layers that were rounded by GPTQ, from the first on.
-    """
-    ranges: list[KVRange] = []
-    float16 = options.recipe.float16
-    for form_name, form in formats(options.block_size, float16=float16).items():
-        names = [name for name, assigned_name in assigned.items() if assigned_name == form_name]
-        if form_name == "int4" and names and options.rounding == "gptq":
-            assert isinstance(form, NBits)
-            text = calibration_text(checkpoint, page)
-            for layer in round_layers(checkpoint, names, options.block_size, text):
-                ranges.append(layer.kv_range)
-                for name, rounded in layer.weights.items():
-                    form.store_rounded(name, rounded, weights)
-                    counter.count(name)
-        elif form is not None:
-            for name in names:
-                values = counter.load(name)
+) -> None:
+    """Write the quantized matrices that calibration has not, format by format."""
+    for form_name, form in formats(options.block_size, float16=options.recipe.float16).items():
+        for name, assigned_name in assigned.items():
+            if assigned_name == form_name and form is not None and name not in weights.errors:
+                values = checkpoint.load(name)
                 form.store(name, values if name in EMBEDDINGS else values.T, weights)
-    return ranges
 
 
 def _passes(
@@ -144,11 +127,12 @@ def _passes(
     assigned: Mapping[str, str],
     weights: WeightsFile,
     kind: str,
-    ranges: Sequence[KVRange],
+    found: Calibration,
 ) -> list[ir.passes.InPlacePass]:
     """What turns the float32 graph ``kind`` into that of ``options``, in order."""
     float16 = options.recipe.float16
-    passes: list[ir.passes.InPlacePass] = [
+    passes: list[ir.passes.InPlacePass] = [DivideInputs(found.divisors)]
+    passes += [
         QuantizeWeights(form, has_format(assigned, name), weights)
         for name, form in formats(options.block_size, float16=float16).items()
         if form is not None
@@ -158,7 +142,7 @@ def _passes(
     if float16 and kind == "engine":
         passes.append(FuseSkipNorms())
     if options.kv == "int8" and kind == "engine":
-        passes.append(QuantizeKVCache(ranges))
+        passes.append(QuantizeKVCache(found.ranges))
     return passes
 
 

@@ -1,53 +1,74 @@
 """Calibration: a text for every model, and the ranges of its keys and values on a text."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from gpt2xl.bundle.config import GPT2Config
-from gpt2xl_export.reference.forward import Reference, apply_linear
+from gpt2xl.errors import ExportError, first_line
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import expected_shapes
 
-# For models too large to write a text of their own: narrative, speech, numbers, names, code and a
-# list, so that many kinds of tokens occur.
-TEXT = """\
-Once upon a time there lived by the sea an old fisherman who owned nothing but a leaking boat, a net \
-full of holes and a daughter wiser than the mayor. One grey morning the net came up so heavy that he \
-called for help. "Pull, child!" he cried; "either we have caught a whale, or the bottom of the sea." \
-They had caught a bell, green with age, and when the girl struck it with her knuckle it said, quite \
-clearly: "Who wakes me?" She answered that she was sorry, that it was Tuesday, and that breakfast was \
-at eight.
-
-The committee met again on 14 March 2019 to discuss the budget of $3.7 million, 12.5% more than in the \
-year before. According to Dr. Maria Jensen of the University of Oslo, who led the study, the results \
-"were not what anybody expected": of 1,024 patients, 417 had recovered within six weeks, although none \
-of them had been treated. The minister, asked about it in Berlin, declined to comment. Shares fell.
-
-def area(width, height=2.0):
-    # width and height in metres
-    return [row * width for row in range(int(height))] or {"error": None}
-
-Ingredients: two eggs; 250 g of flour; a pinch of salt; milk. Beat the eggs, add the rest, and wait for \
-half an hour. However, if the dough is too thin - and it usually is - do not despair: http://www.example.com \
-has a better recipe (see also chapter 7). What would you have done? I don't know. We'll see, won't we?
-"""
-
-
+PAGE = Path(__file__).with_name("calibration.txt")
+"""Texts of many kinds, each from its first token on; attention sinks and their outliers are there."""
+SEPARATOR = "%%\n"
+LONGEST_ROW, MOST = 512, 4096  # tokens of a row, and in all, of a user's text
 BUDGET = 5e11  # parameters times tokens of the calibration text
 ROWS, SHORTEST, LONGEST = 32, 64, 512  # of a text that the model writes: rows, tokens of a row
-QKV = "attn.c_attn"
-"""The linear layer that computes queries, keys and values."""
 KVRange = tuple[FloatArray, FloatArray]
 """Largest absolute key and value of a layer, [n_head, head_dim] each."""
 
 
-def calibration_ids(encode: Callable[[str], list[int]], config: GPT2Config) -> list[int]:
-    """The ids of TEXT that the model knows, cut to its context."""
-    ids = [token_id for token_id in encode(TEXT) if token_id < config.vocab_size]
-    return ids[: config.n_positions]
+@dataclass(frozen=True)
+class CalibrationText:
+    """What a model is calibrated on."""
+
+    rows: Sequence[Sequence[int]]
+    """Ids, each row from position 0 on."""
+    origin: str
+    """Where they come from, for the manifest."""
+
+    @property
+    def tokens(self) -> int:
+        """Ids in all rows."""
+        return sum(map(len, self.rows))
+
+
+def page(encode: Callable[[str], list[int]], config: GPT2Config) -> CalibrationText:
+    """Our own texts, cut to the model's context."""
+    texts = PAGE.read_text("utf-8").split(SEPARATOR)
+    rows = [known_ids(encode(text), config)[: config.n_positions] for text in texts]
+    return CalibrationText(rows, "page")
+
+
+def given_text(
+    path: Path, encode: Callable[[str], list[int]], config: GPT2Config
+) -> CalibrationText:
+    """The first MOST tokens of a file, in rows.
+
+    Raises:
+        ExportError: the file cannot be read, is not UTF-8 or has no tokens that the model knows.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as reason:
+        raise ExportError(
+            f"cannot read the calibration text '{path}': {first_line(reason)}"
+        ) from None
+    ids = known_ids(encode(text), config)[:MOST]
+    if not ids:
+        raise ExportError(f"the calibration text '{path}' has no tokens that the model knows.")
+    size = min(LONGEST_ROW, config.n_positions)
+    return CalibrationText([ids[at : at + size] for at in range(0, len(ids), size)], path.name)
+
+
+def known_ids(ids: Sequence[int], config: GPT2Config) -> list[int]:
+    """Those below vocab_size: a tokenizer may know more."""
+    return [token_id for token_id in ids if token_id < config.vocab_size]
 
 
 def written_length(checkpoint: Checkpoint) -> int:
@@ -55,23 +76,6 @@ def written_length(checkpoint: Checkpoint) -> int:
     parameters = sum(map(math.prod, expected_shapes(checkpoint.config).values()))
     length = min(checkpoint.config.n_positions, LONGEST, int(BUDGET / parameters) // ROWS)
     return length if length >= min(SHORTEST, checkpoint.config.n_positions) else 0
-
-
-def kv_ranges(checkpoint: Checkpoint, ids: list[int]) -> list[KVRange]:
-    """The range of every layer on the text ``ids``."""
-    found: list[KVRange] = []
-
-    def watched(name: str, x: FloatArray) -> FloatArray:
-        result = apply_linear(checkpoint.load, name, x)
-        if name.endswith(QKV):
-            found.append(kv_range(result, checkpoint.config))
-        return result
-
-    reference = Reference(checkpoint, watched)
-    states = reference.embed([ids])
-    for layer in range(checkpoint.config.n_layer):
-        states = reference.block(layer, states)
-    return found
 
 
 def kv_range(qkv: FloatArray, config: GPT2Config) -> KVRange:

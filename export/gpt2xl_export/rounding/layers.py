@@ -1,18 +1,28 @@
-"""Round the block matrices of a model by GPTQ, layer by layer, each for its inputs on a calibration text.
+"""Run a model on calibration text, layer by layer: equalize the inputs of its matrices, and round them by GPTQ.
 
-With enough calibration text, which a model of up to about 240 million parameters has, the inputs of a matrix are those of the quantized model, and the goal is
-the output of the float32 model: errors of the layers before are compensated (GPTAQ, Li et al. 2025,
-arXiv:2504.02692). With little text that would fit the text instead of the model; the inputs are then
-those in the float32 model.
+With enough calibration text, which a model of up to about 240 million parameters has, GPTQ takes the inputs of a
+matrix from the quantized model, and the goal is the output of the float32 model: errors of the layers before are
+compensated (GPTAQ, Li et al. 2025, arXiv:2504.02692). With little text that would fit the text instead of the
+model; the inputs are then those in the float32 model.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gpt2xl_export.reference.forward import Reference, apply_linear
-from gpt2xl_export.rounding.calibration import QKV, ROWS, KVRange, kv_range, written_length
+from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.rounding.calibration import KVRange, kv_range
+from gpt2xl_export.rounding.equalization import (
+    ATTENTION_IN,
+    ATTENTION_OUT,
+    LINEARS,
+    MLP_OUT,
+    Divisors,
+    Product,
+    equalized,
+    find_divisors,
+)
 from gpt2xl_export.rounding.gptq import (
     WIDE_WINDOW,
     WINDOW,
@@ -20,7 +30,6 @@ from gpt2xl_export.rounding.gptq import (
     compensated,
     round_with_inputs,
 )
-from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 
@@ -28,113 +37,170 @@ BITS = 4
 
 
 @dataclass(frozen=True)
-class CalibrationText:
-    """A calibration text."""
+class Plan:
+    """What happens to the matrices of a model."""
 
-    rows: Sequence[Sequence[int]]
-    """Ids."""
-    is_long: bool
-    """Whether it is enough to compensate the errors of the layers before."""
+    products: Mapping[str, Product] = field(default_factory=dict)
+    """By name of the weight: the product with the rounding of its format, for those to be equalized."""
+    rounded: Collection[str] = ()
+    """The weights that GPTQ rounds."""
+    block_size: int = 64
+    """Inputs that share a scale in these."""
 
 
 @dataclass(frozen=True)
-class RoundedLayer:
-    """What rounding one layer has found."""
+class CalibratedLayer:
+    """What calibration has found for one layer."""
 
+    load: Callable[[str], FloatArray]
+    """Its tensors by name, equalized; only until the next layer is asked for."""
+    divisors: Divisors
+    """Of the inputs of its matrices."""
     weights: Mapping[str, Rounded]
     """By name, in the order of use; inputs are padded to a multiple of the block size."""
     kv_range: KVRange
+    """With equalized values."""
+    errors: Mapping[str, float]
+    """By weight: the root mean square error of its product on the text, relative to the product."""
 
 
-def calibration_text(checkpoint: Checkpoint, page: list[int]) -> CalibrationText:
-    """Text that the model writes itself, or ``page`` if it is too large for that."""
-    length = written_length(checkpoint)
-    if length:
-        return CalibrationText(own_text(checkpoint, ROWS, length), is_long=True)
-    return CalibrationText([page], is_long=False)
-
-
-def round_layers(
-    checkpoint: Checkpoint, names: Collection[str], block_size: int, text: CalibrationText
-) -> Iterator[RoundedLayer]:
-    """Round the matrices ``names``, up to the last layer that has one; memory holds one layer at a time.
+def calibrate(
+    checkpoint: Checkpoint, plan: Plan, rows: Sequence[Sequence[int]], *, compensates: bool
+) -> Iterator[CalibratedLayer]:
+    """Equalize and round the matrices of ``plan``; memory holds one layer at a time.
 
     Args:
         checkpoint: the float32 model.
-        names: of weights of linear layers, such as `h.0.attn.c_attn.weight`.
-        block_size: inputs that share a scale.
-        text: what the model is run on.
+        plan: what to do.
+        rows: ids that the model is run on.
+        compensates: whether GPTQ makes up for the errors of the layers before.
     """
-    exact, rounding = _Recording(checkpoint), _Rounding(checkpoint, names, block_size)
-    float_model = Reference(checkpoint, exact.linear)
-    rounded_model = Reference(checkpoint, rounding.linear)
-    states = exact_states = float_model.embed(text.rows)
-    for layer in range(max((_layer(name) for name in names), default=-1) + 1):
-        if text.is_long:
-            exact_states = float_model.block(layer, exact_states)
-            rounding.exact_inputs = exact.inputs
-        states = rounded_model.block(layer, states)
-        yield rounding.finish_layer()
+    layer_tensors = _LastLayer(checkpoint.load)
+    checkpoint = replace(checkpoint, load=layer_tensors.load)
+    recording = _Recording(checkpoint.load)
+    model = Reference(checkpoint, recording.linear)
+    states = rounded_states = model.embed(rows)
+    for layer in range(checkpoint.config.n_layer):
+        layer_tensors.clear()
+        recording.inputs.clear()
+        states = model.block(layer, states)
+        names = [f"h.{layer}.{linear}" for linear in LINEARS]
+        divisors, errors = _find_all(names, recording.inputs, checkpoint.load, plan.products)
+        even = equalized(checkpoint, divisors)
+        inputs = {name: recording.inputs[name] / divisors.get(name, 1) for name in names}
+        qkv = _divided_values(recording.qkv, divisors.get(f"h.{layer}.{ATTENTION_OUT}"))
+        rounding = _Rounding(even, plan, inputs)
+        if compensates:
+            rounding.hidden_divisors = divisors.get(f"h.{layer}.{MLP_OUT}")
+            rounded_states = Reference(even, rounding.linear).block(layer, rounded_states)
+        else:
+            rounding.round_all(names)
+        ranges = kv_range(qkv, checkpoint.config)
+        yield CalibratedLayer(even.load, divisors, rounding.weights, ranges, errors)
 
 
-def _layer(name: str) -> int:
-    return int(name.split(".")[1])
+def _find_all(
+    names: Sequence[str],
+    inputs: Mapping[str, FloatArray],
+    load: Callable[[str], FloatArray],
+    products: Mapping[str, Product],
+) -> tuple[dict[str, FloatArray], dict[str, float]]:
+    """The divisors of a layer, and the error of each of its products with them."""
+    divisors: dict[str, FloatArray] = {}
+    errors: dict[str, float] = {}
+    for name in names:
+        if (product := products.get(f"{name}.weight")) is not None:
+            weight, is_free = load(f"{name}.weight"), not name.endswith(MLP_OUT)
+            by, errors[f"{name}.weight"] = find_divisors(
+                inputs[name], weight, product, is_free=is_free
+            )
+            if by is not None:
+                divisors[name] = by
+    return divisors, errors
+
+
+def _divided_values(qkv: FloatArray, by: FloatArray | None) -> FloatArray:
+    if by is None:
+        return qkv
+    return np.concatenate([qkv[:, : -len(by)], qkv[:, -len(by) :] / by], -1)
+
+
+class _LastLayer:
+    """Tensors of the layer at hand, each read once."""
+
+    def __init__(self, load: Callable[[str], FloatArray]) -> None:
+        self._load, self._read = load, dict[str, FloatArray]()
+
+    def load(self, name: str) -> FloatArray:
+        if not name.startswith("h."):
+            return self._load(name)
+        if name not in self._read:
+            self._read[name] = self._load(name)
+        return self._read[name]
+
+    def clear(self) -> None:
+        self._read.clear()
 
 
 class _Recording:
-    """The linear layers of the float32 model; keeps their inputs."""
+    """The linear layers of the float32 model; keeps the last inputs of each, and queries, keys and values."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._load = checkpoint.load
+    def __init__(self, load: Callable[[str], FloatArray]) -> None:
+        self._load = load
         self.inputs: dict[str, FloatArray] = {}
-        """By name of the layer, until somebody takes them."""
+        self.qkv = np.empty((0, 0), np.float32)
 
     def linear(self, name: str, x: FloatArray) -> FloatArray:
         """Return x @ weight + bias."""
         self.inputs[name] = x
-        return apply_linear(self._load, name, x)
+        result = x @ self._load(f"{name}.weight") + self._load(f"{name}.bias")
+        if name.endswith(ATTENTION_IN):
+            self.qkv = result
+        return result
 
 
 class _Rounding:
-    """The linear layers of the model that is being rounded."""
+    """The linear layers of a layer that is being rounded.
 
-    def __init__(self, checkpoint: Checkpoint, names: Collection[str], block_size: int) -> None:
-        self._config, self._load = checkpoint.config, checkpoint.load
-        self._names, self._block_size = frozenset(names), block_size
-        self._weights: dict[str, Rounded] = {}
-        self._kv_range: KVRange | None = None
-        self.exact_inputs: dict[str, FloatArray] = {}
-        """By name, the inputs in the float32 model, to compensate for what the others lost."""
+    Args:
+        checkpoint: equalized.
+        plan: what to round.
+        exact_inputs: of each linear layer in the float32 model, divided.
+    """
 
-    def finish_layer(self) -> RoundedLayer:
-        """What has been found since the last call."""
-        assert self._kv_range is not None
-        found = RoundedLayer(self._weights, self._kv_range)
-        self._weights = {}
-        return found
+    def __init__(
+        self, checkpoint: Checkpoint, plan: Plan, exact_inputs: Mapping[str, FloatArray]
+    ) -> None:
+        self._load, self._plan, self._exact_inputs = checkpoint.load, plan, exact_inputs
+        self.hidden_divisors: FloatArray | None = None
+        self.weights: dict[str, Rounded] = {}
+
+    def round_all(self, names: Sequence[str]) -> None:
+        """Round for the inputs in the float32 model."""
+        for name in names:
+            if f"{name}.weight" in self._plan.rounded:
+                weight = self._load(f"{name}.weight")
+                self.weights[f"{name}.weight"] = self._round(
+                    weight, weight, self._exact_inputs[name], WINDOW
+                )
 
     def linear(self, name: str, x: FloatArray) -> FloatArray:
-        """Round the weight for the inputs ``x``; return x @ weight + bias."""
+        """Round the weight for the inputs ``x`` of the rounded model; return x @ rounded weight + bias."""
+        if name.endswith(MLP_OUT) and self.hidden_divisors is not None:
+            x = x / self.hidden_divisors
         weight, bias = self._load(f"{name}.weight"), self._load(f"{name}.bias")
-        exact_inputs = self.exact_inputs.pop(name, None)
-        if f"{name}.weight" in self._names:
-            rounded = self._round(weight, x, exact_inputs)
-            self._weights[f"{name}.weight"] = rounded
-            if exact_inputs is not None:
-                weight = rounded.restored()[: len(weight)]
-        result = x @ weight + bias
-        if name.endswith(QKV):
-            self._kv_range = kv_range(result, self._config)
-        return result
+        if f"{name}.weight" in self._plan.rounded:
+            goal = compensated(weight, x, self._exact_inputs[name])
+            rounded = self._round(weight, goal, x, WIDE_WINDOW)
+            self.weights[f"{name}.weight"] = rounded
+            weight = rounded.restored()[: len(weight)]
+        return x @ weight + bias
 
     def _round(
-        self, weight: FloatArray, inputs: FloatArray, exact_inputs: FloatArray | None
+        self, weight: FloatArray, goal: FloatArray, inputs: FloatArray, window: int
     ) -> Rounded:
-        goal, window = weight, WINDOW
-        if exact_inputs is not None:
-            goal, window = compensated(weight, inputs, exact_inputs), WIDE_WINDOW
-        if missing := -len(weight) % self._block_size:
+        if missing := -len(weight) % self._plan.block_size:
             goal = np.pad(goal, ((0, missing), (0, 0)))
             inputs = np.pad(inputs, ((0, 0), (0, missing)))
-        rounded = round_with_inputs(goal, inputs, BITS, self._block_size, window)
+        rounded = round_with_inputs(goal, inputs, BITS, self._plan.block_size, window)
         return rounded.compared(weight)

@@ -6,18 +6,18 @@ import numpy as np
 
 from gpt2xl_export.check.difference import Tolerance, difference
 from gpt2xl_export.check.layerwise import GraphRunner, PromptRun
-from gpt2xl_export.check.parity import prompt_runs
+from gpt2xl_export.check.parity import Prompts, prompt_runs
 from gpt2xl_export.source.tensor_files import FloatArray
 
 
 def check_agreement(
-    runners: Mapping[str, GraphRunner], rows: list[list[int]], tolerance: Tolerance
+    runners: Mapping[str, GraphRunner], texts: Prompts, tolerance: Tolerance
 ) -> float:
-    """Run ``rows`` whole and token by token, and compare with the portable graph's whole runs.
+    """Run ``texts``, and compare with the portable graph's whole runs.
 
     Args:
         runners: by graph; "portable" is one of them.
-        rows: prompts, ids.
+        texts: the prompts.
         tolerance: the largest differences that are allowed.
 
     Returns:
@@ -26,12 +26,13 @@ def check_agreement(
     Raises:
         ParityError: a graph differs by more.
     """
-    logits = {kind: _run(runner, rows) for kind, runner in runners.items()}
-    expected = logits["portable"]["whole"]
+    logits = {kind: _run(runner, texts) for kind, runner in runners.items()}
+    portable = logits["portable"]
     largest = 0.0
     for kind, modes in logits.items():
         for mode, found in modes.items():
             # The engine graph only returns logits of the last positions.
+            expected = portable["page" if mode == "page" else "whole"]
             wanted = [e[-len(f) :] for e, f in zip(expected, found, strict=True)]
             result = difference(np.concatenate(wanted), np.concatenate(found))
             result.check(tolerance, f"the {kind} graph, {mode}, compared with the portable graph")
@@ -39,10 +40,10 @@ def check_agreement(
     return largest
 
 
-def _run(runner: GraphRunner, rows: list[list[int]]) -> dict[str, list[FloatArray]]:
+def _run(runner: GraphRunner, texts: Prompts) -> dict[str, list[FloatArray]]:
     """By mode, the logits of each prompt, [positions, vocab_size]."""
-    runs = prompt_runs(rows)
-    for _ in runner([*runs["whole"], *runs["stepwise"]]):
+    runs = prompt_runs(texts)
+    for _ in runner([run for mode in runs.values() for run in mode]):
         pass
     return {mode: [_logits(run) for run in finished] for mode, finished in runs.items()}
 

@@ -16,7 +16,7 @@ from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.difference import Tolerance
 from gpt2xl_export.check.layerwise import GraphRunner, run_by_layer, run_whole
-from gpt2xl_export.check.parity import prompts
+from gpt2xl_export.check.parity import Prompts, prompts
 from gpt2xl_export.options import ExportOptions
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
@@ -105,8 +105,8 @@ class BundleUnderTest:
             raise BundleError(f"'{MANIFEST}' has the unknown precision {precision!r}.")
         return ExportOptions(precision, kv=found.kv, keep=found.keep).tolerance
 
-    def rows(self) -> list[list[int]]:
-        """Prompts to compare the graphs with, ids."""
+    def prompts(self) -> Prompts:
+        """What to compare the graphs on."""
         config, tokenizer = self.bundle.config, Tokenizer.from_file(self.bundle.tokenizer)
         return prompts(tokenizer.encode, config.vocab_size, config.n_positions)
 

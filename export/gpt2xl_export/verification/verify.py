@@ -119,8 +119,8 @@ def _parity(tested: BundleUnderTest) -> str:
     runners = tested.runners
     if "portable" not in runners:
         raise Skip("there is no portable graph to compare with")
-    worst = check_agreement(runners, tested.rows(), tested.tolerance)
-    return f"{' and '.join(runners)}, whole and stepwise: relative logit difference {worst:.2g}"
+    worst = check_agreement(runners, tested.prompts(), tested.tolerance)
+    return f"{' and '.join(runners)}, whole, stepwise and a page: relative logit difference {worst:.2g}"
 
 
 def _source_sums(tested: BundleUnderTest) -> str:
@@ -151,8 +151,8 @@ def _source_parity(tested: BundleUnderTest) -> str:
     checkpoint, runners = tested.checkpoint, tested.runners
     if _without_special_ids(checkpoint.config) != _without_special_ids(tested.bundle.config):
         raise CheckpointError(f"'{tested.source}' has another config.json than the bundle.")
-    report = compare(checkpoint, runners, tested.rows(), tested.tolerance, lambda *_: None)
-    found = [report[kind][mode] for kind in runners for mode in ("whole", "stepwise")]
+    report = compare(checkpoint, runners, tested.prompts(), tested.tolerance, lambda *_: None)
+    found = [report[kind][mode] for kind in runners for mode in ("whole", "stepwise", "page")]
     largest = max(figures["max_abs_logit_diff"] for figures in found)
     kl = max(figures["mean_kl"] for figures in found)
     return (

@@ -57,6 +57,19 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What the export has found on calibration text."""
+
+    text: str = ""
+    """A file's name, "page" (gpt2xl's own texts) or "the model's own"."""
+    tokens: int = 0
+    equalized: tuple[str, ...] = ()
+    """The linear layers whose inputs were equalized in the weights before them."""
+    divided: tuple[str, ...] = ()
+    """Those whose inputs the graphs divide."""
+
+
+@dataclass(frozen=True)
 class Tokenization:
     """The comparison of tokenizer.json with a second implementation on the source's files."""
 
@@ -84,8 +97,10 @@ class Manifest:
     source: Origin | None = None
     passes: Mapping[str, PassError] = field(default_factory=dict)
     """By weight."""
+    calibration: Calibration | None = None
+    """None where nothing was calibrated, or an older version has exported it."""
     parity: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
-    """By graph ("portable", "engine"), then by the way it was fed ("whole", "stepwise")."""
+    """By graph ("portable", "engine"), then by what was fed ("whole", "stepwise", "page")."""
     tokenization: Tokenization | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     """By name; the manifest itself is not listed."""
@@ -125,6 +140,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         backend=top.get("backend", "gpt2xl").text(),
         source=_origin(top.get("source")),
         passes={name: _pass(entry) for name, entry in top.get("passes").entries().items()},
+        calibration=_calibration(top.get("calibration")),
         parity={kind: _modes(top.get("parity").get(kind)) for kind in ("portable", "engine")},
         tokenization=_tokenization(top.get("tokenization")),
         files={name: _file(name, entry) for name, entry in top.get("files").entries().items()},
@@ -169,6 +185,17 @@ def _tokenization(value: Value) -> Tokenization | None:
         value.get("tokens").integer(),
         value.get("strings_sha256").text(),
         value.get("ids_sha256").text(),
+    )
+
+
+def _calibration(value: Value) -> Calibration | None:
+    if value.content is None:
+        return None
+    return Calibration(
+        value.get("text").text(),
+        value.get("tokens").integer(),
+        tuple(item.text() for item in value.get("equalized").items()),
+        tuple(item.text() for item in value.get("divided").items()),
     )
 
 

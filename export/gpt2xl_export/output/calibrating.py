@@ -1,0 +1,136 @@
+"""Calibrate the matrices of an export: which text, what is equalized, what GPTQ rounds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpt2xl.bundle.config import GPT2Config
+from gpt2xl_export.formats.nbits import NBits
+from gpt2xl_export.graph.weights import WeightsFile
+from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.recipes import EMBEDDINGS, formats
+from gpt2xl_export.rounding.calibration import (
+    ROWS,
+    SHORTEST,
+    CalibrationText,
+    KVRange,
+    given_text,
+    page,
+    written_length,
+)
+from gpt2xl_export.rounding.equalization import MLP_OUT, Product
+from gpt2xl_export.rounding.layers import Plan, calibrate
+from gpt2xl_export.rounding.own_text import own_text
+from gpt2xl_export.source.checkpoint import Checkpoint
+from gpt2xl_export.source.tensor_files import FloatArray
+
+Encode = Callable[[str], list[int]]
+ENOUGH = ROWS * SHORTEST
+"""Tokens with which errors of the layers before can be compensated; with less, that fits the text."""
+
+
+@dataclass
+class Calibration:
+    """What calibration has found for all layers."""
+
+    text: CalibrationText | None = None
+    """None where nothing had to be calibrated."""
+    divisors: dict[str, FloatArray] = field(default_factory=dict)
+    """By linear layer; see `gpt2xl_export.rounding.equalization`."""
+    ranges: list[KVRange] = field(default_factory=list)
+    """Of each layer."""
+    errors: dict[str, float] = field(default_factory=dict)
+    """By weight: the error of its product on the text, relative to the product."""
+
+    def described(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        if self.text is None:
+            return {}
+        return {
+            "calibration": {
+                "text": self.text.origin,
+                "tokens": self.text.tokens,
+                "equalized": [name for name in self.divisors if not name.endswith(MLP_OUT)],
+                "divided": [name for name in self.divisors if name.endswith(MLP_OUT)],
+                "errors": {name: float(f"{error:.4g}") for name, error in self.errors.items()},
+            }
+        }
+
+
+def calibrate_export(
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    assigned: Mapping[str, str],
+    choose_text: Callable[[bool], CalibrationText],
+    weights: WeightsFile,
+    count: Callable[[str], None],
+) -> Calibration:
+    """Run the model on calibration text, and write the quantized matrices of its layers.
+
+    Args:
+        checkpoint: the source.
+        options: resolved.
+        assigned: the format of each weight, by name.
+        choose_text: whether GPTQ needs it -> the text.
+        weights: where to.
+        count: called with the name of each weight that is written.
+    """
+    plan = make_plan(checkpoint, options, assigned)
+    if not plan.products and not plan.rounded and options.kv == "float":
+        return Calibration()
+    forms = formats(options.block_size, float16=options.recipe.float16)
+    int4 = forms["int4"]
+    assert isinstance(int4, NBits)
+    found = Calibration(choose_text(bool(plan.rounded)))
+    assert found.text is not None
+    small = written_length(checkpoint) > 0
+    compensates = bool(plan.rounded) and small and found.text.tokens >= ENOUGH
+    layers = calibrate(checkpoint, plan, found.text.rows, compensates=compensates)
+    for number, layer in enumerate(layers):
+        found.divisors.update(layer.divisors)
+        found.errors.update(layer.errors)
+        found.ranges.append(layer.kv_range)
+        for name, rounded in layer.weights.items():
+            int4.store_rounded(name, rounded, weights)
+            count(name)
+        for name in assigned:
+            form = forms[assigned[name]]
+            if form and name.startswith(f"h.{number}.") and name not in layer.weights:
+                form.store(name, layer.load(name).T, weights)
+                count(name)
+    return found
+
+
+def make_plan(checkpoint: Checkpoint, options: ExportOptions, assigned: Mapping[str, str]) -> Plan:
+    """Which matrices are equalized, and which ones GPTQ rounds.
+
+    A model that was trained for rounding to nearest is rounded as it is.
+    """
+    as_trained = options.rounding == "nearest" and options.is_trained_for(checkpoint)
+    forms = formats(options.block_size, float16=options.recipe.float16)
+    products: dict[str, Product] = {}
+    for name, form_name in assigned.items():
+        form = forms[form_name]
+        if name not in EMBEDDINGS and form and not (as_trained and form_name == "int4"):
+            products[name] = form.product
+    by_gptq = options.rounding == "gptq"
+    rounded = [n for n, form in assigned.items() if form == "int4" and by_gptq]
+    return Plan(products, rounded, options.block_size)
+
+
+def text_chooser(
+    checkpoint: Checkpoint, encode: Encode, given: Path | None
+) -> Callable[[bool], CalibrationText]:
+    """Whether GPTQ needs it -> the user's text, what a small model writes itself, or our page."""
+    config: GPT2Config = checkpoint.config
+
+    def choose(for_gptq: bool) -> CalibrationText:
+        if given is not None:
+            return given_text(given, encode, config)
+        length = written_length(checkpoint)
+        if for_gptq and length:
+            return CalibrationText(own_text(checkpoint, ROWS, length), "the model's own")
+        return page(encode, config)
+
+    return choose
