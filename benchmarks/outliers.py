@@ -3,13 +3,14 @@
     python benchmarks/outliers.py models/demo --corpora CORPORA
     python benchmarks/outliers.py SPIKY --corpora CORPORA --kinds none --length 1000
 
-Some channels of CHECKPOINT are scaled by each of --factors, so that it has the outliers of large models. ln, v and k
+Some channels of CHECKPOINT are scaled by each of --factors, so that it has the outliers of large models. ln, v, k and bias
 change nothing in exact arithmetic: what reads the channels is scaled back. mlp and pos0 change the model, so each row
 is compared with a float32 export of its own. Quality is that of the graph and the KV cache that `gpt2xl.load` takes,
 on the end of the held-out tales. A cell has the loss of perplexity over float32 and the mean KL to it in nats.
 
 - ln: 6 channels of what both LayerNorms of each layer give
 - v, k: 6 channels of the values or of the keys of each layer
+- bias: 6 channels of both LayerNorms, the keys and the values, moved and not scaled
 - mlp: 8 hidden units of each MLP, before the activation
 - pos0: 4 channels of the embedding of position 0: an attention sink
 """
@@ -68,6 +69,22 @@ def scale_keys(tensors: Tensors, layer: str, factor: float, rng: np.random.Gener
     _scale_columns(tensors, f"{layer}.attn.c_attn", channels, 1 / factor)
 
 
+def move_channels(tensors: Tensors, layer: str, factor: float, rng: np.random.Generator) -> None:
+    """Channels of LayerNorms, keys and values by ``factor`` of their usual size: all of one sign."""
+    width = _width(tensors, layer)
+    for norm, reader in (("ln_1", "attn.c_attn"), ("ln_2", "mlp.c_fc")):
+        channels = rng.choice(width, 6, replace=False)
+        step = factor * np.abs(tensors[f"{layer}.{norm}.weight"]).mean()
+        tensors[f"{layer}.{norm}.bias"][channels] += step
+        rows = tensors[f"{layer}.{reader}.weight"][channels]
+        tensors[f"{layer}.{reader}.bias"] -= step * rows.sum(0)
+    bias, projection = tensors[f"{layer}.attn.c_attn.bias"], tensors[f"{layer}.attn.c_proj.weight"]
+    values, keys = _channels(tensors, layer, rng), _channels(tensors, layer, rng)
+    bias[2 * width + values] += factor
+    bias[width + keys] += factor
+    tensors[f"{layer}.attn.c_proj.bias"] -= factor * projection[values].sum(0)
+
+
 def scale_units(tensors: Tensors, layer: str, factor: float, rng: np.random.Generator) -> None:
     """Hidden units of the MLP: this changes what the activation function gives."""
     units = rng.choice(len(tensors[f"{layer}.mlp.c_fc.bias"]), 8, replace=False)
@@ -91,6 +108,7 @@ KINDS: Mapping[str, Kind] = {
     "ln": scale_norms,
     "v": scale_values,
     "k": scale_keys,
+    "bias": move_channels,
     "mlp": scale_units,
     "pos0": move_first_position,
 }

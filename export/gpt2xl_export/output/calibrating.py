@@ -19,11 +19,10 @@ from gpt2xl_export.rounding.calibration import (
     page,
     written_length,
 )
-from gpt2xl_export.rounding.equalization import MLP_OUT, Product
+from gpt2xl_export.rounding.equalization import KEYS, MLP_OUT, Change, Product
 from gpt2xl_export.rounding.layers import Plan, calibrate
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint
-from gpt2xl_export.source.tensor_files import FloatArray
 
 Encode = Callable[[str], list[int]]
 ENOUGH = ROWS * SHORTEST
@@ -36,7 +35,7 @@ class Calibration:
 
     text: CalibrationText | None = None
     """None where nothing had to be calibrated."""
-    divisors: dict[str, FloatArray] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
     """By linear layer; see `gpt2xl_export.rounding.equalization`."""
     ranges: list[KVRange] = field(default_factory=list)
     """Of each layer."""
@@ -51,8 +50,8 @@ class Calibration:
             "calibration": {
                 "text": self.text.origin,
                 "tokens": self.text.tokens,
-                "equalized": [name for name in self.divisors if not name.endswith(MLP_OUT)],
-                "divided": [name for name in self.divisors if name.endswith(MLP_OUT)],
+                "equalized": [name for name in self.changes if not name.endswith((MLP_OUT, KEYS))],
+                "divided": [name for name in self.changes if name.endswith(MLP_OUT)],
                 "errors": {name: float(f"{error:.4g}") for name, error in self.errors.items()},
             }
         }
@@ -88,7 +87,7 @@ def calibrate_export(
     compensates = bool(plan.rounded) and small and found.text.tokens >= ENOUGH
     layers = calibrate(checkpoint, plan, found.text.rows, compensates=compensates)
     for number, layer in enumerate(layers):
-        found.divisors.update(layer.divisors)
+        found.changes.update(layer.changes)
         found.errors.update(layer.errors)
         found.ranges.append(layer.kv_range)
         for name, rounded in layer.weights.items():
@@ -122,15 +121,18 @@ def make_plan(checkpoint: Checkpoint, options: ExportOptions, assigned: Mapping[
 def text_chooser(
     checkpoint: Checkpoint, encode: Encode, given: Path | None
 ) -> Callable[[bool], CalibrationText]:
-    """Whether GPTQ needs it -> the user's text, what a small model writes itself, or our page."""
+    """Whether GPTQ needs it -> the user's text or what a small model writes itself, and our page."""
     config: GPT2Config = checkpoint.config
 
     def choose(for_gptq: bool) -> CalibrationText:
+        ours, length = page(encode, config), written_length(checkpoint)
         if given is not None:
-            return given_text(given, encode, config)
-        length = written_length(checkpoint)
-        if for_gptq and length:
-            return CalibrationText(own_text(checkpoint, ROWS, length), "the model's own")
-        return page(encode, config)
+            text = given_text(given, encode, config)
+        elif for_gptq and length:
+            text = CalibrationText(own_text(checkpoint, ROWS, length), "the model's own")
+        else:
+            return ours
+        # The page has all positions of the context, which the KV cache's scales need.
+        return CalibrationText([*text.rows, *ours.rows], text.origin)
 
     return choose

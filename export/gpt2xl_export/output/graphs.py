@@ -73,7 +73,7 @@ def write_graphs(
     assigned = assign(options.recipe, names, options.keep)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
         found = calibrate_export(checkpoint, options, assigned, choose_text, weights, counter.count)
-        even = equalized(replace(checkpoint, load=counter.load), found.divisors)
+        even = equalized(replace(checkpoint, load=counter.load), found.changes)
         _store_matrices(even, options, assigned, weights)
         models = _build(even)
         for kind, model in models.items():
@@ -131,7 +131,7 @@ def _passes(
 ) -> list[ir.passes.InPlacePass]:
     """What turns the float32 graph ``kind`` into that of ``options``, in order."""
     float16 = options.recipe.float16
-    passes: list[ir.passes.InPlacePass] = [DivideInputs(found.divisors)]
+    passes: list[ir.passes.InPlacePass] = [DivideInputs(found.changes)]
     passes += [
         QuantizeWeights(form, has_format(assigned, name), weights)
         for name, form in formats(options.block_size, float16=float16).items()

@@ -5,19 +5,21 @@ import onnx_ir as ir
 
 from gpt2xl_export.formats.linears import find_linears
 from gpt2xl_export.graph.rewriting import register_initializers, rewriter
-from gpt2xl_export.rounding.equalization import MLP_OUT, Divisors
+from gpt2xl_export.rounding.equalization import MLP_OUT, Changes
 
 
 class DivideInputs(ir.passes.InPlacePass):
     """Put a Mul before each mlp.c_proj that has divisors; its weight has been multiplied by them.
 
     Args:
-        divisors: by name of the linear layer; those of other layers are in the weights before them.
+        changes: by name of the linear layer; those of other layers are in the weights before them.
     """
 
-    def __init__(self, divisors: Divisors) -> None:
+    def __init__(self, changes: Changes) -> None:
         self._divisors = {
-            f"{name}.weight": by for name, by in divisors.items() if name.endswith(MLP_OUT)
+            f"{name}.weight": change.divisor
+            for name, change in changes.items()
+            if name.endswith(MLP_OUT)
         }
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

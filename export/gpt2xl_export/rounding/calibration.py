@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,8 @@ from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import expected_shapes
 
 PAGE = Path(__file__).with_name("calibration.txt")
-"""Texts of many kinds, each from its first token on; attention sinks and their outliers are there."""
-SEPARATOR = "%%\n"
-LONGEST_ROW, MOST = 512, 4096  # tokens of a row, and in all, of a user's text
+"""Texts of many kinds."""
+MOST = 4096  # tokens of a user's text
 BUDGET = 5e11  # parameters times tokens of the calibration text
 ROWS, SHORTEST, LONGEST = 32, 64, 512  # of a text that the model writes: rows, tokens of a row
 KVRange = tuple[FloatArray, FloatArray]
@@ -39,10 +39,11 @@ class CalibrationText:
 
 
 def page(encode: Callable[[str], list[int]], config: GPT2Config) -> CalibrationText:
-    """Our own texts, cut to the model's context."""
-    texts = PAGE.read_text("utf-8").split(SEPARATOR)
-    rows = [known_ids(encode(text), config)[: config.n_positions] for text in texts]
-    return CalibrationText(rows, "page")
+    """Our own texts, again and again up to whole rows: each position has its own keys and values."""
+    ids = known_ids(encode(PAGE.read_text("utf-8")), config)
+    size = -(-len(ids) // config.n_positions) * config.n_positions
+    filled = list(islice(cycle(ids), size))
+    return CalibrationText(_rows(filled, config.n_positions), "page")
 
 
 def given_text(
@@ -62,8 +63,11 @@ def given_text(
     ids = known_ids(encode(text), config)[:MOST]
     if not ids:
         raise ExportError(f"the calibration text '{path}' has no tokens that the model knows.")
-    size = min(LONGEST_ROW, config.n_positions)
-    return CalibrationText([ids[at : at + size] for at in range(0, len(ids), size)], path.name)
+    return CalibrationText(_rows(ids, config.n_positions), path.name)
+
+
+def _rows(ids: list[int], size: int) -> list[list[int]]:
+    return [ids[at : at + size] for at in range(0, len(ids), size)]
 
 
 def known_ids(ids: Sequence[int], config: GPT2Config) -> list[int]:
@@ -78,7 +82,7 @@ def written_length(checkpoint: Checkpoint) -> int:
     return length if length >= min(SHORTEST, checkpoint.config.n_positions) else 0
 
 
-def kv_range(qkv: FloatArray, config: GPT2Config) -> KVRange:
-    """The range of a layer with the packed queries, keys and values ``qkv``, [positions, 3 d]."""
-    largest = np.abs(qkv).max(0).reshape(3, config.n_head, config.head_dim)
-    return largest[1], largest[2]
+def kv_range(keys: FloatArray, values: FloatArray, config: GPT2Config) -> KVRange:
+    """The range of a layer with these ``keys`` and ``values``, [positions, n_embd] each."""
+    shape = config.n_head, config.head_dim
+    return np.abs(keys).max(0).reshape(shape), np.abs(values).max(0).reshape(shape)

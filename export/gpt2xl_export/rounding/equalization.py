@@ -1,16 +1,20 @@
 """Even out the channels that a quantized matrix reads: outliers cost all others their precision.
 
-The input x of a matrix is divided by one number for each channel, its rows are multiplied by it: x / d @ (d * w) is
-x @ w. What computes x takes the division: the LayerNorm before attn.c_attn and mlp.c_fc, the values' columns of
-attn.c_attn before attn.c_proj. Nothing can take it before mlp.c_proj, because the activation function is not linear: where
-outliers are worth it, the graph divides. The divisors follow SmoothQuant (Xiao et al. 2022, arXiv:2211.10438):
-the largest input of a channel to the power p, over the largest weight that reads it to the power 1 - p. A channel
-that is scaled up by any factor, with its weights scaled down, gets a divisor larger by that factor, so the quantized
-model stays the same.
+From each channel of the input x of a matrix a constant s is subtracted, and it is divided by a constant d; the rows of
+the matrix are multiplied by d, and its bias takes s @ w: the result is the same. What computes x takes the change: the
+LayerNorm before attn.c_attn and mlp.c_fc, the values' columns of attn.c_attn before attn.c_proj (attention weights add
+up to 1, so what is subtracted from all values is subtracted from their mean). Nothing can take it before mlp.c_proj,
+because the activation function is not linear: where outliers are worth it, the graph divides. Keys take a subtraction
+as well, for the int8 KV cache: it changes all scores of a query alike.
+
+The divisors follow SmoothQuant (Xiao et al. 2022, arXiv:2211.10438): the largest input of a channel to the power p,
+over the largest weight that reads it to the power 1 - p. A channel that is scaled up by any factor, with its weights
+scaled down, gets a divisor larger by that factor, so the quantized model stays the same. The subtraction is that of
+Outlier Suppression+ (Wei et al. 2023, arXiv:2304.09145).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,80 +25,136 @@ ATTENTION_IN, ATTENTION_OUT, MLP_IN, MLP_OUT = LINEARS = (
     "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj",
 )  # fmt: skip
 """The matrices of a layer, in the order of use."""
-NORMS = {ATTENTION_IN: "ln_1", MLP_IN: "ln_2"}
+READERS = {"ln_1": ATTENTION_IN, "ln_2": MLP_IN}
+KEYS = "attn.keys"
+"""The name of the keys beside those of matrices; they are only shifted."""
 POWERS = (0.35, 0.5, 0.65, 0.8)
 POSITIONS, COLUMNS = 128, 256
 """Of the sample on which powers are compared: evenly spaced rows of the input, columns of the matrix."""
 GAIN = 0.7
-"""The share of the squared error that has to be left for a division of its own."""
-Divisors = Mapping[str, FloatArray]
-"""By name of a linear layer, such as `h.0.attn.c_attn`: what its inputs are divided by, [n_in]."""
+"""The share of the squared error that may be left for a division of its own to be worth it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to the inputs of a matrix: (x - shift) / divisor, [n_in] each."""
+
+    shift: FloatArray
+    divisor: FloatArray
+
+    def apply(self, x: FloatArray) -> FloatArray:
+        """Of ``x``, [..., n_in]."""
+        return (x - self.shift) / self.divisor
+
+
+Changes = Mapping[str, Change]
+"""By name of a linear layer, such as `h.0.attn.c_attn`, or of the keys, `h.0.attn.keys`."""
 Product = Callable[[FloatArray, FloatArray], FloatArray]
 """[positions, n_in], [n_in, columns] -> x @ w with the rounding of a format."""
 
 
-def equalized(checkpoint: Checkpoint, divisors: Divisors) -> Checkpoint:
-    """The checkpoint with divided inputs and multiplied weights; inputs of mlp.c_proj are left to the graph."""
-
-    def load(name: str) -> FloatArray:
-        return equalize(name, checkpoint.load(name), divisors)
-
-    return replace(checkpoint, load=load)
+def equalized(checkpoint: Checkpoint, changes: Changes) -> Checkpoint:
+    """The checkpoint with equalized inputs; dividing those of mlp.c_proj is left to the graph."""
+    return replace(checkpoint, load=_Equalized(checkpoint.load, changes).load)
 
 
-def equalize(name: str, values: FloatArray, divisors: Divisors) -> FloatArray:
-    """The tensor ``name`` of the checkpoint with equalized inputs."""
-    if not name.startswith("h."):
-        return values
-    prefix, number, module, *_ = name.split(".")
-    layer = f"{prefix}.{number}"
-    for reader, norm in NORMS.items():
-        if module == norm and (by := divisors.get(f"{layer}.{reader}")) is not None:
-            return values / by
-    linear = name.rpartition(".")[0]
-    by = divisors.get(linear)
-    if name.endswith(".weight") and by is not None:
-        values = values * by[:, None]
-    if linear.endswith(ATTENTION_IN) and f"{layer}.{ATTENTION_OUT}" in divisors:
-        by = divisors[f"{layer}.{ATTENTION_OUT}"]
-        values = np.concatenate([values[..., : -len(by)], values[..., -len(by) :] / by], -1)
-    return values
+class _Equalized:
+    def __init__(self, load: Callable[[str], FloatArray], changes: Changes) -> None:
+        self._load, self._changes = load, changes
+
+    def load(self, name: str) -> FloatArray:
+        """A tensor of the checkpoint, changed."""
+        values = self._load(name)
+        if not name.startswith("h."):
+            return values
+        layer, module = ".".join(name.split(".")[:2]), ".".join(name.split(".")[2:-1])
+        part = name.rpartition(".")[2]
+        if reader := READERS.get(module):
+            return self._norm(part, values, f"{layer}.{reader}")
+        values = self._reader(f"{layer}.{module}", part, values)
+        return self._qkv(layer, part, values) if module == ATTENTION_IN else values
+
+    def _norm(self, part: str, values: FloatArray, reader: str) -> FloatArray:
+        """A LayerNorm gives what ``reader`` gets."""
+        change = self._changes.get(reader)
+        if change is None:
+            return values
+        return change.apply(values) if part == "bias" else values / change.divisor
+
+    def _reader(self, name: str, part: str, values: FloatArray) -> FloatArray:
+        """A matrix makes up for the change of its inputs."""
+        change = self._changes.get(name)
+        if change is None:
+            return values
+        if part == "weight":
+            return values * change.divisor[:, None]
+        return (
+            values + change.shift @ self._load(f"{name}.weight") if change.shift.any() else values
+        )
+
+    def _qkv(self, layer: str, part: str, values: FloatArray) -> FloatArray:
+        """Keys and values as the cache and attn.c_proj get them."""
+        queries, *rest = np.split(values, 3, -1)
+        for number, name in enumerate((KEYS, ATTENTION_OUT)):
+            if change := self._changes.get(f"{layer}.{name}"):
+                own = rest[number]
+                rest[number] = change.apply(own) if part == "bias" else own / change.divisor
+        return np.concatenate([queries, *rest], -1)
 
 
-def find_divisors(
+def find_change(
     x: FloatArray, weight: FloatArray, product: Product, *, is_free: bool
-) -> tuple[FloatArray | None, float]:
-    """Search the power with the smallest error of the product.
+) -> tuple[Change | None, float]:
+    """Search the change with the smallest error of the product.
 
     Args:
         x: inputs on calibration text, [positions, n_in].
         weight: [n_in, n_out].
         product: with the rounding of the matrix's format.
-        is_free: whether something takes the division. If not, outliers only are divided, and the error
+        is_free: whether something takes the change. If not, outliers only are divided, and the error
             has to fall by much.
 
     Returns:
-        The divisors, [n_in], or None if the matrix is better without; and the root of the mean
-        squared error, relative to the product.
+        The change, or None if the matrix is better without; and the root of the mean squared error,
+        relative to the product.
     """
-    rows = np.linspace(0, len(x) - 1, min(len(x), POSITIONS)).astype(int)
-    columns = np.linspace(0, weight.shape[1] - 1, min(weight.shape[1], COLUMNS)).astype(int)
-    some, part = x[rows], weight[:, columns]
-    exact = some @ part
-    size = np.square(exact).mean(0) + np.float32(1e-12)
-
-    def error(by: FloatArray) -> float:
-        difference = product(some / by, part * by[:, None]) - exact
-        return float((np.square(difference).mean(0) / size).mean())
-
+    trial = _Trial(x, weight, product)
+    none = np.zeros(x.shape[1], np.float32)
     inputs, weights = np.abs(x).max(0), np.abs(weight).max(1)
-    found = [divisors_of(inputs, weights, power) for power in POWERS]
-    found = found if is_free else [np.maximum(by, 1) for by in found]
-    errors = [error(by) for by in found]
-    best, plain = int(np.argmin(errors)), error(np.ones_like(inputs))
+    found = [Change(none, divisors_of(inputs, weights, power)) for power in POWERS]
+    if is_free:
+        centre = midrange(x)
+        spread = np.abs(x - centre).max(0)
+        found += [Change(centre, divisors_of(spread, weights, power)) for power in POWERS]
+    else:
+        found = [Change(none, np.maximum(change.divisor, 1)) for change in found]
+    errors = [trial.error(change) for change in found]
+    best, plain = int(np.argmin(errors)), trial.error(Change(none, none + 1))
     if errors[best] < plain * (1 if is_free else GAIN):
         return found[best], errors[best] ** 0.5
     return None, plain**0.5
+
+
+class _Trial:
+    """Some positions and columns of a product."""
+
+    def __init__(self, x: FloatArray, weight: FloatArray, product: Product) -> None:
+        rows = np.linspace(0, len(x) - 1, min(len(x), POSITIONS)).astype(int)
+        columns = np.linspace(0, weight.shape[1] - 1, min(weight.shape[1], COLUMNS)).astype(int)
+        self._x, self._weight, self._product = x[rows], weight[:, columns], product
+        self._exact = self._x @ self._weight
+        self._variance = self._exact.var(0) + np.float32(1e-12)
+
+    def error(self, change: Change) -> float:
+        """The mean squared error of a column, relative to its variance."""
+        weight = self._weight * change.divisor[:, None]
+        got = self._product(change.apply(self._x), weight) + change.shift @ self._weight
+        return float((np.square(got - self._exact).mean(0) / self._variance).mean())
+
+
+def midrange(x: FloatArray) -> FloatArray:
+    """The middle between the largest and the smallest value of each channel: [n, channels] -> [channels]."""
+    return np.asarray((x.max(0) + x.min(0)) / 2)
 
 
 def divisors_of(inputs: FloatArray, weights: FloatArray, power: float) -> FloatArray:

@@ -16,12 +16,15 @@ from gpt2xl_export.rounding.calibration import KVRange, kv_range
 from gpt2xl_export.rounding.equalization import (
     ATTENTION_IN,
     ATTENTION_OUT,
+    KEYS,
     LINEARS,
     MLP_OUT,
-    Divisors,
+    Change,
+    Changes,
     Product,
     equalized,
-    find_divisors,
+    find_change,
+    midrange,
 )
 from gpt2xl_export.rounding.gptq import (
     WIDE_WINDOW,
@@ -54,12 +57,12 @@ class CalibratedLayer:
 
     load: Callable[[str], FloatArray]
     """Its tensors by name, equalized; only until the next layer is asked for."""
-    divisors: Divisors
-    """Of the inputs of its matrices."""
+    changes: Changes
+    """Of the inputs of its matrices, and of its keys."""
     weights: Mapping[str, Rounded]
     """By name, in the order of use; inputs are padded to a multiple of the block size."""
     kv_range: KVRange
-    """With equalized values."""
+    """As the KV cache gets them."""
     errors: Mapping[str, float]
     """By weight: the root mean square error of its product on the text, relative to the product."""
 
@@ -85,18 +88,22 @@ def calibrate(
         recording.inputs.clear()
         states = model.block(layer, states)
         names = [f"h.{layer}.{linear}" for linear in LINEARS]
-        divisors, errors = _find_all(names, recording.inputs, checkpoint.load, plan.products)
-        even = equalized(checkpoint, divisors)
-        inputs = {name: recording.inputs[name] / divisors.get(name, 1) for name in names}
-        qkv = _divided_values(recording.qkv, divisors.get(f"h.{layer}.{ATTENTION_OUT}"))
+        changes, errors = _find_all(names, recording.inputs, checkpoint.load, plan.products)
+        if plan.products:
+            changes[f"h.{layer}.{KEYS}"] = _centred_keys(recording.qkv)
+        even = equalized(checkpoint, changes)
+        inputs = {name: _changed(recording.inputs[name], changes.get(name)) for name in names}
         rounding = _Rounding(even, plan, inputs)
         if compensates:
-            rounding.hidden_divisors = divisors.get(f"h.{layer}.{MLP_OUT}")
+            rounding.hidden = changes.get(f"h.{layer}.{MLP_OUT}")
             rounded_states = Reference(even, rounding.linear).block(layer, rounded_states)
         else:
             rounding.round_all(names)
-        ranges = kv_range(qkv, checkpoint.config)
-        yield CalibratedLayer(even.load, divisors, rounding.weights, ranges, errors)
+        _, *cached = np.split(recording.qkv, 3, -1)
+        parts = zip(cached, (KEYS, ATTENTION_OUT), strict=True)
+        keys, values = (_changed(part, changes.get(f"h.{layer}.{name}")) for part, name in parts)
+        ranges = kv_range(keys, values, checkpoint.config)
+        yield CalibratedLayer(even.load, changes, rounding.weights, ranges, errors)
 
 
 def _find_all(
@@ -104,25 +111,28 @@ def _find_all(
     inputs: Mapping[str, FloatArray],
     load: Callable[[str], FloatArray],
     products: Mapping[str, Product],
-) -> tuple[dict[str, FloatArray], dict[str, float]]:
-    """The divisors of a layer, and the error of each of its products with them."""
-    divisors: dict[str, FloatArray] = {}
+) -> tuple[dict[str, Change], dict[str, float]]:
+    """The changes of a layer, and the error of each of its products with them."""
+    changes: dict[str, Change] = {}
     errors: dict[str, float] = {}
     for name in names:
         if (product := products.get(f"{name}.weight")) is not None:
             weight, is_free = load(f"{name}.weight"), not name.endswith(MLP_OUT)
-            by, errors[f"{name}.weight"] = find_divisors(
+            change, errors[f"{name}.weight"] = find_change(
                 inputs[name], weight, product, is_free=is_free
             )
-            if by is not None:
-                divisors[name] = by
-    return divisors, errors
+            if change is not None:
+                changes[name] = change
+    return changes, errors
 
 
-def _divided_values(qkv: FloatArray, by: FloatArray | None) -> FloatArray:
-    if by is None:
-        return qkv
-    return np.concatenate([qkv[:, : -len(by)], qkv[:, -len(by) :] / by], -1)
+def _centred_keys(qkv: FloatArray) -> Change:
+    centre = midrange(np.split(qkv, 3, -1)[1])
+    return Change(centre, np.ones_like(centre))
+
+
+def _changed(x: FloatArray, change: Change | None) -> FloatArray:
+    return x if change is None else change.apply(x)
 
 
 class _LastLayer:
@@ -165,14 +175,14 @@ class _Rounding:
     Args:
         checkpoint: equalized.
         plan: what to round.
-        exact_inputs: of each linear layer in the float32 model, divided.
+        exact_inputs: of each linear layer in the float32 model, equalized.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, plan: Plan, exact_inputs: Mapping[str, FloatArray]
     ) -> None:
         self._load, self._plan, self._exact_inputs = checkpoint.load, plan, exact_inputs
-        self.hidden_divisors: FloatArray | None = None
+        self.hidden: Change | None = None
         self.weights: dict[str, Rounded] = {}
 
     def round_all(self, names: Sequence[str]) -> None:
@@ -186,8 +196,8 @@ class _Rounding:
 
     def linear(self, name: str, x: FloatArray) -> FloatArray:
         """Round the weight for the inputs ``x`` of the rounded model; return x @ rounded weight + bias."""
-        if name.endswith(MLP_OUT) and self.hidden_divisors is not None:
-            x = x / self.hidden_divisors
+        if name.endswith(MLP_OUT):
+            x = _changed(x, self.hidden)
         weight, bias = self._load(f"{name}.weight"), self._load(f"{name}.bias")
         if f"{name}.weight" in self._plan.rounded:
             goal = compensated(weight, x, self._exact_inputs[name])
