@@ -29,12 +29,14 @@ def losses(manifest: Mapping[str, Any]) -> Iterator[str]:
     if promised is None or found[kind] <= promised:
         return
     loss = f"{precision} loses more than usual on this model: KL {found[kind]:.2g} to float32 on a page of text"
-    errors = manifest.get("calibration", {}).get("errors", {})
-    worst = sorted(errors, key=errors.__getitem__, reverse=True)[:NAMED]
-    if not worst:
+    if "calibration" not in manifest:
         yield f"{loss}; try `-p fp32`."
         return
+    errors = manifest["calibration"]["errors"]
+    worst = sorted(errors, key=errors.__getitem__, reverse=True)[:NAMED]
     names = ", ".join(f"{name} ({errors[name]:.1%})" for name in worst)
     finer = FINER[precision]
-    keep = f"--keep '{finer}:{worst[0]}'"
-    yield f"{loss}. The least exact products are those of {names}; try `{keep}`, or `-p {finer}`."
+    remedies = [f"`--keep '{finer}:{worst[0]}'`", f"`-p {finer}`"]
+    if manifest["rounding"] == "nearest" and precision.startswith("int4"):
+        remedies.insert(0, "`--rounding gptq`")
+    yield f"{loss}. The least exact products are those of {names}; try {' or '.join(remedies)}."

@@ -19,7 +19,7 @@ from gpt2xl_export.rounding.calibration import (
     page,
     written_length,
 )
-from gpt2xl_export.rounding.equalization import KEYS, MLP_OUT, Change, Product
+from gpt2xl_export.rounding.equalization import KEYS, MLP_OUT, Change
 from gpt2xl_export.rounding.layers import Plan, calibrate
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint
@@ -106,16 +106,13 @@ def make_plan(checkpoint: Checkpoint, options: ExportOptions, assigned: Mapping[
 
     A model that was trained for rounding to nearest is rounded as it is.
     """
-    as_trained = options.rounding == "nearest" and options.is_trained_for(checkpoint)
     forms = formats(options.block_size, float16=options.recipe.float16)
-    products: dict[str, Product] = {}
-    for name, form_name in assigned.items():
-        form = forms[form_name]
-        if name not in EMBEDDINGS and form and not (as_trained and form_name == "int4"):
-            products[name] = form.product
+    blocks = {name: form for name, form in assigned.items() if name not in EMBEDDINGS}
+    products = {n: form.product for n, name in blocks.items() if (form := forms[name])}
+    int4 = [name for name, form in blocks.items() if form == "int4"]
     by_gptq = options.rounding == "gptq"
-    rounded = [n for n, form in assigned.items() if form == "int4" and by_gptq]
-    return Plan(products, rounded, options.block_size)
+    as_trained = not by_gptq and options.is_trained_for(checkpoint)
+    return Plan(products, int4 if as_trained else (), int4 if by_gptq else (), options.block_size)
 
 
 def text_chooser(

@@ -13,7 +13,7 @@ scaled down, gets a divisor larger by that factor, so the quantized model stays 
 Outlier Suppression+ (Wei et al. 2023, arXiv:2304.09145).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,51 +102,50 @@ class _Equalized:
         return np.concatenate([queries, *rest], -1)
 
 
-def find_change(
-    x: FloatArray, weight: FloatArray, product: Product, *, is_free: bool
-) -> tuple[Change | None, float]:
-    """Search the change with the smallest error of the product.
+class Trial:
+    """Compares changes of a matrix's inputs on some positions and columns of its product.
 
     Args:
         x: inputs on calibration text, [positions, n_in].
         weight: [n_in, n_out].
         product: with the rounding of the matrix's format.
-        is_free: whether something takes the change. If not, outliers only are divided, and the error
-            has to fall by much.
-
-    Returns:
-        The change, or None if the matrix is better without; and the root of the mean squared error,
-        relative to the product.
     """
-    trial = _Trial(x, weight, product)
-    none = np.zeros(x.shape[1], np.float32)
-    inputs, weights = np.abs(x).max(0), np.abs(weight).max(1)
-    found = [Change(none, divisors_of(inputs, weights, power)) for power in POWERS]
-    if is_free:
-        centre = midrange(x)
-        spread = np.abs(x - centre).max(0)
-        found += [Change(centre, divisors_of(spread, weights, power)) for power in POWERS]
-    else:
-        found = [Change(none, np.maximum(change.divisor, 1)) for change in found]
-    errors = [trial.error(change) for change in found]
-    best, plain = int(np.argmin(errors)), trial.error(Change(none, none + 1))
-    if errors[best] < plain * (1 if is_free else GAIN):
-        return found[best], errors[best] ** 0.5
-    return None, plain**0.5
-
-
-class _Trial:
-    """Some positions and columns of a product."""
 
     def __init__(self, x: FloatArray, weight: FloatArray, product: Product) -> None:
         rows = np.linspace(0, len(x) - 1, min(len(x), POSITIONS)).astype(int)
         columns = np.linspace(0, weight.shape[1] - 1, min(weight.shape[1], COLUMNS)).astype(int)
+        self._inputs, self._largest_weights = x, np.abs(weight).max(1)
         self._x, self._weight, self._product = x[rows], weight[:, columns], product
         self._exact = self._x @ self._weight
         self._variance = self._exact.var(0) + np.float32(1e-12)
+        none = np.zeros(x.shape[1], np.float32)
+        self._unchanged = Change(none, none + 1)
+        self.plain_error = self._error(self._unchanged)
+        """The mean squared error of a column without a change, relative to its variance."""
 
-    def error(self, change: Change) -> float:
-        """The mean squared error of a column, relative to its variance."""
+    def search(self, *, is_free: bool) -> tuple[Change | None, float]:
+        """The change with the smallest error, or None if the matrix is better without; and the error.
+
+        Args:
+            is_free: whether something takes the change. If not, outliers only are divided, and the
+                error has to fall by much.
+        """
+        found = list(self._changes(is_free=is_free))
+        errors = [self._error(change) for change in found]
+        best = int(np.argmin(errors))
+        if errors[best] < self.plain_error * (1 if is_free else GAIN):
+            return found[best], errors[best]
+        return None, self.plain_error
+
+    def _changes(self, *, is_free: bool) -> Iterator[Change]:
+        none = self._unchanged.shift
+        for shift in (none, midrange(self._inputs)) if is_free else (none,):
+            largest = np.abs(self._inputs - shift).max(0)
+            for power in POWERS:
+                divisor = divisors_of(largest, self._largest_weights, power)
+                yield Change(shift, divisor if is_free else np.maximum(divisor, 1))
+
+    def _error(self, change: Change) -> float:
         weight = self._weight * change.divisor[:, None]
         got = self._product(change.apply(self._x), weight) + change.shift @ self._weight
         return float((np.square(got - self._exact).mean(0) / self._variance).mean())

@@ -22,8 +22,8 @@ from gpt2xl_export.rounding.equalization import (
     Change,
     Changes,
     Product,
+    Trial,
     equalized,
-    find_change,
     midrange,
 )
 from gpt2xl_export.rounding.gptq import (
@@ -44,7 +44,9 @@ class Plan:
     """What happens to the matrices of a model."""
 
     products: Mapping[str, Product] = field(default_factory=dict)
-    """By name of the weight: the product with the rounding of its format, for those to be equalized."""
+    """By name of the weight: the product with the rounding of its format, for all that are quantized."""
+    unchanged: Collection[str] = ()
+    """The weights whose inputs are not equalized."""
     rounded: Collection[str] = ()
     """The weights that GPTQ rounds."""
     block_size: int = 64
@@ -88,8 +90,8 @@ def calibrate(
         recording.inputs.clear()
         states = model.block(layer, states)
         names = [f"h.{layer}.{linear}" for linear in LINEARS]
-        changes, errors = _find_all(names, recording.inputs, checkpoint.load, plan.products)
-        if plan.products:
+        changes, errors = _find_all(names, recording.inputs, checkpoint.load, plan)
+        if changes:
             changes[f"h.{layer}.{KEYS}"] = _centred_keys(recording.qkv)
         even = equalized(checkpoint, changes)
         inputs = {name: _changed(recording.inputs[name], changes.get(name)) for name in names}
@@ -99,9 +101,9 @@ def calibrate(
             rounded_states = Reference(even, rounding.linear).block(layer, rounded_states)
         else:
             rounding.round_all(names)
-        _, *cached = np.split(recording.qkv, 3, -1)
-        parts = zip(cached, (KEYS, ATTENTION_OUT), strict=True)
-        keys, values = (_changed(part, changes.get(f"h.{layer}.{name}")) for part, name in parts)
+        _, keys, values = np.split(recording.qkv, 3, -1)
+        keys = _changed(keys, changes.get(f"h.{layer}.{KEYS}"))
+        values = _changed(values, changes.get(f"h.{layer}.{ATTENTION_OUT}"))
         ranges = kv_range(keys, values, checkpoint.config)
         yield CalibratedLayer(even.load, changes, rounding.weights, ranges, errors)
 
@@ -110,19 +112,23 @@ def _find_all(
     names: Sequence[str],
     inputs: Mapping[str, FloatArray],
     load: Callable[[str], FloatArray],
-    products: Mapping[str, Product],
+    plan: Plan,
 ) -> tuple[dict[str, Change], dict[str, float]]:
     """The changes of a layer, and the error of each of its products with them."""
     changes: dict[str, Change] = {}
     errors: dict[str, float] = {}
     for name in names:
-        if (product := products.get(f"{name}.weight")) is not None:
-            weight, is_free = load(f"{name}.weight"), not name.endswith(MLP_OUT)
-            change, errors[f"{name}.weight"] = find_change(
-                inputs[name], weight, product, is_free=is_free
-            )
-            if change is not None:
-                changes[name] = change
+        weight_name = f"{name}.weight"
+        if (product := plan.products.get(weight_name)) is None:
+            continue
+        trial = Trial(inputs[name], load(weight_name), product)
+        if weight_name in plan.unchanged:
+            errors[weight_name] = trial.plain_error**0.5
+            continue
+        change, error = trial.search(is_free=not name.endswith(MLP_OUT))
+        errors[weight_name] = error**0.5
+        if change is not None:
+            changes[name] = change
     return changes, errors
 
 
