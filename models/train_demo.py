@@ -264,6 +264,8 @@ def main() -> None:
     )  # fmt: skip
     model = GPT2LMHeadModel.from_pretrained(args.start) if args.start else GPT2LMHeadModel(config)
     model = with_positions(model, args.positions).float().train()
+    if not args.rounding and hasattr(model.config, "int4_rounding"):
+        del model.config.int4_rounding  # the new weights are not trained for it
     before = json.loads((args.start / "training.json").read_text()) if args.start else {}
     print(
         f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out",

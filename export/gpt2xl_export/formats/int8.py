@@ -70,7 +70,7 @@ class Int8:
         return new.op("Add", [result, linear.bias], f"{name}.biased")
 
     def product(self, x: FloatArray, weight: FloatArray) -> FloatArray:
-        """The product ``x @ weight`` with both rounded, as the graph computes it."""
+        """The product ``x @ weight`` with both rounded; activation functions count as GELU."""
         bounded = bool(x.min() >= LOWEST_GELU)
         zero_point, smallest = BOUNDED["Gelu"] if bounded else (MIDDLE, SMALLEST_SCALE)
         scale = np.maximum(x.max(1) / (UINT8_MAX - zero_point), smallest)

@@ -65,10 +65,10 @@ class _Equalized:
     def load(self, name: str) -> FloatArray:
         """A tensor of the checkpoint, changed."""
         values = self._load(name)
-        if not name.startswith("h."):
+        if not self._changes or not name.startswith("h."):
             return values
-        layer, module = ".".join(name.split(".")[:2]), ".".join(name.split(".")[2:-1])
-        part = name.rpartition(".")[2]
+        _, number, *middle, part = name.split(".")
+        layer, module = f"h.{number}", ".".join(middle)
         if reader := READERS.get(module):
             return self._norm(part, values, f"{layer}.{reader}")
         values = self._reader(f"{layer}.{module}", part, values)
