@@ -130,9 +130,9 @@ def export(
             origin = _origin(checkpoint, fetched, merged)
             given = None if calibration is None else Path(calibration)
             manifest = _write_bundle(checkpoint, origin, staging, options, given, progress)
-            for warning in losses(manifest):
-                warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
-            return manifest
+    for warning in losses(manifest):
+        warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
+    return manifest
 
 
 def _fetched(source: AnySource, *, is_adapter: bool = False) -> Source:
