@@ -118,21 +118,28 @@ def export(
     options, target = options or ExportOptions(), Path(target)
     if adapter and options.backend == "optimum":
         raise ExportError("optimum cannot merge an adapter: export with `--backend gpt2xl`.")
-    if calibration is not None and not options.is_calibrated:
-        raise ExportError(
-            f"{options.precision} is not calibrated: leave out the calibration text '{calibration}'."
-        )
+    text_file = None if calibration is None else _text_file(Path(calibration), options)
     with claimed(target, force=force):
         merged = None if adapter is None else _fetched(adapter, is_adapter=True)  # small: first
         fetched = _fetched(source)
         checkpoint = _opened(fetched, merged)
         with staged_folder(target, force=force) as staging:
             origin = _origin(checkpoint, fetched, merged)
-            given = None if calibration is None else Path(calibration)
-            manifest = _write_bundle(checkpoint, origin, staging, options, given, progress)
+            manifest = _write_bundle(checkpoint, origin, staging, options, text_file, progress)
     for warning in losses(manifest):
         warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
     return manifest
+
+
+def _text_file(path: Path, options: ExportOptions) -> Path:
+    """The calibration text, refused before anything is downloaded."""
+    if not options.is_calibrated:
+        raise ExportError(
+            f"{options.precision} is not calibrated: leave out the calibration text '{path}'."
+        )
+    if not path.is_file():
+        raise ExportError(f"the calibration text '{path}' is not a file.")
+    return path
 
 
 def _fetched(source: AnySource, *, is_adapter: bool = False) -> Source:
@@ -161,7 +168,7 @@ def _write_bundle(
     origin: dict[str, Any],
     folder: Path,
     options: ExportOptions,
-    calibration: Path | None,
+    text_file: Path | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, Any]:
     options, recipe = options.resolved(checkpoint), options.recipe
@@ -172,8 +179,10 @@ def _write_bundle(
     if options.backend == "optimum":
         graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, progress)
     else:
-        chooser = text_chooser(checkpoint, encode, calibration)
+        chooser = text_chooser(checkpoint, encode, text_file)
         graphs = _write_graphs(checkpoint, folder / "onnx", options, encode, chooser, progress)
+    if text_file and graphs.calibration.text is None:
+        raise ExportError(f"nothing is calibrated: leave out the calibration text '{text_file}'.")
     manifest = {
         "format": 1,
         "source": origin,

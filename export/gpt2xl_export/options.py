@@ -77,9 +77,9 @@ class ExportOptions:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the export runs the model on calibration text."""
-        rules = [rule.partition(":")[0] for rule in self.keep]
-        return any(form.startswith("int") for form in (self.precision, self.kv, *rules))
+        """Whether the export may run the model on calibration text."""
+        formats = [self.precision, self.kv, *(rule.partition(":")[0] for rule in self.keep)]
+        return any(name.startswith("int") for name in formats)
 
     @property
     def tolerance(self) -> Tolerance:

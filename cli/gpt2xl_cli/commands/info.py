@@ -80,7 +80,7 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
         if source.adapter:
             lines["Source"] += f", with the adapter {source.adapter.name}"
     if found := manifest.calibration:
-        lines["Calibration"] = f"{found.tokens} tokens of {_text_of(found.text)}"
+        lines["Calibration"] = f"{found.tokens} tokens of {found.text}"
         lines["Equalized"] = f"inputs of {len(found.equalized)} matrices" + (
             f"; {len(found.divided)} more in the graph ({', '.join(found.divided)})"
             if found.divided
@@ -100,9 +100,3 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
             f" average, {errors[worst]:.2g} at worst ({worst})"
         )
     return lines
-
-
-def _text_of(name: str) -> str:
-    return {"page": "texts of gpt2xl's own", "the model's own": "text of the model's own"}.get(
-        name, name
-    )

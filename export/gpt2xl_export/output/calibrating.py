@@ -76,7 +76,7 @@ def calibrate_export(
         count: called with the name of each weight that is written.
     """
     plan = make_plan(checkpoint, options, assigned)
-    if not plan.products and not plan.rounded and options.kv == "float":
+    if not plan.products and options.kv == "float":
         return Calibration()
     forms = formats(options.block_size, float16=options.recipe.float16)
     int4 = forms["int4"]
@@ -126,10 +126,10 @@ def text_chooser(
         if given is not None:
             text = given_text(given, encode, config)
         elif for_gptq and length:
-            text = CalibrationText(own_text(checkpoint, ROWS, length), "the model's own")
+            text = CalibrationText(own_text(checkpoint, ROWS, length), "the model's own text")
         else:
             return ours
         # The page has all positions of the context, which the KV cache's scales need.
-        return CalibrationText([*text.rows, *ours.rows], text.origin)
+        return CalibrationText([*text.rows, *ours.rows], f"{text.origin} and {ours.origin}")
 
     return choose

@@ -43,7 +43,7 @@ def page(encode: Callable[[str], list[int]], config: GPT2Config) -> CalibrationT
     ids = known_ids(encode(PAGE.read_text("utf-8")), config)
     size = -(-len(ids) // config.n_positions) * config.n_positions
     filled = list(islice(cycle(ids), size))
-    return CalibrationText(_rows(filled, config.n_positions), "page")
+    return CalibrationText(_rows(filled, config.n_positions), "gpt2xl's page")
 
 
 def given_text(

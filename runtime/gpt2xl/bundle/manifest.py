@@ -61,7 +61,7 @@ class Calibration:
     """What the export has found on calibration text."""
 
     text: str = ""
-    """A file's name, "page" (gpt2xl's own texts) or "the model's own"."""
+    """Which text, in words."""
     tokens: int = 0
     equalized: tuple[str, ...] = ()
     """The linear layers whose inputs were equalized in the weights before them."""
