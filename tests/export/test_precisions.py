@@ -55,7 +55,7 @@ def test_every_precision_works_with_every_shape(
 ) -> None:
     manifest = export(make_checkpoint(config), tmp_path / "out", ExportOptions(precision))
     for kind in ("portable", "engine"):
-        for mode in ("whole", "stepwise"):
+        for mode in ("whole", "stepwise", "page"):
             assert manifest["parity"][kind][mode]["mean_kl"] < (
                 0.2 if precision.startswith("int4") else 0.02
             )

@@ -10,7 +10,7 @@ import pytest
 
 from gpt2xl import CheckpointError, ParityError
 from gpt2xl_export.check.difference import Difference, Tolerance, difference
-from gpt2xl_export.check.parity import check_parity, prompts
+from gpt2xl_export.check.parity import PAGE, Prompts, check_parity, prompt_runs, prompts
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightsFile, externalize
@@ -19,7 +19,7 @@ from gpt2xl_export.source.tensor_files import FloatArray
 
 BUILDERS = {"portable": build_portable, "engine": build_engine}
 EXACT = Tolerance(relative_logit_diff=1e-4)
-ROWS = [[1, 2, 3], [200]]
+TEXTS = Prompts([[1, 2, 3], [200]], [5, 7] * 10)
 NAN = float("nan")
 
 
@@ -38,7 +38,7 @@ def checked(
     model = BUILDERS[kind](built_from.config, built_from.load)
     with WeightsFile(folder / "model.onnx_data") as weights:
         externalize([model], weights)
-    return check_parity(checked_with, {kind: model}, folder, ROWS, EXACT, progress)
+    return check_parity(checked_with, {kind: model}, folder, TEXTS, EXACT, progress)
 
 
 def altered(checkpoint: Checkpoint, name: str, change: Callable[[FloatArray], None]) -> Checkpoint:
@@ -111,16 +111,16 @@ def test_a_nan_logit_makes_every_figure_nan(where: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
-def test_a_correct_graph_passes_whole_and_stepwise(
+def test_a_correct_graph_passes_whole_stepwise_and_on_a_page(
     source: Checkpoint, tmp_path: Path, kind: str
 ) -> None:
     report = checked(kind, source, source, tmp_path)
-    assert set(report[kind]) == {"whole", "stepwise"}
+    assert set(report[kind]) == {"whole", "stepwise", "page"}
     for figures in report[kind].values():
         assert figures["relative_logit_diff"] < 1e-5
         assert figures["max_abs_logit_diff"] > 0, "nothing can have been compared"
         assert figures["top1_agreement"] == 1.0
-    assert (report["prompts"], report["positions"]) == (2, 4)
+    assert (report["prompts"], report["positions"]) == (3, 24)
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
@@ -144,7 +144,7 @@ def test_a_graph_of_another_config_is_refused(
 
 
 def test_one_wrong_value_in_any_tensor_is_found(source: Checkpoint, tmp_path: Path) -> None:
-    # Tokens 1, 2, 3 and 200 at positions 0 to 2 are what ROWS reads of the embeddings.
+    # Tokens 1, 2, 3 and 200 at positions 0 to 2 are what TEXTS reads of the embeddings.
     for i, name in enumerate(source.tensor_names):
         folder = tmp_path / str(i)
         folder.mkdir()
@@ -175,15 +175,38 @@ def test_progress_counts_the_embeddings_each_layer_and_the_head(
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_prompts_are_sentences_one_token_and_random_ids_within_the_context() -> None:
+def test_prompts_are_sentences_one_token_random_ids_and_a_page_within_the_context() -> None:
     def encode(text: str) -> list[int]:
         return list(text.encode())
 
     found = prompts(encode, 300, 20)
-    assert len(found) == 4
-    assert bytes(found[0]) == b"Once upon a time the"
-    assert {len(row) for row in found} == {20, 1, 9}
-    assert all(0 <= token < 300 for row in found for token in row)
+    assert len(found.short) == 4
+    assert bytes(found.short[0]) == b"Once upon a time the"
+    assert {len(row) for row in found.short} == {20, 1, 9}
+    assert bytes(found.page) == PAGE.read_bytes()[:20]
+    assert all(0 <= token < 300 for row in (*found.short, found.page) for token in row)
+
+
+def test_the_page_has_no_id_that_the_model_lacks() -> None:
+    def encode(text: str) -> list[int]:
+        return [300 if letter == ord(";") else letter for letter in text.encode()]
+
+    text = PAGE.read_bytes()
+    found = prompts(encode, 300, len(text))
+    assert b";" in text
+    assert bytes(found.page) == text.replace(b";", b"")
+
+
+def test_the_page_ends_in_single_tokens_and_the_rest_is_one_step() -> None:
+    assert [run.steps for run in prompt_runs(TEXTS)["page"]] == [[8] + [1] * 12]
+    assert [run.steps for run in prompt_runs(Prompts([], [5]))["page"]] == [[1]]
+
+
+def test_a_fault_that_only_the_page_reaches_is_named(source: Checkpoint, tmp_path: Path) -> None:
+    # The page alone has a token at position 10.
+    wrong = altered(source, "wpe.weight", lambda values: values.__setitem__(10, 9))
+    with pytest.raises(ParityError, match="the portable graph, page: relative_logit_diff is"):
+        checked("portable", wrong, source, tmp_path)
 
 
 def test_a_tokenizer_that_gives_no_tokens_is_refused() -> None:

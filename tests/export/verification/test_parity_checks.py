@@ -47,7 +47,7 @@ def test_a_graph_that_optimum_built_is_run_as_a_whole(copy: Path, checkpoint: Pa
     assert failure(copy).name == "parity"  # there is no place to cut
     change_manifest(copy, backend="optimum")
     checks = {check.name: check for check in verify(copy, checkpoint)}
-    assert checks["parity"].detail.startswith("portable, whole and stepwise: ")
+    assert checks["parity"].detail.startswith("portable, whole, stepwise and a page: ")
     assert checks["source parity"].status == "ok"
 
 
@@ -98,7 +98,7 @@ def test_without_an_engine_graph_the_portable_one_is_compared_with_itself(copy: 
     (copy / "onnx" / "engine.onnx").unlink()
     sum_again(copy)
     checks = {check.name: check for check in verify(copy)}
-    assert checks["parity"].detail.startswith("portable, whole and stepwise: ")
+    assert checks["parity"].detail.startswith("portable, whole, stepwise and a page: ")
 
 
 def test_without_a_portable_graph_parity_is_skipped(copy: Path) -> None:

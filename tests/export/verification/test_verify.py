@@ -28,7 +28,7 @@ def test_a_bundle_and_its_source_pass_all_checks(bundle: Path, checkpoint: Path)
     assert checks["published"].detail == "no published outputs of the model 'tiny' are known"
     count = len(manifest(bundle)["files"])
     assert checks["sums"].detail.startswith(f"{count} files, ")
-    assert checks["parity"].detail.startswith("portable and engine, whole and stepwise: ")
+    assert checks["parity"].detail.startswith("portable and engine, whole, stepwise and a page: ")
 
 
 def test_without_a_source_the_other_checks_are_done(bundle: Path) -> None:
