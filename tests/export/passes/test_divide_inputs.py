@@ -16,13 +16,15 @@ from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightsFile, externalize
 from gpt2xl_export.passes.divide_inputs import DivideInputs
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
-from gpt2xl_export.rounding.equalization import equalized
+from gpt2xl_export.rounding.equalization import Change, equalized
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 
 BUILDERS = {"portable": build_portable, "engine": build_engine}
 TEXTS = Prompts([[1, 2, 3], [200]], [5, 7] * 10)
 NAME = "h.1.mlp.c_proj"
 BY = np.exp(np.random.default_rng(0).normal(size=128)).astype(np.float32)
+CHANGE = Change(np.zeros_like(BY), BY)
+FREE = {"h.0.attn.c_attn": Change(BY[:32], BY[:32])}
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def opened(checkpoint: Path) -> Checkpoint:
 
 def built(kind: str, opened: Checkpoint) -> ir.Model:
     """A float32 graph with the weight of one mlp.c_proj multiplied."""
-    even = equalized(opened, {NAME: BY})
+    even = equalized(opened, {NAME: CHANGE})
     return BUILDERS[kind](even.config, even.load)
 
 
@@ -48,19 +50,21 @@ def test_a_graph_that_divides_is_the_checkpoint_in_float32(
     opened: Checkpoint, tmp_path: Path, kind: str
 ) -> None:
     model = built(kind, opened)
-    divisors = {NAME: BY, "h.0.attn.c_attn": BY[:32]}
-    assert DivideInputs(divisors)(model).modified
-    assert [node.name for node in model.graph if node.name.endswith(".input")] == [f"{NAME}.input"]
+    changes = {NAME: CHANGE} | FREE
+    assert DivideInputs(changes)(model).modified
+    assert [node.name for node in model.graph if str(node.name).endswith(".input")] == [
+        f"{NAME}.input"
+    ]
     check(model, kind, opened, tmp_path / "divided")
     with pytest.raises(ParityError):
         check(built(kind, opened), kind, opened, tmp_path / "undivided")
 
 
-def test_without_divisors_of_mlp_outputs_nothing_changes(opened: Checkpoint) -> None:
+def test_without_changes_of_mlp_outputs_nothing_changes(opened: Checkpoint) -> None:
     model = build_portable(opened.config, opened.load)
     before = [node.name for node in model.graph]
-    for divisors in ({}, {"h.0.attn.c_attn": BY[:32]}):
-        assert not DivideInputs(divisors)(model).modified
+    for changes in ({}, FREE):
+        assert not DivideInputs(changes)(model).modified
         assert [node.name for node in model.graph] == before
 
 
@@ -70,7 +74,7 @@ def test_divided_activations_keep_the_zero_point_of_their_function(
 ) -> None:
     opened = open_checkpoint(make_checkpoint({"activation_function": function}))
     model, weight = built("engine", opened), f"{NAME}.weight"
-    DivideInputs({NAME: BY})(model)
+    DivideInputs({NAME: CHANGE})(model)
     with WeightsFile(tmp_path / "data") as weights:
         Int8().store(weight, opened.load(weight).T, weights)
         QuantizeWeights(Int8(), weight.__eq__, weights)(model)

@@ -93,19 +93,20 @@ def test_compensating_for_the_layers_before_brings_the_outputs_closer(
 
 
 @pytest.mark.parametrize("compensates", [False, True])
-def test_equalized_matrices_are_rounded_for_their_divided_inputs(
+def test_equalized_matrices_are_rounded_for_their_changed_inputs(
     make_checkpoint: Callable[..., Path], tmp_path: Path, compensates: bool
 ) -> None:
     opened = open_checkpoint(with_outliers(make_checkpoint(), tmp_path / "spiky", "units"))
     rows = own_text(opened, ROWS, 60)
     names = [name for name in names_of(opened) if name.startswith("h.0.")]
-    plan = Plan(dict.fromkeys(names, Int8().product), names, 16)
+    plan = Plan(dict.fromkeys(names, Int8().product), rounded=names, block_size=16)
     layer, _ = calibrate(opened, plan, rows, compensates=compensates)
-    assert "h.0.mlp.c_proj" in layer.divisors
+    assert "h.0.mlp.c_proj" in layer.changes
     assert set(layer.errors) == set(layer.weights) == set(names)
-    seen, even = recorded(opened, rows), equalized(opened, layer.divisors)
+    seen, even = recorded(opened, rows), equalized(opened, layer.changes)
     for name in names:
-        x = seen[name] / layer.divisors.get(name.removesuffix(".weight"), 1)
+        change = layer.changes.get(name.removesuffix(".weight"))
+        x = change.apply(seen[name]) if change else seen[name]
         exact, restored = even.load(name), layer.weights[name].restored()
         error = np.linalg.norm(x @ (restored - exact)) / np.linalg.norm(x @ exact)
         assert error < 0.15, name
@@ -119,18 +120,32 @@ def test_the_ranges_of_keys_and_values_are_those_on_the_text(opened: Checkpoint)
     for layer, ranges in enumerate(found):
         name = f"h.{layer}.attn.c_attn"
         qkv = apply_linear(opened.load, name, seen[f"{name}.weight"])
-        expected = kv_range(qkv, opened.config)
+        _, keys, values = np.split(qkv, 3, -1)
+        expected = kv_range(keys, values, opened.config)
         np.testing.assert_array_equal(np.array(ranges), np.array(expected))
 
 
 def test_the_ranges_of_values_are_those_of_equalized_values(opened: Checkpoint) -> None:
     plan = Plan({"h.0.attn.c_proj.weight": Int8().product})
     layers = [*calibrate(opened, plan, SHORT, compensates=False)]
-    plain = layers_of(opened, [], SHORT)
-    by = layers[0].divisors["h.0.attn.c_proj"].reshape(plain[0].kv_range[1].shape)
-    np.testing.assert_array_equal(layers[0].kv_range[0], plain[0].kv_range[0])
-    np.testing.assert_allclose(layers[0].kv_range[1], plain[0].kv_range[1] / by, rtol=1e-6)
-    np.testing.assert_array_equal(layers[1].kv_range, plain[1].kv_range)
+    change, keys = (layers[0].changes[f"h.0.{name}"] for name in ("attn.c_proj", "attn.keys"))
+    qkv = apply_linear(
+        opened.load, "h.0.attn.c_attn", recorded(opened, SHORT)["h.0.attn.c_attn.weight"]
+    )
+    _, key, value = np.split(qkv, 3, -1)
+    expected = kv_range(keys.apply(key), change.apply(value), opened.config)
+    np.testing.assert_allclose(np.array(layers[0].kv_range), np.array(expected), rtol=1e-5)
+    (_, plain) = layers_of(opened, [], SHORT)
+    np.testing.assert_array_equal(np.array(layers[1].kv_range), np.array(plain.kv_range))
+
+
+def test_keys_are_shifted_to_the_middle_of_their_range(opened: Checkpoint) -> None:
+    plan = Plan({"h.0.attn.c_attn.weight": Int8().product})
+    layer, _ = calibrate(opened, plan, SHORT, compensates=False)
+    found = recorded(equalized(opened, layer.changes), SHORT)["h.0.attn.c_attn.weight"]
+    even = equalized(opened, layer.changes)
+    key = np.split(apply_linear(even.load, "h.0.attn.c_attn", found), 3, -1)[1]
+    np.testing.assert_allclose(key.max(0), -key.min(0), atol=1e-4 * np.abs(key).max())
 
 
 def test_a_model_too_large_to_write_a_text_gets_the_page(
@@ -141,10 +156,10 @@ def test_a_model_too_large_to_write_a_text_gets_the_page(
 
     choose = text_chooser(opened, encode, None)
     own, ours = choose(True), page(encode, opened.config)
-    assert (own.origin, len(own.rows)) == ("the model's own", ROWS)
+    assert own.origin == "the model's own text and gpt2xl's page"
+    assert list(own.rows[ROWS:]) == list(ours.rows)
     assert own.tokens >= ENOUGH
     assert choose(False) == ours
     monkeypatch.setattr("gpt2xl_export.rounding.calibration.BUDGET", 0)
     assert choose(True) == ours
-    assert ours.origin == "page"
-    assert max(map(len, ours.rows)) <= opened.config.n_positions
+    assert {len(row) for row in ours.rows} == {opened.config.n_positions}
