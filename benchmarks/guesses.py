@@ -2,7 +2,7 @@
 
     python benchmarks/guesses.py BUNDLE --corpora CORPORA --peers peers.toml
 
-BUNDLE is an export of what wide_demo.py made: the cost of GPT-2 XL, the texts of the demo. In each round the peer
+BUNDLE is an export of what models/wide_demo.py made: the cost of GPT-2 XL, the texts of the demo. In each round the peer
 decodes after a prompt of random ids, and the bundle decodes greedily after held-out windows of the same length,
 with and without prompt lookup. Prints a Markdown table: tokens a second, and medians of the ratios within a round.
 """

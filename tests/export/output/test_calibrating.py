@@ -41,7 +41,13 @@ def test_the_manifest_lists_every_matrix_with_its_error(
     checkpoint: Path, tmp_path: Path, precision: str
 ) -> None:
     found = export(checkpoint, tmp_path / "out", ExportOptions(precision))["calibration"]
-    assert found["text"] == {"int8": "page", "int4": "the model's own"}[precision]
+    assert (
+        found["text"]
+        == {
+            "int8": "gpt2xl's page",
+            "int4": "the model's own text and gpt2xl's page",
+        }[precision]
+    )
     assert found["tokens"] > 96
     assert list(found["errors"]) == [f"{name}.weight" for name in MATRICES]
     assert all(0 < error < 0.2 for error in found["errors"].values())
@@ -58,11 +64,11 @@ def test_without_quantized_parts_nothing_is_calibrated(checkpoint: Path, tmp_pat
         )
 
 
-def test_an_int8_cache_alone_is_calibrated_without_divisors(
+def test_an_int8_cache_alone_is_calibrated_without_changes(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     found = export(checkpoint, tmp_path / "out", ExportOptions(kv="int8"))["calibration"]
-    assert (found["text"], found["equalized"], found["divided"]) == ("page", [], [])
+    assert (found["text"], found["equalized"], found["divided"]) == ("gpt2xl's page", [], [])
 
 
 def test_a_kept_matrix_is_not_equalized(checkpoint: Path, tmp_path: Path) -> None:
@@ -73,21 +79,22 @@ def test_a_kept_matrix_is_not_equalized(checkpoint: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_a_given_text_decides_the_divisors(
+def test_a_given_text_decides_the_changes(
     checkpoint: Path, tmp_path: Path, text: Path, precision: str
 ) -> None:
     options = ExportOptions(precision)
     ours = export(checkpoint, tmp_path / "ours", options)["calibration"]
     given = export(checkpoint, tmp_path / "given", options, calibration=text)["calibration"]
-    assert (given["text"], given["tokens"]) == ("mine.txt", 600)
+    assert given["text"] == "mine.txt and gpt2xl's page"
+    assert given["tokens"] > 600
     assert given["errors"] != ours["errors"]
-    norms = [tensors_of(tmp_path / name)["h.0.ln_1.weight"] for name in ("ours", "given")]
-    assert not np.allclose(*norms, rtol=0.01)
+    mine, other = (tensors_of(tmp_path / name)["h.0.ln_1.weight"] for name in ("ours", "given"))
+    assert not np.array_equal(mine, other)
 
 
 def test_a_path_that_is_a_str_is_a_file(checkpoint: Path, tmp_path: Path, text: Path) -> None:
     manifest = export(checkpoint, tmp_path / "out", ExportOptions("int8"), calibration=str(text))
-    assert manifest["calibration"]["text"] == "mine.txt"
+    assert manifest["calibration"]["text"].startswith("mine.txt and ")
 
 
 def test_a_text_for_an_export_without_calibration_is_refused(
@@ -98,7 +105,11 @@ def test_a_text_for_an_export_without_calibration_is_refused(
             export(checkpoint, tmp_path / "out", options, calibration=text)
     for options in (ExportOptions(kv="int8"), ExportOptions(keep=("int8:h.0.*",))):
         out = tmp_path / f"{options.kv}-out"
-        assert export(checkpoint, out, options, calibration=text)["calibration"]["tokens"] == 600
+        assert export(checkpoint, out, options, calibration=text)["calibration"]["tokens"] > 600
+    head_only = ExportOptions(keep=("int8-weight:wte.weight",))
+    with pytest.raises(ExportError, match="nothing is calibrated"):
+        export(checkpoint, tmp_path / "head", head_only, calibration=text)
+    assert not (tmp_path / "head").exists()
 
 
 def nearest_codes(checkpoint: Path, folder: Path) -> Tensors:

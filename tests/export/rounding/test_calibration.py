@@ -36,11 +36,6 @@ def test_a_file_is_cut_into_rows_of_the_context(write: Callable[[bytes], Path]) 
     assert (found.origin, found.tokens) == ("text.txt", 285)
 
 
-def test_a_row_has_512_tokens_at_most(write: Callable[[bytes], Path]) -> None:
-    large = dataclasses.replace(CONFIG, n_positions=1024)
-    assert [len(row) for row in given_text(write(b"x" * 700), encode, large).rows] == [512, 188]
-
-
 def test_only_the_first_4096_tokens_of_a_file_count(write: Callable[[bytes], Path]) -> None:
     found = given_text(write(b"a" * 4096 + b"b" * 100), encode, CONFIG)
     assert found.tokens == 4096
@@ -56,10 +51,13 @@ def test_tokens_that_the_model_does_not_know_are_left_out(write: Callable[[bytes
         given_text(write(b"ccc"), encode, small)
 
 
-def test_the_texts_of_the_page_are_rows_of_their_own() -> None:
+def test_the_page_has_a_token_at_every_position() -> None:
     found = page(encode, CONFIG)
-    assert found.origin == "page"
-    assert len(found.rows) > 1
+    assert found.origin == "gpt2xl's page"
     assert {len(row) for row in found.rows} == {96}
-    texts = PAGE.read_text("utf-8").split("%%\n")
-    assert [bytes(row) for row in found.rows] == [text.encode()[:96] for text in texts]
+    text = PAGE.read_bytes()
+    filled = bytes(i for row in found.rows for i in row)
+    assert filled.startswith(text)
+    assert text.startswith(filled[len(text) :])
+    long = dataclasses.replace(CONFIG, n_positions=2 * len(text))
+    assert [bytes(row) for row in page(encode, long).rows] == [text * 2]

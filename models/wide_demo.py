@@ -1,6 +1,6 @@
 """The demo in the shape of GPT-2 XL: a checkpoint with the cost of GPT-2 XL that writes real text.
 
-    python benchmarks/wide_demo.py CORPORA OUT --steps 250
+    python models/wide_demo.py CORPORA OUT --steps 250
 
 The demo has half as many positions, so it is trained further with twice as many. Padding with zeros would change the
 mean that LayerNorm takes over the features, so whatever is written to the residual stream is kept centred during this
@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
+from train_demo import encode, split_corpora
 from transformers import GPT2LMHeadModel
 
-MODELS = Path(__file__).parents[1] / "models"
-sys.path.insert(0, str(MODELS))
-from train_demo import encode, split_corpora  # noqa: E402  # a folder of scripts, not a package
-
+MODELS = Path(__file__).parent
 VOCABULARY, POSITIONS, WIDTH, LAYERS, HEADS = 50257, 1024, 1600, 48, 25
 SILENT = -30.0  # the logit of ids that the demo does not have
 Array = npt.NDArray[np.float32]
