@@ -29,7 +29,7 @@ def losses(manifest: Mapping[str, Any]) -> Iterator[str]:
     if promised is None or found[kind] <= promised:
         return
     loss = f"{precision} loses more than usual on this model: KL {found[kind]:.2g} to float32 on a page of text"
-    if "calibration" not in manifest:
+    if precision not in FINER or "calibration" not in manifest:
         yield f"{loss}; try `-p fp32`."
         return
     errors = manifest["calibration"]["errors"]
