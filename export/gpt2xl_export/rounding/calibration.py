@@ -16,7 +16,7 @@ from gpt2xl_export.source.tensors import expected_shapes
 
 PAGE = Path(__file__).with_name("calibration.txt")
 """Texts of many kinds."""
-MOST = 4096  # tokens of a user's text
+PAGE_TOKENS, MOST = 1024, 4096  # tokens of our texts, and of a user's, at most
 BUDGET = 5e11  # parameters times tokens of the calibration text
 ROWS, SHORTEST, LONGEST = 32, 64, 512  # of a text that the model writes: rows, tokens of a row
 KVRange = tuple[FloatArray, FloatArray]
@@ -40,7 +40,7 @@ class CalibrationText:
 
 def page(encode: Callable[[str], list[int]], config: GPT2Config) -> CalibrationText:
     """Our own texts, again and again up to whole rows: each position has its own keys and values."""
-    ids = known_ids(encode(PAGE.read_text("utf-8")), config)
+    ids = known_ids(encode(PAGE.read_text("utf-8")), config)[:PAGE_TOKENS]
     size = -(-len(ids) // config.n_positions) * config.n_positions
     filled = list(islice(cycle(ids), size))
     return CalibrationText(_rows(filled, config.n_positions), "gpt2xl's page")

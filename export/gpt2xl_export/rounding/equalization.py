@@ -31,7 +31,7 @@ KEYS = "attn.keys"
 POWERS = (0.35, 0.5, 0.65, 0.8)
 POSITIONS, COLUMNS = 128, 256
 """Of the sample on which powers are compared: evenly spaced rows of the input, columns of the matrix."""
-GAIN = 0.7
+GAIN = 0.4
 """The share of the squared error that may be left for a division of its own to be worth it."""
 
 
