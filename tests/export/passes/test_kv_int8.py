@@ -57,7 +57,9 @@ def test_long_steps_give_the_logits_of_short_ones(
     expected, expected_cache = run(session, (1,) * 60)
     for steps in ((60,), (20, 40), (9, 30, 12, 9), (30, 1, 20, 3, 6)):
         logits, cache = run(session, steps)
-        assert np.abs(logits - expected).max() < 1e-3 * np.abs(expected).max()
+        difference, largest = np.abs(logits - expected), np.abs(expected).max()
+        assert difference.mean() < 1e-4 * largest
+        assert difference.max() < 3e-3 * largest  # a code of the cache that is one off shows here
         codes = zip(cache, expected_cache, strict=True)
         assert max(int(np.abs(a.astype(int) - b).max()) for a, b in codes) <= 1
     rows, _ = run(session, (60,), rows=3)
