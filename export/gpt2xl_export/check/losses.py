@@ -37,6 +37,8 @@ def losses(manifest: Mapping[str, Any]) -> Iterator[str]:
     names = ", ".join(f"{name} ({errors[name]:.1%})" for name in worst)
     finer = FINER[precision]
     remedies = [f"`--keep '{finer}:{worst[0]}'`", f"`-p {finer}`"]
+    if precision == "int4-fp16":  # takes no keep rules
+        del remedies[0]
     if manifest["rounding"] == "nearest" and precision.startswith("int4"):
         remedies.insert(0, "`--rounding gptq`")
     yield f"{loss}. The least exact products are those of {names}; try {' or '.join(remedies)}."

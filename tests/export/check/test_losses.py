@@ -54,6 +54,11 @@ def test_the_three_worst_matrices_and_the_options_are_named() -> None:
     )
 
 
+def test_a_precision_without_keep_rules_is_not_advised_one() -> None:
+    (message,) = losses(manifest("int4-fp16", 0.5))
+    assert message.endswith("; try `-p int8-weight`.")
+
+
 def test_without_calibrated_matrices_float32_is_advised() -> None:
     content = manifest("fp16", 0.5)
     del content["calibration"]
