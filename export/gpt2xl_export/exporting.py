@@ -19,6 +19,7 @@ import tokenizers
 import gpt2xl
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import CheckpointError, ExportError, Gpt2xlWarning
+from gpt2xl.files.reading import check_regular
 from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.layerwise import run_whole
@@ -137,8 +138,7 @@ def _text_file(path: Path, options: ExportOptions) -> Path:
         raise ExportError(
             f"{options.precision} is not calibrated: leave out the calibration text '{path}'."
         )
-    if not path.is_file():
-        raise ExportError(f"the calibration text '{path}' is not a file.")
+    check_regular(path, ExportError)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints with outliers: channels scaled up, and the weights that read them scaled down."""
+"""Checkpoints that are hard to quantize: channels scaled up and their readers scaled down, large logits."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -52,6 +52,16 @@ def _scale_columns(
 ) -> None:
     tensors[f"{name}.weight"][:, columns] *= factor
     tensors[f"{name}.bias"][columns] *= factor
+
+
+def with_large_logits(source: Path, out: Path) -> Path:
+    """Copy the checkpoint ``source`` to ``out`` with a larger final norm: rounding costs more."""
+    shutil.copytree(source, out)
+    tensors = load_file(source / "model.safetensors")
+    for part in ("weight", "bias"):
+        tensors[f"ln_f.{part}"] *= 2.5
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    return out
 
 
 def with_outliers(source: Path, out: Path, kind: str) -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from gpt2xl.bundle.config import GPT2Config
-from gpt2xl.errors import ExportError, first_line
+from gpt2xl.errors import ExportError
+from gpt2xl.files.reading import read_text
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import expected_shapes
@@ -54,12 +55,7 @@ def given_text(
     Raises:
         ExportError: the file cannot be read, is not UTF-8 or has no tokens that the model knows.
     """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as reason:
-        raise ExportError(
-            f"cannot read the calibration text '{path}': {first_line(reason)}"
-        ) from None
+    text = read_text(path, ExportError)
     ids = known_ids(encode(text), config)[:MOST]
     if not ids:
         raise ExportError(f"the calibration text '{path}' has no tokens that the model knows.")

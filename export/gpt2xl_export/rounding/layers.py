@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gpt2xl_export.reference.forward import Reference
+from gpt2xl_export.reference.forward import Reference, apply_linear
 from gpt2xl_export.rounding.calibration import KVRange, kv_range
 from gpt2xl_export.rounding.equalization import (
     ATTENTION_IN,
@@ -169,7 +169,7 @@ class _Recording:
     def linear(self, name: str, x: FloatArray) -> FloatArray:
         """Return x @ weight + bias."""
         self.inputs[name] = x
-        result = x @ self._load(f"{name}.weight") + self._load(f"{name}.bias")
+        result = apply_linear(self._load, name, x)
         if name.endswith(ATTENTION_IN):
             self.qkv = result
         return result

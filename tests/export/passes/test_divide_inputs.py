@@ -81,7 +81,9 @@ def test_divided_activations_keep_the_zero_point_of_their_function(
     (product,) = [node for node in model.graph if node.op_type == "MatMulIntegerToFloat"]
     quantize, found = product.inputs[0], product.inputs[4]
     assert quantize is not None
-    divided = quantize.producer().inputs[0]  # type: ignore[union-attr]
+    quantizing = quantize.producer()
+    assert quantizing is not None
+    divided = quantizing.inputs[0]
     assert divided is not None
     assert divided.name == f"{NAME}.input"
     assert found is not None
