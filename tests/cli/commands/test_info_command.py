@@ -38,6 +38,53 @@ def test_json_has_the_figures_of_the_manifest(run: Run, bundle: Path) -> None:
     assert content["size"] == sum(sizes)
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_info_shows_what_was_calibrated_and_equalized(
+    precision: str, run: Run, make_bundle: Callable[..., Path]
+) -> None:
+    bundle = make_bundle({}, precision)
+    found = json.loads((bundle / "gpt2xl.json").read_text())["calibration"]
+    lines = dict(line.split("  ", 1) for line in run("info", bundle).stdout.splitlines())
+    facts = {name: value.strip() for name, value in lines.items()}
+    text = {"int8": "texts of gpt2xl's own", "int4": "text of the model's own"}[precision]
+    assert facts["Calibration"] == f"{found['tokens']} tokens of {text}"
+    divided = found["divided"]
+    assert facts["Equalized"] == f"inputs of {len(found['equalized'])} matrices" + (
+        f"; {len(divided)} more in the graph ({', '.join(divided)})" if divided else ""
+    )
+    assert json.loads(run("info", bundle, "--json").stdout)["calibration"] == found
+
+
+def test_the_inputs_that_the_graph_divides_are_listed(
+    run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((bundle / "gpt2xl.json").read_text())
+    found = {"text": "a\x1b.txt", "tokens": 9, "equalized": ["a", "b"]}
+    for divided, shown in ((["c", "d"], "; 2 more in the graph (c, d)"), ([], "")):
+        content = manifest | {"calibration": found | {"divided": divided}}
+        (copy / "gpt2xl.json").write_text(json.dumps(content))
+        printed = run("info", copy).stdout
+        assert f"  inputs of 2 matrices{shown}\n" in printed
+        assert "  9 tokens of a\\x1b.txt\n" in printed
+
+
+def test_without_calibration_there_is_no_line_of_it(
+    run: Run, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(make_bundle({}, "int8"), tmp_path / "older")
+    manifest = json.loads((copy / "gpt2xl.json").read_text())
+    del manifest["calibration"]  # as older versions wrote it
+    (copy / "gpt2xl.json").write_text(json.dumps(manifest))
+    for folder in (bundle, copy):
+        done = run("info", folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Calibration" not in done.stdout
+        assert "Equalized" not in done.stdout
+        assert json.loads(run("info", folder, "--json").stdout)["calibration"] is None
+    assert run("generate", "-m", copy, "Once", "-n", 3).returncode == 0
+
+
 def test_a_folder_without_a_manifest_is_shown(run: Run, bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     (copy / "gpt2xl.json").unlink()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gpt2xl import BundleError
-from gpt2xl.bundle.manifest import FileEntry, Manifest, read_manifest
+from gpt2xl.bundle.manifest import Calibration, FileEntry, Manifest, read_manifest
 
 SUM = "0" * 64
 WHOLE: dict[str, Any] = {
@@ -21,6 +21,13 @@ WHOLE: dict[str, Any] = {
     "keep": ["fp32:h.0.*"],
     "block_size": 64,
     "backend": "gpt2xl",
+    "calibration": {
+        "text": "page",
+        "tokens": 288,
+        "equalized": ["h.0.attn.c_attn", "h.0.mlp.c_fc"],
+        "divided": ["h.0.mlp.c_proj"],
+        "errors": {"h.0.attn.c_attn.weight": 0.01},
+    },
     "passes": {"wte.weight": {"method": "int8", "max_abs_error": 0.5, "relative_error": 1}},
     "parity": {
         "prompts": 3,
@@ -42,6 +49,9 @@ def test_a_whole_manifest_is_read(tmp_path: Path) -> None:
     assert (found.precision, found.kv, found.keep) == ("int8", "int8", ("fp32:h.0.*",))
     assert found.long_step_from == 12
     assert (found.source.name, found.source.revision) == ("tiny", None)
+    assert found.calibration == Calibration(
+        "page", 288, ("h.0.attn.c_attn", "h.0.mlp.c_fc"), ("h.0.mlp.c_proj",)
+    )
     assert found.passes["wte.weight"].relative_error == 1.0
     assert found.parity["engine"]["whole"].mean_kl == 0.1
     assert found.files == {"config.json": FileEntry(3, SUM)}
@@ -56,6 +66,15 @@ def test_what_an_export_writes_is_read(bundle: Path) -> None:
     assert found.long_step_from is None
     assert set(found.parity) == {"portable", "engine"}
     assert found.parity["engine"]["stepwise"].top1_agreement == 1.0
+
+
+def test_an_older_manifest_has_no_calibration(tmp_path: Path) -> None:
+    older = {key: value for key, value in WHOLE.items() if key != "calibration"}
+    for content in (older, older | {"calibration": None}):
+        found = read(tmp_path, content)
+        assert found is not None
+        assert found.calibration is None
+        assert found.precision == "int8"
 
 
 def test_a_missing_and_an_empty_manifest_are_read(tmp_path: Path) -> None:
@@ -79,6 +98,12 @@ FOREIGN: dict[str, list[Any]] = {  # key -> values it cannot have
     "keep": ["x", {"a": 1}, 3],
     "keep[0]": [3, None, []],
     "backend": [None, 3],
+    "calibration": [3, "page", []],
+    "calibration.text": [3, None, []],
+    "calibration.tokens": ["288", 2.5, None, True],
+    "calibration.equalized": ["x", 3, {"a": 1}],
+    "calibration.equalized[0]": [3, None],
+    "calibration.divided": ["x", 3],
     "passes": [[], 3],
     "passes.wte.weight": [3, "x", []],
     "passes.wte.weight.method": [3, None],
@@ -98,6 +123,7 @@ STEPS: dict[
 ] = {  # where a key lies in WHOLE, when its names have points or are numbers
     "source.sha256.model.safetensors": ["source", "sha256", "model.safetensors"],
     "keep[0]": ["keep", 0],
+    "calibration.equalized[0]": ["calibration", "equalized", 0],
 }
 
 
