@@ -41,6 +41,15 @@ def test_outliers_that_are_scaled_back_leave_the_logits(
     assert change_of_logits(checkpoint, tmp_path / "out") < 1e-4
 
 
+def test_moved_channels_leave_the_logits(
+    outliers: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    outliers["make"](checkpoint, tmp_path / "out", "bias", 50.0)
+    made = open_checkpoint(tmp_path / "out").load("h.0.ln_1.bias")
+    assert np.abs(made).max() > 10
+    assert change_of_logits(checkpoint, tmp_path / "out") < 1e-3
+
+
 @pytest.mark.parametrize("kind", ["mlp", "pos0"])
 def test_the_other_outliers_change_the_model(
     outliers: dict[str, Any], checkpoint: Path, tmp_path: Path, kind: str

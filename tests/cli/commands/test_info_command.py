@@ -46,7 +46,7 @@ def test_info_shows_what_was_calibrated_and_equalized(
     found = json.loads((bundle / "gpt2xl.json").read_text())["calibration"]
     lines = dict(line.split("  ", 1) for line in run("info", bundle).stdout.splitlines())
     facts = {name: value.strip() for name, value in lines.items()}
-    text = {"int8": "texts of gpt2xl's own", "int4": "text of the model's own"}[precision]
+    text = {"int8": "gpt2xl's page", "int4": "the model's own text and gpt2xl's page"}[precision]
     assert facts["Calibration"] == f"{found['tokens']} tokens of {text}"
     divided = found["divided"]
     assert facts["Equalized"] == f"inputs of {len(found['equalized'])} matrices" + (

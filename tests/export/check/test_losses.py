@@ -1,6 +1,7 @@
 """Exports that lose more than their precision should: who is told, and whether the advice helps."""
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,5 +102,7 @@ def test_the_advised_rule_makes_an_export_more_exact(source: Path, tmp_path: Pat
 def test_the_advised_precision_is_more_exact(source: Path, tmp_path: Path) -> None:
     with pytest.warns(Gpt2xlWarning, match=r"or `-p int8-weight`\.$"):
         bad = export(source, tmp_path / "bad", ExportOptions("int4"))
-    better = export(source, tmp_path / "better", ExportOptions("int8-weight"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Gpt2xlWarning)  # it may lose more than usual as well
+        better = export(source, tmp_path / "better", ExportOptions("int8-weight"))
     assert loss(better) < 0.1 * loss(bad)
