@@ -1,7 +1,9 @@
 """The library's front: a loaded bundle, which generates text."""
 
+import asyncio
 import secrets
-from collections.abc import Container, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Container, Generator, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Unpack
@@ -19,14 +21,20 @@ from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.decoding.speculation import Acceptance, Experience, Speculator
 from gpt2xl.errors import Gpt2xlWarning, RequestError
-from gpt2xl.options import GenerationKeywords, GenerationOptions, updated
+from gpt2xl.features import Features, Pooling, features_of, pooled
+from gpt2xl.options.generation import GenerationOptions
+from gpt2xl.options.keywords import GenerationKeywords, updated
+from gpt2xl.preparing import Preparer
+from gpt2xl.scoring import Score, score_ids
+from gpt2xl.searching import is_search, search
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.protocol import Session
 from gpt2xl.startup.options import checked_integer
 from gpt2xl.startup.providers import Device
-from gpt2xl.text.prompts import Prompt, check_prompts, prompt_ids
-from gpt2xl.text.results import Generation, Stream, Transcript
+from gpt2xl.text.prompts import Prompt, check_prompts, prompt_ids, text_ids
+from gpt2xl.text.results import Generation, Piece, Transcript
+from gpt2xl.text.streams import Stream
 from gpt2xl.text.tokenizer import Tokenizer
 
 MAX_ROWS = 4096  # texts in a step; GPT-2 XL in int8 needs 150 MB of KV cache for each
@@ -45,6 +53,7 @@ class Model:
         tokenizer: Tokenizer,
         session: Session,
         bundle: Bundle | None = None,
+        defaults: GenerationOptions | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -52,10 +61,9 @@ class Model:
         """The loaded graph: token ids in, logits out."""
         self.bundle = bundle
         """Where it was loaded from."""
-        exactness = self.exactness  # a closure over self would keep a dropped model in memory
-        self._reuse = PrefixReuse(session, lambda: exactness.may_merge_steps)
-        self._experience = WeakKeyDictionary[Model, Experience]()  # by the model that drafts
-        self._warned = set[str]()
+        self.defaults = defaults or GenerationOptions()
+        """Options of a text where the caller gives none: those of generation_config.json over our own."""
+        self._texts = Texts(config, tokenizer, session, bundle)
 
     def __repr__(self) -> str:
         config = self.config
@@ -70,11 +78,10 @@ class Model:
         """Where it runs."""
         return self.session.device
 
-    @cached_property
+    @property
     def exactness(self) -> Exactness:
         """Which steps may be merged without changing a text."""
-        is_float32 = self.bundle is not None and self.bundle.is_float32
-        return Exactness(self.session, is_float32=is_float32)
+        return self._texts.exactness
 
     @property
     def shares_steps(self) -> bool:
@@ -112,9 +119,7 @@ class Model:
             RequestError: an option out of its range, or a prompt that the model cannot take.
             TypeError: an option that does not exist.
         """
-        return self._stream(
-            prompt, updated(GenerationOptions() if options is None else options, keywords), draft
-        )
+        return self._texts.stream(prompt, self._options(options, keywords), _texts_of(draft))
 
     def generate(
         self,
@@ -129,8 +134,52 @@ class Model:
         >>> model.generate("Once upon a time", greedy=True, max_new_tokens=5).text
         ' there was a great many'
         """
-        options = updated(GenerationOptions() if options is None else options, keywords)
-        return self._stream(prompt, options, draft).result()
+        options = self._options(options, keywords)
+        if is_search(options) and options.num_return_sequences == 1:
+            return self._texts.search(prompt, options, _texts_of(draft))[0]
+        return self._texts.stream(prompt, options, _texts_of(draft)).result()
+
+    async def astream(
+        self,
+        prompt: Prompt,
+        options: GenerationOptions | None = None,
+        *,
+        draft: "Model | None" = None,
+        **keywords: Unpack[GenerationKeywords],
+    ) -> AsyncIterator[Piece]:
+        """As `stream`, for ``async for``: steps run in a thread, and a cancelled task ends the step that is under way.
+
+        >>> async def text():
+        ...     pieces = model.astream("Once upon a time", greedy=True, max_new_tokens=3)
+        ...     return "".join([piece.text async for piece in pieces])
+        >>> asyncio.run(text())
+        ' there was a'
+        """
+        stream = self.stream(prompt, self._options(options, keywords), draft=draft)
+        try:
+            while (piece := await asyncio.to_thread(next, stream, None)) is not None:
+                yield piece
+        finally:
+            stream.cancel()
+
+    def generate_sequences(
+        self,
+        prompt: Prompt,
+        options: GenerationOptions | None = None,
+        *,
+        draft: "Model | None" = None,
+        **keywords: Unpack[GenerationKeywords],
+    ) -> list[Generation]:
+        """``num_return_sequences`` texts of one prompt; arguments, warnings and errors as of `stream`.
+
+        Those of beam search come with the best first. Sampled ones have the seeds ``seed``, ``seed + 1`` and so on, so that
+        `generate` gives any of them again.
+
+        >>> texts = model.generate_sequences("The king", num_return_sequences=2, seed=1, max_new_tokens=4)
+        >>> [(text.seed, text.text) for text in texts]
+        []
+        """
+        return self._texts.sequences(prompt, self._options(options, keywords), _texts_of(draft))
 
     def generate_batch(
         self,
@@ -169,9 +218,8 @@ class Model:
             TypeError: an option that does not exist.
         """
         rows = checked_integer("rows", rows, 1, MAX_ROWS)
-        options = updated(GenerationOptions() if options is None else options, keywords)
         check_prompts(prompts)
-        return self._generations(enumerate(prompts), options, rows, skip)
+        return self._texts.batch(prompts, self._options(options, keywords), rows, skip)
 
     def save_prompt(self, prompt: Prompt, path: str | Path, *, parse_special: bool = True) -> None:
         """Write the keys and values of ``prompt`` to a file, so that `load_prompt` spares computing them.
@@ -186,13 +234,13 @@ class Model:
             OSError: the file cannot be written; an older one stays.
         """
         owner, ids = self._bundle_id(), self.prompt_ids(prompt, parse_special=parse_special)
-        context = self._reuse.take(ids)
+        context = self._texts.reuse.take(ids)
         if context.ids != ids:
             context.advance(ids)
         try:
             save_context(context, owner, Path(path))
         finally:
-            self._reuse.give_back(context)
+            self._texts.reuse.give_back(context)
 
     def load_prompt(self, path: str | Path) -> None:
         """Start the next text from what `save_prompt` wrote, as far as both begin alike.
@@ -202,107 +250,56 @@ class Model:
         """
         context = Context(self.session)
         load_context(context, self._bundle_id(), Path(path), self.config.vocab_size)
-        self._reuse.load(context)
+        self._texts.reuse.load(context)
 
     def clear_cache(self) -> None:
         """Free the KV cache that is kept of the last text, or was loaded."""
-        self._reuse.clear()
+        self._texts.reuse.clear()
+
+    def score(self, text: Prompt, *, top: int = 0, stride: int | None = None) -> Score:
+        """Log-probabilities of the tokens of ``text``, however long it is.
+
+        >>> round(model.score("Once upon a time there was a king").perplexity, 1)
+        0
+
+        Args:
+            text: text or token ids, two at least.
+            top: how many of the most probable ids each token carries.
+            stride: a text beyond the context is read in windows; so many tokens of each but the first are new, and those
+                before them are context. None: half of the context.
+
+        Raises:
+            RequestError: too few tokens, or an option out of its range.
+        """
+        ids = text_ids(text, self.tokenizer, self.config)
+        return score_ids(self.session, ids, checked_integer("top", top, 0), stride)
+
+    def features(self, text: Prompt, *, pooling: Pooling = "none") -> Features:
+        """The hidden state after the final layer norm, as transformers' GPT2Model gives it.
+
+        >>> model.features("Once upon a time").shape
+        (4, 320)
+
+        Args:
+            text: text or token ids, at most the context.
+            pooling: "none", "mean" over the tokens, or "last", the last token's.
+
+        Returns:
+            float32, [tokens, n_embd], or [n_embd] where pooled.
+
+        Raises:
+            RequestError: the prompt does not fit, or the bundle's graph has no output for it.
+        """
+        return pooled(features_of(self.session, self.prompt_ids(text)), pooling)
 
     def prompt_ids(self, prompt: Prompt, *, parse_special: bool = True) -> list[int]:
         """The ids to continue; raises RequestError when the model cannot take them."""
         return prompt_ids(prompt, self.tokenizer, self.config, parse_special=parse_special)
 
-    def _stream(self, prompt: Prompt, options: GenerationOptions, draft: "Model | None") -> Stream:
-        seed = _seed(options)
-        request = self._request(prompt, options, seed)
-        drafter = self._drafter(draft, options)
-        speculator = self._speculator(drafter, draft) if drafter else None
-        acceptance = speculator.acceptance if speculator else Acceptance()
-        transcript = Transcript(self.tokenizer, list(request.ids), seed, acceptance)
-        cancellation = Cancellation()
-        return Stream(self._tokens(request, speculator, cancellation), transcript, cancellation)
-
-    def _request(self, prompt: Prompt, options: GenerationOptions, seed: int | None) -> Request:
-        ids = self.prompt_ids(prompt, parse_special=options.parse_special)
-        room = self.config.n_positions - len(ids) + 1  # the last token is not fed back
-        new_tokens = min(options.max_new_tokens, room)
-        return Request(ids, options.chain(seed), new_tokens, options.logprobs)
-
-    def _tokens(
-        self, request: Request, speculator: Speculator | None, cancellation: Cancellation
-    ) -> Generator[Token]:
-        context = self._reuse.take(request.ids, request.max_new_tokens - 1, cancellation)
-        try:
-            yield from generate_tokens(context, request, self.config.eos_token_ids, speculator)
-        finally:
-            self._reuse.give_back(context)
-
-    def _generations(
-        self,
-        prompts: Iterator[tuple[int, Prompt]],
-        options: GenerationOptions,
-        rows: int,
-        skip: Container[int],
-    ) -> Iterator[tuple[int, Generation]]:
-        scheduler = Scheduler(
-            self.session, rows=self._rows(rows), eos_token_ids=self.config.eos_token_ids
-        )
-        first = _seed(options)
-        wanted = ((number, prompt) for number, prompt in prompts if number not in skip)
-        running: dict[int, tuple[int, Transcript]] = {}  # by the scheduler's number
-        while True:
-            while scheduler.has_free_row and (item := next(wanted, None)):
-                seed = None if first is None else first + item[0]
-                request = self._request(item[1], options, seed)
-                transcript = Transcript(self.tokenizer, list(request.ids), seed, Acceptance())
-                running[scheduler.submit(request)] = item[0], transcript
-            if scheduler.is_idle:
-                return
-            for number, token in scheduler.step():
-                running[number][1].add(token)
-                if token.finish_reason:
-                    prompt_number, transcript = running.pop(number)
-                    yield prompt_number, transcript.result()
-
-    def _rows(self, rows: int) -> int:
-        if rows == 1 or self.shares_steps:
-            return rows
-        consequence = f"texts are generated one after the other, not {rows} at a time"
-        self._warn_once("rows", f"{consequence}: {row_remedy(self.bundle)}", 4)
-        return 1
-
-    def _drafter(self, draft: "Model | None", options: GenerationOptions) -> Drafter | None:
-        if draft is None:
-            # The model need not run for this: the speculator compares the first steps itself.
-            return (
-                PromptLookup()
-                if options.prompt_lookup and self.exactness.may_feed_several
-                else None
-            )
-        # Comparing tokenizers takes as long as a step or two: once for each draft.
-        if draft not in self._experience and not self._shares_tokenizer(draft):
-            raise RequestError(
-                "the draft model has another tokenizer than the model it drafts for."
-            )
-        if not self.exactness.may_merge_steps:
-            remedy = draft_remedy(self.bundle, on_cuda=self.device == "cuda")
-            self._warn_once("draft", f"the draft model is not used: {remedy}", 5)
-            return None
-        return DraftModel(draft.session)
-
-    def _speculator(self, drafter: Drafter, draft: "Model | None") -> Speculator:
-        experience = self._experience.setdefault(draft or self, Experience())
-        return Speculator(drafter, experience, self.exactness.tolerance)
-
-    def _shares_tokenizer(self, other: "Model") -> bool:
-        """Whether both give any text the same ids, and logits for the same ids."""
-        sizes = {model.config.vocab_size for model in (self, other)}
-        return len(sizes) == 1 and self.tokenizer == other.tokenizer
-
-    def _warn_once(self, option: str, message: str, stacklevel: int) -> None:
-        if option not in self._warned:
-            self._warned.add(option)
-            warn(message, Gpt2xlWarning, stacklevel)
+    def _options(
+        self, options: GenerationOptions | None, keywords: GenerationKeywords
+    ) -> GenerationOptions:
+        return updated(self.defaults if options is None else options, keywords)
 
     def _bundle_id(self) -> str:
         if self.bundle is None:
@@ -310,8 +307,5 @@ class Model:
         return bundle_id(self.bundle)
 
 
-def _seed(options: GenerationOptions) -> int | None:
-    """The seed to use; None where nothing is drawn."""
-    if not options.draws:
-        return None
-    return secrets.randbits(32) if options.seed is None else options.seed
+def _texts_of(model: Model | None) -> Texts | None:
+    return None if model is None else model._texts

@@ -50,7 +50,8 @@ class Chain:
             return int(kept[self._position(ids, logits[kept])])
         return self._position(ids, logits)
 
-    def _position(self, ids: Sequence[int], logits: Logits) -> int:
+    def process(self, ids: Sequence[int], logits: Logits) -> Logits:
+        """All logits after the processors; raises RequestError as `choose`."""
         processed = logits.view()
         processed.flags.writeable = False  # log-probabilities are of what the model gave
         for processor in self.processors:
@@ -61,11 +62,18 @@ class Chain:
                 raise RequestError(
                     f"a logits processor returned {kind}, not an array of shape {logits.shape}."
                 )
+        return processed
+
+    def sample(self, processed: Logits) -> int:
+        """The sampler's choice; raises RequestError as `choose`."""
         chosen = self.sampler(processed)
         try:
             position = operator.index(chosen)
         except TypeError:
             raise RequestError(f"the sampler chose {chosen!r}, which is not an id.") from None
-        if not 0 <= position < logits.size:
-            raise RequestError(f"the sampler chose id {position} of {logits.size} ids.")
+        if not 0 <= position < processed.size:
+            raise RequestError(f"the sampler chose id {position} of {processed.size} ids.")
         return position
+
+    def _position(self, ids: Sequence[int], logits: Logits) -> int:
+        return self.sample(self.process(ids, logits))

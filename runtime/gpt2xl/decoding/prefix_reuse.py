@@ -69,7 +69,10 @@ class PrefixReuse:
 
     def give_back(self, context: "ReusableContext") -> None:
         """Keep ``context``, whose text has ended or was given up."""
-        self._kept = _Kept(context, context.prompt_length)
+        length, slide = context.prompt_length, context.slide
+        if slide and slide.dropped:
+            length = slide.keep + slide.window  # what was fed as one prompt at last
+        self._kept = _Kept(context, length)
 
     def load(self, context: Context) -> None:
         """Keep ``context``, which was read from a file."""

@@ -6,7 +6,6 @@ scheduler knows nothing of text.
 
 from collections import deque
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from threading import RLock
 
@@ -16,7 +15,7 @@ from gpt2xl.decoding.loop import Request, Token
 from gpt2xl.errors import RequestError
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.prefill import cut_into_chunks
-from gpt2xl.sessions.protocol import Cache, Ids, Logits, Session, TopLogits
+from gpt2xl.sessions.protocol import Cache, Ids, Logits, Session, StepLogits, TopLogits
 
 PROMPT_TOKENS_PER_STEP = 256  # after which the rows that decode get their next step
 
@@ -33,10 +32,16 @@ class _Running:
     chunks: deque[Ids] = field(default_factory=deque)
     """What is left of the prompt, each chunk [1, n]."""
 
-    def add(self, logits: Logits | TopLogits, eos_token_ids: AbstractSet[int]) -> Token:
-        token = self.request.choose(self.ids, logits, eos_token_ids)
+    def add(self, logits: Logits | TopLogits) -> Token:
+        token = self.request.choose(self.ids, logits)
         self.ids.append(token.id)
         return token
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the text has to slide before it goes on."""
+        slide = self.request.slide
+        return slide is not None and slide.is_due(len(self.ids))
 
 
 class Scheduler:
@@ -53,13 +58,10 @@ class Scheduler:
     Args:
         session: computes the logits. Needs ``shares_steps`` unless ``rows`` is 1.
         rows: texts that share a step, at least 1.
-        eos_token_ids: the ids that end a text.
     """
 
-    def __init__(
-        self, session: Session, *, rows: int, eos_token_ids: AbstractSet[int] = frozenset()
-    ) -> None:
-        self._session, self._rows, self._eos = session, rows, eos_token_ids
+    def __init__(self, session: Session, *, rows: int) -> None:
+        self._session, self._rows = session, rows
         self._cache = session.new_cache(rows, capacity=1)
         self._lock = RLock()  # of the next three
         self._submitted = 0
@@ -119,7 +121,9 @@ class Scheduler:
             Gpt2xlError: the session failed, or a chain did.
         """
         self._drop_cancelled()
-        return [*self._prefill(), *self._decode()]
+        first_tokens = list(self._prefill())
+        self._slide()
+        return [*first_tokens, *self._decode()]
 
     def _drop_cancelled(self) -> None:
         with self._lock:
@@ -153,8 +157,9 @@ class Scheduler:
         if text:
             request = text.request
             self._reserve(len(request.ids) + request.max_new_tokens - 1)
+            ids = request.slide.shown(text.ids) if request.slide else text.ids
             text.chunks.extend(
-                cut_into_chunks(np.array([request.ids], np.int64), self._session.prefill_chunk)
+                cut_into_chunks(np.array([ids], np.int64), self._session.prefill_chunk)
             )
             self._prefilling = text
             self._row_of_prompt().truncate(0)
@@ -162,9 +167,8 @@ class Scheduler:
 
     def _feed(self, text: _Running, chunk: Ids) -> Token | None:
         """The first token of ``text`` where ``chunk`` was the last of its prompt."""
-        row, needed = self._row_of_prompt(), text.request.needed_logits
         try:
-            logits = self._session.forward_top(chunk, row, needed, cancel=text.cancellation)
+            logits = self._prompt_logits(text, chunk)
         except Cancelled:
             self._prefilling = self._prefilling_row = None
             self._end(text)
@@ -172,13 +176,34 @@ class Scheduler:
         if text.chunks:
             return None
         self._prefilling = self._prefilling_row = None
-        token = text.add(logits[0, -1], self._eos)
+        token = text.add(logits[0, -1])
         if token.finish_reason:
             self._end(text)
         else:
             self._decoding.append(text)
             self._decoding_rows = None
         return token
+
+    def _prompt_logits(self, text: _Running, chunk: Ids) -> StepLogits | TopLogits:
+        row, request = self._row_of_prompt(), text.request
+        scores = request.prompt_scores
+        if scores is None or scores.is_complete:
+            return self._session.forward_top(
+                chunk, row, request.needed_logits, cancel=text.cancellation
+            )
+        logits = self._session.forward(
+            chunk, row, keep=chunk.shape[1], cancel=text.cancellation
+        )
+        scores.add(logits[0])
+        return logits
+
+    def _slide(self) -> None:
+        """Texts that have reached the context limit are fed again."""
+        for index in reversed(range(len(self._decoding))):
+            if (text := self._decoding[index]).is_full:
+                with self._lock:
+                    self._waiting.appendleft(text)
+                self._free(index)
 
     def _decode(self) -> list[tuple[int, Token]]:
         texts = list(self._decoding)
@@ -190,7 +215,7 @@ class Scheduler:
         counts = [text.request.needed_logits for text in texts]
         needed = max(counts) if all(counts) else 0
         logits = self._session.forward_top(ids, self._decoding_rows, needed)
-        tokens = [text.add(logits[row, -1], self._eos) for row, text in enumerate(texts)]
+        tokens = [text.add(logits[row, -1]) for row, text in enumerate(texts)]
         for row in reversed(range(len(texts))):
             if tokens[row].finish_reason:
                 self._end(texts[row])

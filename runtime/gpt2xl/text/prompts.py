@@ -34,19 +34,30 @@ def prompt_ids(
             empty prompt where the model has neither beginning- nor end-of-text, or no prompt at all.
     """
     if isinstance(prompt, str):
-        ids = _encoded(prompt, tokenizer, config, parse_special=parse_special)
-        origin, remedy = "the tokenizer gives", "this tokenizer.json belongs to another model"
-    else:
-        ids, origin, remedy = (
-            _checked(prompt),
-            "the prompt holds",
-            f"ids go from 0 to {config.vocab_size - 1}",
-        )
-    ids = ids or [_start_id(config)]
+        encode = partial(tokenizer.encode, parse_special=parse_special)
+        _refuse_huge(prompt, encode, config.n_positions, strips_spaces=tokenizer.strips_spaces)
+    ids = text_ids(prompt, tokenizer, config, parse_special=parse_special) or [_start_id(config)]
     if len(ids) > config.n_positions:
         raise RequestError(
             f"the prompt has {len(ids)} tokens, but the model's context is {config.n_positions}: shorten it."
         )
+    return ids
+
+
+def text_ids(
+    text: Prompt, tokenizer: Tokenizer, config: GPT2Config, *, parse_special: bool = True
+) -> list[int]:
+    """The ids of a text of any length; arguments as of `prompt_ids`.
+
+    Raises:
+        RequestError: an id outside the model's vocabulary, or no text at all.
+    """
+    if isinstance(text, str):
+        ids = tokenizer.encode(text, parse_special=parse_special)
+        origin, remedy = "the tokenizer gives", "this tokenizer.json belongs to another model"
+    else:
+        ids, origin = _checked(text), "the prompt holds"
+        remedy = f"ids go from 0 to {config.vocab_size - 1}"
     outside = [token_id for token_id in ids if not 0 <= token_id < config.vocab_size]
     if outside:
         raise RequestError(
@@ -94,14 +105,6 @@ def _checked(prompt: Sequence[int]) -> list[int]:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _encoded(
-    prompt: str, tokenizer: Tokenizer, config: GPT2Config, *, parse_special: bool
-) -> list[int]:
-    encode = partial(tokenizer.encode, parse_special=parse_special)
-    _refuse_huge(prompt, encode, config.n_positions, strips_spaces=tokenizer.strips_spaces)
-    return encode(prompt)
 
 
 def _refuse_huge(

@@ -1,15 +1,13 @@
 """What a generation gives: pieces as they come, and the finished text."""
 
 import time
-from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpt2xl.decoding.logprobs import Logprobs
 from gpt2xl.decoding.loop import FinishReason, Token
 from gpt2xl.decoding.speculation import Acceptance
-from gpt2xl.errors import RequestError
-from gpt2xl.sessions.cancellation import Cancellation, Cancelled
+from gpt2xl.text.endings import Endings
 from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
 
 
@@ -48,42 +46,68 @@ class Generation:
     new_ids: list[int]
     """Without the end-of-text that stopped it."""
     finish_reason: FinishReason
-    """``stop``: end-of-text; ``length``: max_new_tokens or the context; ``cancelled``: `Stream.cancel`."""
+    """``stop``: end-of-text, a stop string or the function ``stopping``; ``length``: max_new_tokens or the context;
+    ``time``: max_time; ``repetition``: repetition_detection; ``cancelled``: `Stream.cancel`."""
     seed: int | None
     """What the sampler was seeded with; None when greedy, or with a sampler of your own."""
     timings: Timings
     guesses: Acceptance
     """How many draft tokens the model has checked and accepted."""
+    stop_string: str | None = None
+    """The one of ``stop_strings`` that ended the text."""
+    score: float | None = None
+    """Of a text of beam search: the sum of its log-probabilities over its length to the power ``length_penalty``."""
     logprobs: list[Logprobs] | None = None
     """With the option ``logprobs``: one for each of ``new_ids``."""
+    prompt_logprobs: list[Logprobs | None] | None = None
+    """With the option ``prompt_logprobs``: one for each of ``prompt_ids``; None for the first, which nothing precedes."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in types that JSON has; ``logprobs`` only where they were asked for."""
+        """All of it in types that JSON has; what was not asked for is left out."""
         values = asdict(self)
-        if self.logprobs is None:
-            del values["logprobs"]
+        for name in ("stop_string", "score", "logprobs", "prompt_logprobs"):
+            if values[name] is None:
+                del values[name]
         return values
 
 
+@dataclass(frozen=True)
+class TextStart:
+    """What is known of a text before its first token."""
+
+    prompt_ids: list[int]
+    seed: int | None = None
+    """The sampler's; None where it has none."""
+    healed: bytes = b""
+    """End of the prompt that token healing generates again; it is not part of the text."""
+
+
 class Transcript:
-    """Takes a text's tokens as they come, and sums them up.
+    """Takes a text's tokens as they come, decides whether it ends, and sums it up.
 
     Args:
         tokenizer: decodes the tokens.
-        prompt_ids: the ids before them.
-        seed: the sampler's; None where it has none.
+        start: what comes before them.
+        endings: what ends the text beside end-of-text and its length.
         acceptance: counts of draft tokens, which the speculator fills in.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, prompt_ids: list[int], seed: int | None, acceptance: Acceptance
+        self,
+        tokenizer: Tokenizer,
+        start: TextStart,
+        endings: Endings | None = None,
+        acceptance: Acceptance | None = None,
     ) -> None:
-        self.prompt_ids = prompt_ids
-        self.seed = seed
+        self.start = start
         self.pieces: list[Piece] = []
-        self._acceptance = acceptance
+        self.prompt_logprobs: list[Logprobs | None] | None = None
+        """Filled in where the prompt is scored."""
+        self._acceptance = acceptance or Acceptance()
         self._tokenizer = tokenizer
-        self._decoder = StreamDecoder(tokenizer)
+        self._watch = (endings or Endings()).watch()
+        self._decoder = StreamDecoder(tokenizer, start.healed)
+        self._new_ids: list[int] = []
         self._times = [time.perf_counter()]
 
     @property
@@ -92,32 +116,39 @@ class Transcript:
         return self.pieces[-1].finish_reason if self.pieces else None
 
     def add(self, token: Token) -> Piece:
-        """The piece that ``token`` adds to the text."""
+        """The piece that ``token`` adds to the text; its finish_reason says whether the text ends with it."""
+        stops, is_eos = self._watch.stop_strings, token.finish_reason == "stop"
+        if not is_eos:
+            self._new_ids.append(token.id)
         # A model whose vocabulary is padded to a round size may draw ids that the tokenizer lacks.
-        silent = token.finish_reason == "stop" or token.id not in self._tokenizer
-        text = "" if silent else self._decoder.add(token.id)
-        if token.finish_reason:
-            text += self._decoder.finish()
-        self.pieces.append(Piece(text, token.id, token.finish_reason, token.logprobs))
+        silent = is_eos or token.id not in self._tokenizer
+        text = stops.add("" if silent else self._decoder.add(token.id))
+        reason = token.finish_reason or self._watch.reason(self._new_ids)
+        if stops.found is not None:
+            reason = "stop"
+        elif reason:
+            text += stops.add(self._decoder.finish()) + stops.finish()
+        self.pieces.append(Piece(text, token.id, reason, token.logprobs))
         self._times.append(time.perf_counter())
         return self.pieces[-1]
 
     def result(self) -> Generation:
         """The text so far; "cancelled" unless its last token is there."""
-        kept = [piece for piece in self.pieces if piece.finish_reason != "stop"]
-        logprobs = [piece.logprobs for piece in kept if piece.logprobs]
+        logprobs = [piece.logprobs for piece in self.pieces if piece.logprobs]
         text = "".join(piece.text for piece in self.pieces)
         if self.finish_reason is None:
-            text += self._decoder.unfinished
+            text += self._watch.stop_strings.held + self._decoder.unfinished
         return Generation(
             text=text,
-            prompt_ids=self.prompt_ids,
-            new_ids=[piece.id for piece in kept],
+            prompt_ids=self.start.prompt_ids,
+            new_ids=self._new_ids.copy(),
             finish_reason=self.finish_reason or "cancelled",
-            seed=self.seed,
+            seed=self.start.seed,
             timings=self._timings(),
             guesses=self._acceptance,
-            logprobs=logprobs if any(piece.logprobs for piece in self.pieces) else None,
+            stop_string=self._watch.stop_strings.found,
+            logprobs=logprobs[: len(self._new_ids)] if logprobs else None,
+            prompt_logprobs=self.prompt_logprobs,
         )
 
     def _timings(self) -> Timings:
@@ -126,87 +157,3 @@ class Transcript:
         steps = len(self.pieces) - 1
         rate = steps / (last - first) if steps > 0 else None
         return Timings(prompt=first - start, decode=last - first, tokens_per_second=rate)
-
-
-class Stream:
-    """An iterator of the pieces of one text; `result` sums it up.
-
-    Each piece is computed when it is asked for, so leaving a loop with ``break`` computes nothing more until
-    the next piece, or `result`, is asked for. To end a text early, call `cancel`.
-
-    A stream belongs to one thread at a time, but `cancel` may be called from any.
-
-    >>> stream = model.stream("Once upon a time", greedy=True)
-    >>> for piece in stream:
-    ...     if len(stream.ids) == 3:
-    ...         stream.cancel()
-    >>> result = stream.result()
-    >>> len(result.new_ids), result.finish_reason
-    (3, 'cancelled')
-    """
-
-    def __init__(
-        self, tokens: Generator[Token], transcript: Transcript, cancellation: Cancellation
-    ) -> None:
-        self._tokens = tokens
-        self._transcript = transcript
-        self._cancellation = cancellation
-        self._has_failed = False
-
-    @property
-    def prompt_ids(self) -> list[int]:
-        """The ids of the prompt."""
-        return self._transcript.prompt_ids
-
-    @property
-    def ids(self) -> list[int]:
-        """The new ids so far, an end-of-text that stopped the text included."""
-        return [piece.id for piece in self._transcript.pieces]
-
-    @property
-    def seed(self) -> int | None:
-        """The sampler's; None when greedy, or with a sampler of your own."""
-        return self._transcript.seed
-
-    def __repr__(self) -> str:
-        state = self._transcript.finish_reason or "not finished"
-        if state == "not finished" and self._cancellation.is_cancelled:
-            state = "cancelled"
-        return f"<Stream: {len(self.prompt_ids)} prompt tokens, {len(self.ids)} new, {state}>"
-
-    def __iter__(self) -> "Stream":
-        return self
-
-    def __next__(self) -> Piece:
-        if self._cancellation.is_cancelled:
-            self._tokens.close()
-        try:
-            return self._transcript.add(next(self._tokens))
-        except Cancelled:
-            raise StopIteration from None
-        except StopIteration:
-            raise
-        except BaseException:
-            self._has_failed = True
-            raise
-
-    def cancel(self) -> None:
-        """End the text here: no further piece comes, and `result` has finish_reason "cancelled".
-
-        May be called from any thread; a step that is under way is cut short. Nothing happens where the text has
-        ended already.
-        """
-        self._cancellation.cancel()
-
-    def result(self) -> Generation:
-        """The whole text. Generates what is left of it, unless it was cancelled.
-
-        Raises:
-            RequestError: an error has ended the stream before.
-        """
-        for _ in self:
-            pass
-        is_complete = self._transcript.finish_reason or self._cancellation.is_cancelled
-        if self._has_failed or not is_complete:
-            raise RequestError("this stream has no result: an error ended it.")
-        return self._transcript.result()

@@ -4,6 +4,7 @@ import codecs
 import json
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,19 @@ class StreamDecoder:
     ['', 'é']
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, skipped: bytes = b"") -> None:
+        """Leave the first ``skipped`` bytes of the ids out, where the ids begin with them."""
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._skipped = skipped
 
     def add(self, token_id: int) -> str:
         """The text that ``token_id`` completes; empty in the middle of a character."""
-        return self._utf8.decode(self._tokenizer.token_bytes(token_id))
+        added = self._tokenizer.token_bytes(token_id)
+        if self._skipped:
+            count = len(commonprefix([added, self._skipped]))
+            added, self._skipped = added[count:], self._skipped[count:] if count else b""
+        return self._utf8.decode(added)
 
     @property
     def unfinished(self) -> str:

@@ -1,0 +1,1 @@
+"""Options of a text: names, meanings, validation, defaults, and the chain that they make."""

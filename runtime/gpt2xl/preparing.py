@@ -1,0 +1,163 @@
+"""From a prompt and its options to a request of the decode loop, and a transcript of what comes of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.constraints.constraint import Constraint
+from gpt2xl.constraints.healing import Healing, heal
+from gpt2xl.constraints.vocabulary import Vocabulary
+from gpt2xl.decoding.logprobs import PromptScores
+from gpt2xl.decoding.loop import Request
+from gpt2xl.decoding.sliding import Slide
+from gpt2xl.decoding.speculation import Acceptance
+from gpt2xl.errors import RequestError
+from gpt2xl.options.chains import TextFacts, make_chain
+from gpt2xl.options.generation import GenerationOptions
+from gpt2xl.sessions.protocol import Session
+from gpt2xl.text.endings import Endings
+from gpt2xl.text.prompts import Prompt, prompt_ids
+from gpt2xl.text.results import TextStart, Transcript
+from gpt2xl.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One text, ready to be generated."""
+
+    request: Request
+    start: TextStart
+    endings: Endings
+
+    def transcript(self, tokenizer: Tokenizer, acceptance: Acceptance | None = None) -> Transcript:
+        """For the tokens of `request`; its time begins now."""
+        transcript = Transcript(tokenizer, self.start, self.endings, acceptance)
+        if self.request.prompt_scores:
+            transcript.prompt_logprobs = self.request.prompt_scores.logprobs
+        return transcript
+
+
+class Preparer:
+    """Prepares texts for one model."""
+
+    def __init__(self, config: GPT2Config, tokenizer: Tokenizer, session: Session) -> None:
+        self._config, self._tokenizer, self._session = config, tokenizer, session
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of all ids; takes a moment at first use."""
+        return Vocabulary(self._tokenizer, self._config.vocab_size)
+
+    def prepare(self, prompt: Prompt, options: GenerationOptions, seed: int | None) -> Prepared:
+        """Check ``prompt`` and ``options`` against the model.
+
+        Args:
+            prompt: text or ids.
+            options: of the text.
+            seed: the sampler's; None where nothing is drawn.
+
+        Raises:
+            RequestError: the model cannot take the prompt or an option.
+        """
+        whole = self.prompt_ids(prompt, options)
+        ids, healing = heal(whole, self.vocabulary) if options.token_healing else (whole, None)
+        facts = self.facts(ids, options, seed, healing)
+        request = Request(
+            ids,
+            make_chain(options, facts),
+            max_new_tokens=facts.max_length - len(ids),
+            eos_token_ids=facts.eos_token_ids,
+            logprobs=options.logprobs,
+            processed_logprobs=options.processed_logprobs,
+            prompt_scores=_scores(ids, options),
+            slide=self._slide(options),
+        )
+        start = TextStart(whole, seed, healing.removed if healing else b"")
+        return Prepared(request, start, self._endings(options, facts, ids))
+
+    def prompt_ids(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
+        """The ids of a prompt; raises RequestError where the model cannot take it."""
+        return prompt_ids(
+            prompt, self._tokenizer, self._config, parse_special=options.parse_special
+        )
+
+    def facts(
+        self,
+        ids: list[int],
+        options: GenerationOptions,
+        seed: int | None,
+        healing: Healing | None = None,
+    ) -> TextFacts:
+        """What the logits processors of a text after ``ids`` have to know."""
+        eos = self._eos_token_ids(options)
+        constraint = None
+        if options.grammar:
+            constraint = Constraint(options.grammar, self.vocabulary, len(ids), eos)
+        return TextFacts(
+            prompt_length=len(ids),
+            max_length=self._max_length(len(ids), options),
+            eos_token_ids=eos,
+            session=self._session,
+            negative_ids=self._negative_ids(ids, options),
+            seed=seed,
+            tokenizer=self._tokenizer,
+            grammar=constraint,
+            token_healing=healing,
+        )
+
+    def _max_length(self, prompt_length: int, options: GenerationOptions) -> int:
+        most = prompt_length + options.max_new_tokens
+        if options.max_length is not None:
+            if options.max_length <= prompt_length:
+                raise RequestError(
+                    f"max_length is {options.max_length}, but the prompt alone has {prompt_length} tokens:"
+                    " it counts both; max_new_tokens counts new ones only."
+                )
+            most = min(most, options.max_length)
+        if options.overflow == "slide":
+            return most
+        return min(most, self._config.n_positions + 1)  # the last token is not fed back
+
+    def _eos_token_ids(self, options: GenerationOptions) -> frozenset[int]:
+        own = options.eos_token_id
+        if own is None:
+            eos = self._config.eos_token_ids
+        else:
+            eos = frozenset((own,) if isinstance(own, int) else own)
+        return eos | frozenset(options.stop_token_ids)
+
+    def _negative_ids(self, ids: list[int], options: GenerationOptions) -> list[int]:
+        if options.negative_prompt is None:
+            return ids[-1:]
+        return self.prompt_ids(options.negative_prompt, options)
+
+    def _slide(self, options: GenerationOptions) -> Slide | None:
+        if options.overflow != "slide":
+            return None
+        context, keep = self._config.n_positions, options.overflow_keep
+        window = max(1, context // 2) if options.overflow_window is None else options.overflow_window
+        if keep + window >= context:
+            raise RequestError(
+                f"overflow_keep {keep} and overflow_window {window} have to be less than the context, {context},"
+                " together: lower one of them."
+            )
+        return Slide(keep, window, context)
+
+    def _endings(
+        self, options: GenerationOptions, facts: TextFacts, ids: list[int]
+    ) -> Endings:
+        grammar = facts.grammar
+        return Endings(
+            stop_strings=options.stop_strings,
+            keep_stop_string=options.keep_stop_string,
+            stopping=options.stopping,
+            # A model without end-of-text could not end otherwise.
+            is_finished=grammar.is_finished if grammar and not facts.eos_token_ids else None,
+            context_ids=ids,
+            max_time=options.max_time,
+            repetition_detection=options.repetition_detection,
+        )
+
+
+def _scores(ids: list[int], options: GenerationOptions) -> PromptScores | None:
+    return None if options.prompt_logprobs is None else PromptScores(ids, options.prompt_logprobs)

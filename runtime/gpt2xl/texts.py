@@ -1,0 +1,192 @@
+"""Generates the texts of one model: streams, batches and searches."""
+
+import secrets
+from collections.abc import Container, Generator, Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from warnings import warn
+from weakref import WeakKeyDictionary
+
+from gpt2xl.bundle.bundle import Bundle
+from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.bundle.remedies import draft_remedy, row_remedy
+from gpt2xl.decoding.drafting import Drafter, DraftModel, PromptLookup
+from gpt2xl.decoding.loop import Request, Token, generate_tokens
+from gpt2xl.decoding.prefix_reuse import PrefixReuse
+from gpt2xl.decoding.scheduler import Scheduler
+from gpt2xl.decoding.speculation import Acceptance, Experience, Speculator
+from gpt2xl.errors import Gpt2xlWarning, RequestError
+from gpt2xl.options.generation import GenerationOptions
+from gpt2xl.preparing import Preparer
+from gpt2xl.searching import is_search, search
+from gpt2xl.sessions.cancellation import Cancellation
+from gpt2xl.sessions.exactness import Exactness
+from gpt2xl.sessions.protocol import Session
+from gpt2xl.text.prompts import Prompt
+from gpt2xl.text.results import Generation, Transcript
+from gpt2xl.text.streams import Stream
+from gpt2xl.text.tokenizer import Tokenizer
+
+SEQUENCE_ROWS = 16  # texts of one prompt that share each step, at most
+
+
+class Texts:
+    """What `Model` generates with; options come to it complete."""
+
+    def __init__(
+        self, config: GPT2Config, tokenizer: Tokenizer, session: Session, bundle: Bundle | None
+    ) -> None:
+        self._config, self._tokenizer, self._session = config, tokenizer, session
+        self._bundle = bundle
+        self._preparer = Preparer(config, tokenizer, session)
+        exactness = self.exactness  # a closure over self would keep a dropped model in memory
+        self.reuse = PrefixReuse(session, lambda: exactness.may_merge_steps)
+        """The KV cache of the last text."""
+        self._experience = WeakKeyDictionary[Texts, Experience]()  # by the model that drafts
+        self._warned = set[str]()
+
+    @cached_property
+    def exactness(self) -> Exactness:
+        """Which steps may be merged without changing a text."""
+        is_float32 = self._bundle is not None and self._bundle.is_float32
+        return Exactness(self._session, is_float32=is_float32)
+
+    @property
+    def shares_steps(self) -> bool:
+        """See `Model.shares_steps`."""
+        return self._session.shares_steps and self.exactness.may_share_rows
+
+    def search(
+        self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None"
+    ) -> list[Generation]:
+        if draft is not None:
+            raise RequestError("beam search and contrastive search use no draft model: leave draft out.")
+        return search(
+            self._preparer, self._session, self._tokenizer, prompt, options, _seed(options)
+        )
+
+    def stream(self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None") -> Stream:
+        _check_streams(options)
+        prepared = self._preparer.prepare(prompt, options, _seed(options))
+        drafter = self._drafter(draft, options)
+        speculator = self._speculator(drafter, draft) if drafter else None
+        acceptance = speculator.acceptance if speculator else Acceptance()
+        transcript = prepared.transcript(self._tokenizer, acceptance)
+        cancellation = Cancellation()
+        tokens = self._tokens(prepared.request, speculator, cancellation)
+        return Stream(tokens, transcript, cancellation)
+
+    def _tokens(
+        self, request: Request, speculator: Speculator | None, cancellation: Cancellation
+    ) -> Generator[Token]:
+        context = self.reuse.take(request.ids, request.max_new_tokens - 1, cancellation)
+        try:
+            yield from generate_tokens(context, request, speculator)
+        finally:
+            self.reuse.give_back(context)
+
+    def batch(
+        self,
+        prompts: Iterable[Prompt],
+        options: GenerationOptions,
+        rows: int,
+        skip: Container[int] = (),
+    ) -> Iterator[tuple[int, Generation]]:
+        """See `Model.generate_batch`; prompt i has the seed plus i."""
+        _check_streams(options)
+        return self._generations(enumerate(prompts), options, rows, skip)
+
+    def sequences(
+        self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None"
+    ) -> list[Generation]:
+        """See `Model.generate_sequences`."""
+        if is_search(options):
+            return self.search(prompt, options, draft)
+        count, single = options.num_return_sequences, replace(options, num_return_sequences=1)
+        if count == 1:
+            return [self.stream(prompt, single, draft).result()]
+        if draft is not None:
+            raise RequestError("several texts share steps and use no draft model: leave draft out.")
+        ids = self._preparer.prompt_ids(prompt, options)
+        found = dict(self.batch([ids] * count, single, min(count, SEQUENCE_ROWS)))
+        return [found[number] for number in range(count)]
+
+    def _generations(
+        self,
+        prompts: Iterator[tuple[int, Prompt]],
+        options: GenerationOptions,
+        rows: int,
+        skip: Container[int],
+    ) -> Iterator[tuple[int, Generation]]:
+        scheduler = Scheduler(self._session, rows=self._rows(rows))
+        first = _seed(options)
+        wanted = ((number, prompt) for number, prompt in prompts if number not in skip)
+        running: dict[int, tuple[int, Transcript]] = {}  # by the scheduler's number
+        while True:
+            while scheduler.has_free_row and (item := next(wanted, None)):
+                seed = None if first is None else first + item[0]
+                prepared = self._preparer.prepare(item[1], options, seed)
+                number = scheduler.submit(prepared.request)
+                running[number] = item[0], prepared.transcript(self._tokenizer)
+            if scheduler.is_idle:
+                return
+            for number, token in scheduler.step():
+                if number not in running:  # two tokens of a text that ended with the first
+                    continue
+                if running[number][1].add(token).finish_reason:
+                    scheduler.cancel(number)  # where the scheduler does not know that it has ended
+                    prompt_number, transcript = running.pop(number)
+                    yield prompt_number, transcript.result()
+
+    def _rows(self, rows: int) -> int:
+        if rows == 1 or self.shares_steps:
+            return rows
+        consequence = f"texts are generated one after the other, not {rows} at a time"
+        self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 4)
+        return 1
+
+    def _drafter(self, draft: "Texts | None", options: GenerationOptions) -> Drafter | None:
+        if draft is None:
+            # The model need not run for this: the speculator compares the first steps itself.
+            return (
+                PromptLookup()
+                if options.prompt_lookup and self.exactness.may_feed_several
+                else None
+            )
+        # Comparing tokenizers takes as long as a step or two: once for each draft.
+        if draft not in self._experience and not self._shares_tokenizer(draft):
+            raise RequestError(
+                "the draft model has another tokenizer than the model it drafts for."
+            )
+        if not self.exactness.may_merge_steps:
+            remedy = draft_remedy(self._bundle, on_cuda=self._session.device == "cuda")
+            self._warn_once("draft", f"the draft model is not used: {remedy}", 5)
+            return None
+        return DraftModel(draft._session)
+
+    def _speculator(self, drafter: Drafter, draft: "Texts | None") -> Speculator:
+        experience = self._experience.setdefault(draft or self, Experience())
+        return Speculator(drafter, experience, self.exactness.tolerance)
+
+    def _shares_tokenizer(self, other: "Texts") -> bool:
+        """Whether both give any text the same ids, and logits for the same ids."""
+        sizes = {model._config.vocab_size for model in (self, other)}
+        return len(sizes) == 1 and self._tokenizer == other._tokenizer
+
+    def _warn_once(self, option: str, message: str, stacklevel: int) -> None:
+        if option not in self._warned:
+            self._warned.add(option)
+            warn(message, Gpt2xlWarning, stacklevel)
+
+def _check_streams(options: GenerationOptions) -> None:
+    """Refuse what is not generated token by token."""
+    if is_search(options) or options.num_return_sequences > 1:
+        name = "num_return_sequences" if options.num_return_sequences > 1 else "num_beams or penalty_alpha"
+        raise RequestError(f"{name} gives whole texts: use generate_sequences, or leave it out.")
+
+
+def _seed(options: GenerationOptions) -> int | None:
+    """The seed to use; None where nothing is drawn."""
+    if not options.draws:
+        return None
+    return secrets.randbits(32) if options.seed is None else options.seed
