@@ -9,15 +9,12 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 
 from gpt2xl.decoding.chain import Chain
-from gpt2xl.decoding.processors import (
-    LogitsProcessor,
-    no_repeat_ngram,
-    repetition_penalty,
-    temperature,
-    top_k,
-)
 from gpt2xl.decoding.samplers import Categorical, Sampler, greedy
 from gpt2xl.errors import RequestError
+from gpt2xl.processors.penalties import no_repeat_ngram, repetition_penalty
+from gpt2xl.processors.protocol import LogitsProcessor
+from gpt2xl.processors.scaling import temperature
+from gpt2xl.processors.truncation import top_k
 from gpt2xl.startup.options import LoadKeywords, LoadOptions, checked_integer
 
 __all__ = ["GenerationKeywords", "GenerationOptions", "LoadKeywords", "LoadOptions", "updated"]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpt2xl.decoding.processors import LogitsProcessor, largest
 from gpt2xl.decoding.samplers import Sampler, greedy
 from gpt2xl.errors import RequestError
+from gpt2xl.processors.protocol import LogitsProcessor
+from gpt2xl.processors.ranking import largest
 from gpt2xl.sessions.protocol import Logits, TopLogits
 
 
@@ -16,7 +17,7 @@ from gpt2xl.sessions.protocol import Logits, TopLogits
 class Chain:
     """How a text chooses its tokens; a text needs one of its own, since samplers may hold state.
 
-    >>> from gpt2xl.decoding.processors import repetition_penalty
+    >>> from gpt2xl.processors.penalties import repetition_penalty
     >>> Chain((repetition_penalty(2.0),)).choose([1], np.array([2, 3, 1], np.float32))
     0
     """
