@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.errors import RequestError
-from gpt2xl.processors.probabilities import weights_of
+from gpt2xl.processors.probabilities import Distribution
 from gpt2xl.sessions.protocol import Logits
 
 Sampler = Callable[[Logits], int]
@@ -86,7 +86,7 @@ class Mirostat:
         best = logits.max()
         if not np.isfinite(best):
             raise RequestError(NOTHING_TO_CHOOSE)
-        _, total = weights_of(logits)
+        total = Distribution.of(logits).total
         lowest = min(float(best), float(best) + math.log(total) - self.mu * math.log(2))
         left = np.where(logits >= lowest, logits, logits.dtype.type(-np.inf))
         ranked, cumulative = _cumulative(left)

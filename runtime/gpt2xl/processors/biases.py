@@ -102,6 +102,9 @@ def begin_suppress_tokens(token_ids: Iterable[int], prompt_length: int) -> Logit
 def allowed_token_ids(token_ids: Iterable[int]) -> LogitsProcessor:
     """Exclude all other ids.
 
+    Where all of these are excluded already there is nothing to choose, which the sampler reports; transformers 5 allows
+    them again.
+
     >>> allowed_token_ids([1])([], np.zeros(2, np.float32))
     array([-inf,   0.], dtype=float32)
 

@@ -7,7 +7,7 @@ may stay in one and not in the other where the sum is within rounding of the thr
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.processors.probabilities import Floats, below_largest, entropy_of, weights_of
+from gpt2xl.processors.probabilities import Distribution, Floats
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.processors.ranking import largest
 from gpt2xl.processors.selection import Mask, at_least, selection
@@ -31,13 +31,13 @@ def top_p(p: float, min_tokens_to_keep: int = 1) -> LogitsProcessor:
     """
 
     def stays(logits: Logits) -> Mask:
-        weights, total = weights_of(logits)
-        excess = (1 - p) * total
+        found = Distribution.of(logits)
+        excess = (1 - p) * found.total
         # What is below this bound adds up to less than the excess, so sorting the rest is enough.
-        candidates = logits[weights >= excess / logits.size]
+        candidates = logits[found.weights >= excess / logits.size]
         candidates.sort()
-        sums = np.exp(below_largest(candidates)).cumsum(dtype=np.float64)
-        sums += total - sums[-1]
+        sums = Distribution.of(candidates).weights.cumsum(dtype=np.float64)
+        sums += found.total - sums[-1]
         count = candidates.size - int(sums.searchsorted(excess, side="right"))
         return at_least(min_tokens_to_keep, _first(logits, candidates, max(count, 1)), logits)
 
@@ -65,25 +65,23 @@ def typical_p(p: float, min_tokens_to_keep: int = 1) -> LogitsProcessor:
     """
 
     def stays(logits: Logits) -> Mask:
-        weights, total = weights_of(logits)
-        entropy = entropy_of(logits, weights, total)
-        distances = np.abs(np.float32(np.log(total) - entropy) - below_largest(logits))
-        mask = np.asarray(distances <= _typical_reach(distances, weights, p, total, entropy))
+        found = Distribution.of(logits)
+        entropy = found.entropy()
+        distances = np.abs(np.float32(np.log(found.total) - entropy) - found.below_largest)
+        mask = np.asarray(distances <= _typical_reach(distances, found, p, entropy))
         return at_least(min_tokens_to_keep, mask, -distances)
 
     return selection(stays)
 
 
-def _typical_reach(
-    distances: Floats, weights: Floats, p: float, total: float, entropy: float
-) -> np.float32:
+def _typical_reach(distances: Floats, found: Distribution, p: float, entropy: float) -> np.float32:
     """Distance of the last id that is needed to reach ``p``."""
     # Ids below this weight add up to less than 1 - p, and are further away than `known`.
-    bound = (1 - p) * total / weights.size
-    known = np.log(total / bound) - entropy
-    (candidates,) = (weights >= bound).nonzero()
-    reach = _reach(distances[candidates], weights[candidates], p * total)
-    return reach if reach < known else _reach(distances, weights, p * total)
+    bound = (1 - p) * found.total / distances.size
+    known = np.log(found.total / bound) - entropy
+    (candidates,) = (found.weights >= bound).nonzero()
+    reach = _reach(distances[candidates], found.weights[candidates], p * found.total)
+    return reach if reach < known else _reach(distances, found.weights, p * found.total)
 
 
 def _reach(distances: Floats, weights: Floats, mass: float) -> np.float32:

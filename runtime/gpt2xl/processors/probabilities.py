@@ -1,35 +1,40 @@
 """Softmax in parts, for processors that compare probabilities: exponentials in float32, sums in float64."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.sessions.protocol import Logits
 
 Floats = npt.NDArray[np.float32]
+LEAST = np.float32(-200)  # exp of less is 0 in float32; 0 * -inf would not be a number
 
 
-def below_largest(logits: Logits) -> Floats:
-    """Each logit less the largest one, in float32, [n]; the largest has to be finite."""
-    return np.asarray((logits - logits.max()).astype(np.float32, copy=False))
+@dataclass(frozen=True)
+class Distribution:
+    """Probabilities of logits whose largest is finite, not yet divided by their sum.
 
-
-def weights_of(logits: Logits) -> tuple[Floats, float]:
-    """Exp of `below_largest`, [n], and its sum: a probability is a weight / the sum.
-
-    >>> weights_of(np.array([5, 5, -np.inf], np.float32))
-    (array([1., 1., 0.], dtype=float32), 2.0)
+    >>> distribution = Distribution.of(np.array([5, 5, -np.inf], np.float32))
+    >>> distribution.weights, distribution.total, round(distribution.entropy(), 6)
+    (array([1., 1., 0.], dtype=float32), 2.0, 0.693147)
     """
-    weights = np.exp(below_largest(logits))
-    return weights, float(weights.sum(dtype=np.float64))
 
+    below_largest: Floats
+    """Each logit less the largest one, [n]."""
+    weights: Floats
+    """Their exponentials, [n]; a probability is a weight / ``total``."""
+    total: float
 
-def entropy_of(logits: Logits, weights: Floats, total: float) -> float:
-    """Entropy in nats of the distribution with these `weights_of`; ids at -inf add nothing.
+    @classmethod
+    def of(cls, logits: Logits) -> "Distribution":
+        """The distribution of ``logits``, [n], in float32 or float64."""
+        below = (logits - logits.max()).astype(np.float32, copy=False)
+        weights = np.exp(below)
+        return cls(below, weights, float(weights.sum(dtype=np.float64)))
 
-    >>> logits = np.array([5, 5, -np.inf], np.float32)
-    >>> round(entropy_of(logits, *weights_of(logits)), 6)
-    0.693147
-    """
-    lowest = np.float32(-200)  # exp of less is 0 in float32, but 0 * -inf is not a number
-    shifted = np.maximum(below_largest(logits), lowest)
-    return float(np.log(total) - (weights * shifted).sum(dtype=np.float64) / total)
+    def entropy(self) -> float:
+        """Entropy in nats; ids at -inf add nothing."""
+        terms = np.maximum(self.below_largest, LEAST)
+        terms *= self.weights
+        return float(np.log(self.total) - terms.sum(dtype=np.float64) / self.total)

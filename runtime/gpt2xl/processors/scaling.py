@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt2xl.processors.probabilities import entropy_of, weights_of
+from gpt2xl.processors.probabilities import Distribution
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.sessions.protocol import Logits
 
@@ -47,17 +47,18 @@ def dynamic_temperature(value: float, half_range: float, exponent: float = 1.0) 
         left = np.count_nonzero(logits > -np.inf)
         if left < 2 or not np.isfinite(logits.max()):
             return logits
-        entropy = entropy_of(logits, *weights_of(logits))
-        relative = min(max(entropy / np.log(left), 0.0), 1.0)
+        relative = min(max(Distribution.of(logits).entropy() / np.log(left), 0.0), 1.0)
         return _divided(logits, low + (high - low) * relative**exponent)
 
     return divide
 
 
 def _divided(logits: Logits, value: float) -> Logits:
+    scaled = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):  # the sampler refuses what is not finite
-        shifted = logits.astype(np.float64) - logits.max()
-    return np.asarray(shifted / max(value, LOWEST_TEMPERATURE))
+        scaled -= logits.max()
+    scaled /= max(value, LOWEST_TEMPERATURE)
+    return np.asarray(scaled)
 
 
 def renormalize() -> LogitsProcessor:
@@ -70,7 +71,7 @@ def renormalize() -> LogitsProcessor:
     def normalize(ids: Sequence[int], logits: Logits) -> Logits:
         if not np.isfinite(logits.max()):
             return logits
-        _, total = weights_of(logits)
-        return np.asarray(logits - (logits.max() + logits.dtype.type(np.log(total))))
+        log_total = np.log(Distribution.of(logits).total)
+        return np.asarray(logits - (logits.max() + logits.dtype.type(log_total)))
 
     return normalize

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt2xl.processors.probabilities import entropy_of, weights_of
+from gpt2xl.processors.probabilities import Distribution
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.processors.ranking import largest
 from gpt2xl.processors.selection import (
     Mask,
     at_least,
     at_least_with_ties,
-    only,
     selection,
 )
 from gpt2xl.sessions.protocol import Logits
@@ -29,17 +28,17 @@ def top_k(count: int, *, keeps_ties: bool = False) -> LogitsProcessor:
     (array([  1.,   3., -inf,   2.], dtype=float32), array([1., 3., 1., 2.], dtype=float32))
     """
 
+    def reaches(logits: Logits) -> Mask:
+        return np.asarray(logits >= logits[largest(logits, count)[-1]])
+
     def select(ids: Sequence[int], logits: Logits) -> Logits:
         if count >= logits.size:
             return logits
-        kept = largest(logits, count)
-        if keeps_ties:
-            return only(logits, logits >= logits[kept[-1]])
-        changed = np.full_like(logits, -np.inf)
+        kept, changed = largest(logits, count), np.full_like(logits, -np.inf)
         changed[kept] = logits[kept]
         return changed
 
-    return select
+    return selection(reaches) if keeps_ties else select
 
 
 def min_p(p: float, min_tokens_to_keep: int = 1) -> LogitsProcessor:
@@ -73,8 +72,9 @@ def epsilon_cutoff(epsilon: float, min_tokens_to_keep: int = 1) -> LogitsProcess
     """
 
     def stays(logits: Logits) -> Mask:
-        weights, total = weights_of(logits)
-        return at_least_with_ties(min_tokens_to_keep, weights >= epsilon * total, logits)
+        found = Distribution.of(logits)
+        mask = found.weights >= epsilon * found.total
+        return at_least_with_ties(min_tokens_to_keep, mask, logits)
 
     return selection(stays)
 
@@ -90,9 +90,9 @@ def eta_cutoff(epsilon: float, min_tokens_to_keep: int = 1) -> LogitsProcessor:
     """
 
     def stays(logits: Logits) -> Mask:
-        weights, total = weights_of(logits)
-        eta = min(epsilon, math.sqrt(epsilon) * math.exp(-entropy_of(logits, weights, total)))
-        return at_least_with_ties(min_tokens_to_keep, weights >= eta * total, logits)
+        found = Distribution.of(logits)
+        eta = min(epsilon, math.sqrt(epsilon) * math.exp(-found.entropy()))
+        return at_least_with_ties(min_tokens_to_keep, found.weights >= eta * found.total, logits)
 
     return selection(stays)
 

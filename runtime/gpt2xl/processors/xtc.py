@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt2xl.processors.probabilities import weights_of
+from gpt2xl.processors.probabilities import Distribution
 from gpt2xl.processors.protocol import LogitsProcessor
-from gpt2xl.processors.selection import Mask, only
 from gpt2xl.sessions.protocol import Logits
 
 STREAM = 0x585443  # keeps its random numbers apart from the sampler's, which has the same seed
@@ -43,12 +42,8 @@ class _Xtc:
             return logits
         if not np.isfinite(logits.max()):
             return logits
-        return only(logits, self._stays(logits))
-
-    def _stays(self, logits: Logits) -> Mask:
-        weights, total = weights_of(logits)
-        (above,) = (weights >= self._threshold * total).nonzero()
-        mask = np.ones(logits.size, np.bool_)
+        found, changed = Distribution.of(logits), logits.copy()
+        (above,) = (found.weights >= self._threshold * found.total).nonzero()
         ranked = above[(-logits[above]).argsort(kind="stable")]
-        mask[ranked[:-1]] = False
-        return mask
+        changed[ranked[:-1]] = -np.inf
+        return changed
