@@ -2,7 +2,6 @@
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.decoding.logprobs import Logprobs
-from gpt2xl.decoding.processors import LogitsProcessor
 from gpt2xl.decoding.samplers import Sampler
 from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import (
@@ -19,6 +18,7 @@ from gpt2xl.errors import (
 from gpt2xl.loading import load
 from gpt2xl.model import Model
 from gpt2xl.options import GenerationOptions, LoadOptions
+from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.text.results import Generation, Piece, Stream, Timings
 from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.version import __version__

@@ -100,7 +100,9 @@ class Preparer:
             session=self._session,
             negative_ids=self._negative_ids(ids, options),
             seed=seed,
-            tokenizer=self._tokenizer,
+            suppressed=(*options.suppress_tokens, *(sorted(eos) if options.ignore_eos else ())),
+            sequence_breakers=self._breakers(options),
+            least_kept=1 + max(1, len(eos)) if options.num_beams > 1 else 1,
             grammar=constraint,
             token_healing=healing,
         )
@@ -130,6 +132,14 @@ class Preparer:
         if options.negative_prompt is None:
             return ids[-1:]
         return self.prompt_ids(options.negative_prompt, options)
+
+    def _breakers(self, options: GenerationOptions) -> frozenset[int]:
+        """Ids whose text holds a sequence breaker of DRY."""
+        if not options.dry_multiplier:
+            return frozenset()
+        breakers = [text.encode() for text in options.dry_sequence_breakers]
+        tokens = enumerate(self.vocabulary.tokens)
+        return frozenset(i for i, token in tokens if any(text in token for text in breakers))
 
     def _slide(self, options: GenerationOptions) -> Slide | None:
         if options.overflow != "slide":

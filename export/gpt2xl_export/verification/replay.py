@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.decoding.logprobs import log_softmax
-from gpt2xl.decoding.processors import no_repeat_ngram, repetition_penalty
 from gpt2xl.errors import ParityError
+from gpt2xl.processors.penalties import no_repeat_ngram, repetition_penalty
 from gpt2xl.sessions.protocol import Session
 from gpt2xl_export.verification.published import Continuation, Score, Table
 

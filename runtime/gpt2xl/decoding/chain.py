@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpt2xl.decoding.processors import LogitsProcessor, largest
 from gpt2xl.decoding.samplers import Sampler, greedy
 from gpt2xl.errors import RequestError
+from gpt2xl.processors.protocol import LogitsProcessor
+from gpt2xl.processors.ranking import largest
 from gpt2xl.sessions.protocol import Logits, TopLogits
 
 
@@ -16,7 +17,7 @@ from gpt2xl.sessions.protocol import Logits, TopLogits
 class Chain:
     """How a text chooses its tokens; a text needs one of its own, since samplers may hold state.
 
-    >>> from gpt2xl.decoding.processors import repetition_penalty
+    >>> from gpt2xl.processors.penalties import repetition_penalty
     >>> Chain((repetition_penalty(2.0),)).choose([1], np.array([2, 3, 1], np.float32))
     0
     """
@@ -55,13 +56,7 @@ class Chain:
         processed = logits.view()
         processed.flags.writeable = False  # log-probabilities are of what the model gave
         for processor in self.processors:
-            processed = processor(ids, processed)
-            shape = getattr(processed, "shape", None)
-            if shape != logits.shape:
-                kind = f"an array of shape {shape}" if shape else type(processed).__name__
-                raise RequestError(
-                    f"a logits processor returned {kind}, not an array of shape {logits.shape}."
-                )
+            processed = checked(processor(ids, processed), logits)
         return processed
 
     def sample(self, processed: Logits) -> int:
@@ -77,3 +72,14 @@ class Chain:
 
     def _position(self, ids: Sequence[int], logits: Logits) -> int:
         return self.sample(self.process(ids, logits))
+
+
+def checked(processed: Logits, logits: Logits) -> Logits:
+    """What a logits processor returned; raises RequestError where it has not the shape of ``logits``."""
+    shape = getattr(processed, "shape", None)
+    if shape != logits.shape:
+        kind = f"an array of shape {shape}" if shape else type(processed).__name__
+        raise RequestError(
+            f"a logits processor returned {kind}, not an array of shape {logits.shape}."
+        )
+    return processed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.decoding.processors import largest
+from gpt2xl.processors.ranking import largest
 from gpt2xl.sessions.protocol import Logits, PositionLogits
 
 

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gpt2xl.decoding.chain import Chain
+from gpt2xl.constraints.constraint import Constraint
+from gpt2xl.constraints.healing import Healing
+from gpt2xl.decoding.chain import Chain, checked
 from gpt2xl.decoding.guidance import guidance
 from gpt2xl.decoding.samplers import Categorical, Mirostat, Sampler, greedy
 from gpt2xl.errors import RequestError
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.orders import ORDERS, SHAPES
-from gpt2xl.processors import bans, biases, penalties, scaling, truncation
+from gpt2xl.processors import biases, endings, mass, penalties, scaling, truncation
+from gpt2xl.processors.dry import dry
 from gpt2xl.processors.protocol import LogitsProcessor
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.processors.xtc import xtc
+from gpt2xl.sessions.protocol import Logits, Session
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,12 @@ class TextFacts:
     """The negative prompt of classifier-free guidance."""
     seed: int | None
     """None where nothing is drawn."""
-    tokenizer: Tokenizer
+    suppressed: tuple[int, ...] = ()
+    """Ids that may not occur."""
+    sequence_breakers: frozenset[int] = frozenset()
+    """The ids over which DRY does not match."""
+    least_kept: int = 1
+    """Tokens that every truncation leaves: more than one in beam search, as in transformers."""
     grammar: Constraint | None = None
     token_healing: Healing | None = None
 
@@ -121,24 +130,105 @@ def _temperature(options: GenerationOptions, text: TextFacts) -> LogitsProcessor
     return scaling.temperature(options.temperature)
 
 
-def _user(options: GenerationOptions, text: TextFacts) -> LogitsProcessor | None:
-    if not options.processors:
-        return None
-    return options.processors[0] if len(options.processors) == 1 else one_after_another(options.processors)
+def _one_after_another(processors: Sequence[LogitsProcessor]) -> LogitsProcessor:
+    def process(ids: Sequence[int], logits: Logits) -> Logits:
+        for processor in processors:
+            logits = checked(processor(ids, logits), logits)
+        return logits
 
-
-def one_after_another(processors: Sequence[LogitsProcessor]) -> LogitsProcessor:
-    ...
+    return process
 
 
 NOT_COPIED = frozenset({"processors", "guidance_scale"})
 """May hold state that cannot be copied, or costs a run of the model: draft models go without."""
 BUILDERS: dict[str, Builder] = {
     "guidance_scale": lambda o, t: (
-        guidance(t.session, t.negative_ids, t.prompt_length, o.guidance_scale) if o.guidance_scale != 1 else None
+        guidance(t.session, t.negative_ids, t.prompt_length, o.guidance_scale)
+        if o.guidance_scale != 1
+        else None
     ),
     "sequence_bias": lambda o, t: biases.sequence_bias(o.sequence_bias) if o.sequence_bias else None,
     "repetition_penalty": lambda o, t: (
-        penalties.repetition_penalty(o.repetition_penalty, o.repetition_window) if o.repetition_penalty != 1 else None
+        penalties.repetition_penalty(o.repetition_penalty, o.repetition_window)
+        if o.repetition_penalty != 1
+        else None
     ),
+    "no_repeat_ngram_size": lambda o, t: (
+        penalties.no_repeat_ngram(o.no_repeat_ngram_size) if o.no_repeat_ngram_size else None
+    ),
+    "bad_words_ids": lambda o, t: (
+        biases.bad_words_ids(o.bad_words_ids, t.eos_token_ids) if o.bad_words_ids else None
+    ),
+    "min_length": lambda o, t: (
+        endings.min_length(o.min_length, t.eos_token_ids) if o.min_length and t.eos_token_ids else None
+    ),
+    "min_new_tokens": lambda o, t: (
+        endings.min_new_tokens(o.min_new_tokens, t.eos_token_ids, t.prompt_length)
+        if o.min_new_tokens and t.eos_token_ids
+        else None
+    ),
+    "forced_eos_token_id": lambda o, t: (
+        endings.forced_eos_token_id((o.forced_eos_token_id,), t.max_length)
+        if o.forced_eos_token_id is not None
+        else None
+    ),
+    "exponential_decay_length_penalty": lambda o, t: (
+        endings.exponential_decay_length_penalty(
+            *o.exponential_decay_length_penalty, t.eos_token_ids, t.prompt_length
+        )
+        if o.exponential_decay_length_penalty and t.eos_token_ids
+        else None
+    ),
+    "suppress_tokens": lambda o, t: biases.suppress_tokens(t.suppressed) if t.suppressed else None,
+    "begin_suppress_tokens": lambda o, t: (
+        biases.begin_suppress_tokens(o.begin_suppress_tokens, t.prompt_length)
+        if o.begin_suppress_tokens
+        else None
+    ),
+    "presence_penalty": lambda o, t: (
+        penalties.presence_penalty(o.presence_penalty, t.prompt_length)
+        if o.presence_penalty
+        else None
+    ),
+    "frequency_penalty": lambda o, t: (
+        penalties.frequency_penalty(o.frequency_penalty, t.prompt_length)
+        if o.frequency_penalty
+        else None
+    ),
+    "dry_multiplier": lambda o, t: (
+        dry(o.dry_multiplier, o.dry_base, o.dry_allowed_length, t.sequence_breakers, o.dry_window)
+        if o.dry_multiplier
+        else None
+    ),
+    "logit_bias": lambda o, t: biases.logit_bias(o.logit_bias) if o.logit_bias else None,
+    "allowed_token_ids": lambda o, t: (
+        biases.allowed_token_ids((*o.allowed_token_ids, *t.eos_token_ids))
+        if o.allowed_token_ids
+        else None
+    ),
+    "processors": lambda o, t: _one_after_another(o.processors) if o.processors else None,
+    "grammar": lambda o, t: t.grammar,
+    "token_healing": lambda o, t: t.token_healing,
+    "temperature": _temperature,
+    "top_h": lambda o, t: mass.top_h(o.top_h) if o.top_h is not None else None,
+    "top_k": lambda o, t: (
+        truncation.top_k(o.top_k, keeps_ties=o.top_k_keeps_ties) if o.top_k else None
+    ),
+    "top_p": lambda o, t: mass.top_p(o.top_p, t.least_kept) if o.top_p < 1 else None,
+    "min_p": lambda o, t: truncation.min_p(o.min_p, t.least_kept) if o.min_p else None,
+    "typical_p": lambda o, t: (
+        mass.typical_p(o.typical_p, t.least_kept) if o.typical_p < 1 else None
+    ),
+    "epsilon_cutoff": lambda o, t: (
+        truncation.epsilon_cutoff(o.epsilon_cutoff, t.least_kept) if o.epsilon_cutoff else None
+    ),
+    "eta_cutoff": lambda o, t: (
+        truncation.eta_cutoff(o.eta_cutoff, t.least_kept) if o.eta_cutoff else None
+    ),
+    "top_n_sigma": lambda o, t: truncation.top_n_sigma(o.top_n_sigma) if o.top_n_sigma else None,
+    "xtc_probability": lambda o, t: (
+        xtc(o.xtc_probability, o.xtc_threshold, t.seed or 0) if o.xtc_probability else None
+    ),
+    "renormalize_logits": lambda o, t: scaling.renormalize() if o.renormalize_logits else None,
 }
+"""By name of the processor: what makes it, or None where the options do not ask for it."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gpt2xl import GenerationOptions, RequestError
 from gpt2xl.decoding.chain import Chain
-from gpt2xl.decoding.processors import largest
 from gpt2xl.decoding.samplers import Categorical, greedy
+from gpt2xl.processors.ranking import largest
 from gpt2xl.sessions.protocol import Logits, TopLogits
 
 FLOATS = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, -0.0, 1.0, float("-inf")])

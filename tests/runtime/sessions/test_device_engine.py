@@ -22,9 +22,9 @@ from gpt2xl import (
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.loop import Request, Token
-from gpt2xl.decoding.processors import largest
 from gpt2xl.decoding.samplers import greedy
 from gpt2xl.decoding.scheduler import Scheduler
+from gpt2xl.processors.ranking import largest
 from gpt2xl.sessions.captured_step import device_value
 from gpt2xl.sessions.device_cache import DeviceCache
 from gpt2xl.sessions.device_engine import DeviceEngineSession

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from gpt2xl import Model, ProviderError, load
-from gpt2xl.decoding.processors import largest
+from gpt2xl.processors.ranking import largest
 from gpt2xl.startup.cuda import load_cuda
 
 PROMPT = "Once upon a time there was a king"

@@ -6,14 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2xl.decoding.processors import (
-    LogitsProcessor,
-    largest,
-    no_repeat_ngram,
-    repetition_penalty,
-    temperature,
-    top_k,
-)
+from gpt2xl.processors.penalties import no_repeat_ngram, repetition_penalty
+from gpt2xl.processors.protocol import LogitsProcessor
+from gpt2xl.processors.ranking import largest
+from gpt2xl.processors.scaling import temperature
+from gpt2xl.processors.truncation import top_k
 
 INF = float("inf")
 FLOATS = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, -0.0, 1.0, -INF])
