@@ -1,0 +1,67 @@
+"""The package llguidance: imported when it is needed, what is used of it, and its messages in one line."""
+
+import re
+from importlib import import_module
+from typing import Any, Protocol
+
+from gpt2xl.errors import RequestError
+
+EXCERPT = re.compile(r"\s*\d+ \| |\s*\^+\s*$|\s*$")  # lines that show the grammar, not the fault
+PLACE = re.compile(r"^(?:at )?(\d+)\((\d+)\): ")
+REGEX_FAULT = re.compile(r"regex parse error:\n {4}(.*)\n {4}( *)\^+.*\nerror: (.*)")
+MAX_CHARACTERS = 400
+
+
+class Matcher(Protocol):
+    """What is used of ``llguidance.LLMatcher``. It raises nothing: an error is a state that it stays in."""
+
+    def compute_bitmask(self) -> bytes:
+        """A bit for each token, whether it may be next; only the end in a state of error."""
+
+    def try_consume_tokens(self, tokens: list[int]) -> int:
+        """Go on, up to the first token that does not fit; returns their number."""
+
+    def validate_tokens(self, tokens: list[int]) -> int:
+        """How many tokens fit, without going on."""
+
+    def rollback(self, num_tokens: int) -> bool:
+        """Go back; False where that fails."""
+
+    def is_accepting(self) -> bool:
+        """Whether the text may end."""
+
+    def is_error(self) -> bool:
+        """Whether there was an error."""
+
+    def get_error(self) -> str:
+        """Its message."""
+
+    def deep_copy(self) -> "Matcher":
+        """An independent matcher in the same state."""
+
+
+def llguidance(module: str = "") -> Any:
+    """The package, or a module of it.
+
+    Raises:
+        RequestError: it is not installed.
+    """
+    try:
+        return import_module(f"llguidance.{module}" if module else "llguidance")
+    except ModuleNotFoundError:
+        raise RequestError("grammars need `pip install 'gpt2xl[grammar]'`.") from None
+
+
+def problem(message: str) -> str:
+    r"""What llguidance's ``message`` says, in one line with the place.
+
+    >>> problem('at 2(8): unknown name: "b"\n   1 | start: a\n   2 | a: b\n         ^\n')
+    'line 2, column 8: unknown name: "b"'
+    """
+    if fault := REGEX_FAULT.search(message):
+        pattern, spaces, reason = fault.groups()
+        rest = pattern[len(spaces) :]
+        return f"{reason}, at {rest!r}" if rest else f"{reason}, at its end"
+    lines = message.partition("<state>")[0].splitlines()
+    kept = " ".join(line.strip() for line in lines if not EXCERPT.match(line))
+    return PLACE.sub(r"line \1, column \2: ", kept)[:MAX_CHARACTERS].rstrip(". ")
