@@ -114,7 +114,8 @@ class Constraint:
     def _computed(self) -> npt.NDArray[np.bool_]:
         count = self._vocabulary.size + 1
         if self._has_ended:
-            allowed = np.arange(count) == count - 1
+            allowed = np.zeros(count, np.bool_)
+            allowed[-1] = True
         else:
             bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
             if self._matcher.is_error():

@@ -1,15 +1,16 @@
-"""The package llguidance: imported when it is needed, what is used of it, and its messages in one line."""
+"""The package llguidance: imported when it is needed, what is used of it, its messages, and texts to hand it."""
 
 import re
 from importlib import import_module
 from typing import Any, Protocol
 
-from gpt2xl.errors import RequestError
+from gpt2xl.errors import RequestError, one_line
 
 EXCERPT = re.compile(r"\s*\d+ \| |\s*\^+\s*$|\s*$")  # lines that show the grammar, not the fault
 PLACE = re.compile(r"^(?:at )?(\d+)\((\d+)\): ")
 REGEX_FAULT = re.compile(r"regex parse error:\n {4}(.*)\n {4}( *)\^+.*\nerror: (.*)")
-MAX_CHARACTERS = 400
+MAX_CHARACTERS = 400  # of a message
+SHOWN_CHARACTERS = 60  # of a grammar, in messages
 
 
 class Matcher(Protocol):
@@ -62,6 +63,24 @@ def problem(message: str) -> str:
         pattern, spaces, reason = fault.groups()
         rest = pattern[len(spaces) :]
         return f"{reason}, at {rest!r}" if rest else f"{reason}, at its end"
-    lines = message.partition("<state>")[0].splitlines()
+    lines = re.split("<state>|; following special tokens", message)[0].splitlines()
     kept = " ".join(line.strip() for line in lines if not EXCERPT.match(line))
     return PLACE.sub(r"line \1, column \2: ", kept)[:MAX_CHARACTERS].rstrip(". ")
+
+
+def checked_text(name: str, text: object) -> str:
+    """``text``, which has to be valid Unicode; RequestError says that the ``name`` is not."""
+    if not isinstance(text, str):
+        raise RequestError(f"a {name} has to be a str, but is {text!r}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"the {name} {text!r} is not valid Unicode: it holds a lone surrogate."
+        ) from None
+    return text
+
+
+def shown(source: str) -> str:
+    """The beginning and end of ``source``, quoted."""
+    return one_line(repr(source), SHOWN_CHARACTERS)
