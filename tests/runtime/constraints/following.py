@@ -1,5 +1,6 @@
 """Draws texts from random logits under a random grammar, and counts what became of them."""
 
+import re
 import time
 from collections import Counter
 from copy import deepcopy
@@ -59,7 +60,8 @@ class Follower:
             outcome, note = "WRONG", repr(reason)
         found.outcomes[kind, outcome] += 1
         if outcome == "refused":
-            found.messages[note.rpartition("refused: ")[2].partition(" at ")[0][:60]] += 1
+            fault = note.rpartition("refused: ")[2].partition(" at ")[0]
+            found.messages[re.sub(r"-?\d+(\.\d+)?", "N", fault)[:60]] += 1
         elif outcome in ("dead end", "WRONG"):
             found.notes.append(f"{outcome}, seed {seed}: {case.source!r}: {note}")
 

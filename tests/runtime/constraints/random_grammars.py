@@ -258,7 +258,7 @@ def _number_fits(value: Decimal, schema: Schema) -> bool:
         "exclusiveMinimum": lambda limit: value > limit,
         "maximum": lambda limit: value <= limit,
         "exclusiveMaximum": lambda limit: value < limit,
-        "multipleOf": lambda factor: value % factor == 0,
+        "multipleOf": lambda factor: int(value) % int(factor) == 0,  # of integers only
     }
     return all(limits[key](Decimal(number)) for key, number in schema.items() if key in limits)
 
