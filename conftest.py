@@ -9,8 +9,15 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; this one needs the extra "bench".
-collect_ignore_glob = [] if find_spec("matplotlib") else ["cli/*/benchmark/picture.py"]
+# pytest imports every module to look for examples; these need the extras "bench" and "grammar".
+collect_ignore_glob = [
+    path
+    for package, path in (
+        ("matplotlib", "cli/*/benchmark/picture.py"),
+        ("llguidance", "runtime/*/constraints/grammar.py"),
+    )
+    if not find_spec(package)
+]
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ class Preparer:
             prompt_scores=_scores(ids, options),
             slide=self._slide(options),
         )
-        start = TextStart(whole, seed, healing.removed if healing else b"")
+        start = TextStart(whole, seed, len(healing.removed) if healing else 0)
         return Prepared(request, start, self._endings(options, facts, ids))
 
     def prompt_ids(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
@@ -100,7 +100,7 @@ class Preparer:
             session=self._session,
             negative_ids=self._negative_ids(ids, options),
             seed=seed,
-            suppressed=(*options.suppress_tokens, *(sorted(eos) if options.ignore_eos else ())),
+            suppressed=(*options.suppress_tokens, *(sorted(eos - {*options.stop_token_ids}) if options.ignore_eos else ())),
             sequence_breakers=self._breakers(options),
             least_kept=1 + max(1, len(eos)) if options.num_beams > 1 else 1,
             grammar=constraint,

@@ -78,8 +78,8 @@ class TextStart:
     prompt_ids: list[int]
     seed: int | None = None
     """The sampler's; None where it has none."""
-    healed: bytes = b""
-    """End of the prompt that token healing generates again; it is not part of the text."""
+    healed_bytes: int = 0
+    """Length of the end of the prompt that token healing generates again; it is not part of the text."""
 
 
 class Transcript:
@@ -106,7 +106,7 @@ class Transcript:
         self._acceptance = acceptance or Acceptance()
         self._tokenizer = tokenizer
         self._watch = (endings or Endings()).watch()
-        self._decoder = StreamDecoder(tokenizer, start.healed)
+        self._decoder = StreamDecoder(tokenizer, start.healed_bytes)
         self._new_ids: list[int] = []
         self._times = [time.perf_counter()]
 

@@ -4,7 +4,6 @@ import codecs
 import json
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +70,11 @@ class Tokenizer:
         """Whether an added token includes the white space before it."""
         return any(token.lstrip for token in self._added.values())
 
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the special tokens, such as end-of-text."""
+        return frozenset(token_id for token_id, token in self._added.items() if token.special)
+
     def __contains__(self, token_id: int) -> bool:
         """Whether the vocabulary has ``token_id``."""
         return 0 <= token_id < 2**32 and self._parsing.id_to_token(token_id) is not None
@@ -110,7 +114,7 @@ class Tokenizer:
                 " its regular expression backtracks without end."
             ) from None
         ids = list(encoding.ids)
-        if parse_special or self._special.isdisjoint(ids):
+        if parse_special or self.special_ids.isdisjoint(ids):
             return ids
         mask = encoding.special_tokens_mask  # 1: added around the text
         return [i for j, m in zip(ids, mask, strict=True) for i in ([j] if m else self._plain(j))]
@@ -145,7 +149,7 @@ class Tokenizer:
 
     def _plain(self, token_id: int) -> list[int]:
         """``token_id`` itself, or the ids of its bytes where merges of ordinary text ended in a special token."""
-        if token_id not in self._special:
+        if token_id not in self.special_ids:
             return [token_id]
         characters = {byte: character for character, byte in byte_alphabet().items()}
         found = [self._parsing.token_to_id(characters[b]) for b in self.token_bytes(token_id)]
@@ -163,10 +167,6 @@ class Tokenizer:
         return dict(self._parsing.get_added_tokens_decoder())
 
     @cached_property
-    def _special(self) -> frozenset[int]:
-        return frozenset(token_id for token_id, token in self._added.items() if token.special)
-
-    @cached_property
     def _meaning(self) -> dict[str, Any]:
         """The file's content in a normal form, without what changes no ids: padding and truncation."""
         content: dict[str, Any] = json.loads(self._json)
@@ -179,26 +179,24 @@ class Tokenizer:
 class StreamDecoder:
     """Decodes ids one at a time and never returns half a character.
 
-    The pieces joined equal ``Tokenizer.decode`` of all ids.
+    The pieces joined equal ``Tokenizer.decode`` of all ids, without the first ``skipped_bytes`` bytes.
 
     >>> decoder = StreamDecoder(tokenizer)
     >>> [decoder.add(token_id) for token_id in tokenizer.encode("é")]
     ['', 'é']
     """
 
-    def __init__(self, tokenizer: Tokenizer, skipped: bytes = b"") -> None:
-        """Leave the first ``skipped`` bytes of the ids out, where the ids begin with them."""
+    def __init__(self, tokenizer: Tokenizer, skipped_bytes: int = 0) -> None:
         self._tokenizer = tokenizer
+        self._left_to_skip = skipped_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._skipped = skipped
 
     def add(self, token_id: int) -> str:
         """The text that ``token_id`` completes; empty in the middle of a character."""
-        added = self._tokenizer.token_bytes(token_id)
-        if self._skipped:
-            count = len(commonprefix([added, self._skipped]))
-            added, self._skipped = added[count:], self._skipped[count:] if count else b""
-        return self._utf8.decode(added)
+        found = self._tokenizer.token_bytes(token_id)
+        kept = found[self._left_to_skip :]
+        self._left_to_skip -= len(found) - len(kept)
+        return self._utf8.decode(kept)
 
     @property
     def unfinished(self) -> str:

@@ -1,0 +1,1 @@
+"""What a text may hold: grammars, and token healing, which repeats the end of a prompt."""
