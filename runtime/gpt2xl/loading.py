@@ -11,7 +11,8 @@ from typing import Unpack, cast
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.errors import BundleError, CheckpointError
 from gpt2xl.model import Model
-from gpt2xl.options import LoadKeywords, LoadOptions, updated
+from gpt2xl.options.keywords import updated
+from gpt2xl.startup.options import LoadKeywords, LoadOptions
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.text.tokenizer import Tokenizer
 

@@ -17,7 +17,9 @@ from gpt2xl.decoding.loop import Request
 from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.loading import load
 from gpt2xl.model import Model
-from gpt2xl.options import GenerationOptions, LoadKeywords, LoadOptions, updated
+from gpt2xl.options.generation import GenerationOptions
+from gpt2xl.options.keywords import updated
+from gpt2xl.startup.options import LoadKeywords, LoadOptions
 from gpt2xl.sessions.protocol import Ids, Session
 
 PROMPTS = (64, 512, 900)  # tokens
