@@ -11,8 +11,6 @@ from gpt2xl.decoding.samplers import NOTHING_TO_CHOOSE
 from gpt2xl.errors import RequestError
 from gpt2xl.sessions.protocol import Ids
 
-BLOCKS = 512  # parts of the vocabulary whose maxima bound the k-th largest score
-
 Scores = npt.NDArray[np.float32]  # [rows, vocab_size], of texts up to and with each next token
 Pick = Callable[[Scores, int], "Candidates"]
 
@@ -92,8 +90,8 @@ def sampling(seed: int) -> Pick:
     def draw(scores: Scores, count: int) -> Candidates:
         flat = scores.ravel()
         (possible,) = (flat > -np.inf).nonzero()
-        noisy = flat[possible] + rng.gumbel(size=possible.size)
-        places = possible[_largest(noisy, count)]
+        noise = rng.gumbel(size=possible.size)
+        places = possible[_largest(flat[possible] + noise, count)]
         return _candidates(scores, places[(-flat[places]).argsort(kind="stable")])
 
     return draw
@@ -119,18 +117,9 @@ def _largest(flat: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.int64
     """Indices of the ``count`` largest of ``flat``, the largest first."""
     if not flat.size or not np.isfinite(flat.max()):  # the largest is NaN where any is
         raise RequestError(NOTHING_TO_CHOOSE)
-    bound = _lower_bound(flat, count)
+    bound = np.partition(flat, -count)[-count] if count < flat.size else -np.inf
     (places,) = (flat >= bound if bound > -np.inf else flat > bound).nonzero()
     return places[(-flat[places]).argsort(kind="stable")][:count]
-
-
-def _lower_bound(flat: npt.NDArray[np.floating], count: int) -> float:
-    """A value that at least ``count`` of ``flat`` reach, and few more: far cheaper than the k-th largest."""
-    if count >= flat.size:
-        return -np.inf
-    if count <= BLOCKS // 2 and flat.size >= 8 * BLOCKS:
-        flat = flat[: flat.size // BLOCKS * BLOCKS].reshape(-1, BLOCKS).max(0)
-    return float(np.partition(flat, -count)[-count])
 
 
 def _candidates(scores: Scores, places: npt.NDArray[np.int64]) -> Candidates:
