@@ -47,6 +47,12 @@ class FakeCache:
     def copy_row(self, source: int, target: int) -> None:
         self.texts[target][:] = self.texts[source]
 
+    def reorder(self, sources: Sequence[int], shared: int = 0) -> None:
+        before = [list(text) for text in self.texts]
+        for text, source in zip(self.texts, sources, strict=True):
+            assert text[:shared] == before[source][:shared]
+            text[:] = before[source]
+
 
 @dataclass(eq=False)
 class FakeSession:
@@ -97,7 +103,14 @@ class FakeSession:
     ) -> StepLogits | TopLogits:
         return self.forward(input_ids, cache, cancel=cancel)
 
-    def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
+    def last_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> HiddenState:
+        raise AssertionError
+
+    def logits_and_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> tuple[StepLogits, HiddenState]:
         raise AssertionError
 
 

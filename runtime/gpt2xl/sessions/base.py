@@ -19,6 +19,7 @@ from gpt2xl.startup.graph import OpenedGraph
 from gpt2xl.startup.providers import Device
 
 LOGITS, HIDDEN = "logits", "last_hidden_state"
+BOTH = (LOGITS, HIDDEN)
 GRAPH_ID, NOT_CAPTURED = "gpu_graph_id", -1
 CACHE_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -121,7 +122,7 @@ class OrtSession:
         """Options for one run in the block, which gives ``output``; None for onnxruntime's defaults.
 
         Args:
-            output: LOGITS or HIDDEN.
+            output: LOGITS or HIDDEN; LOGITS where it gives both.
             cancel: ends the run.
             graph_id: of the CUDA graph that the run is captured as, or replays.
 

@@ -1,5 +1,6 @@
 """Memory of the engine graph's KV cache on a GPU."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from weakref import finalize
 
@@ -22,6 +23,12 @@ class DeviceSessionBase(EngineSessionBase):
     def copy(self) -> Copy:
         """Copies bytes within the device."""
         return Copy(self.session.get_providers(), self.device)
+
+    @cached_property
+    def spare_row(self) -> ort.OrtValue:
+        """Memory for one layer's keys or values of a row, used while `lock` is held."""
+        row = self.zeros(1)
+        return ort.OrtValue.ortvalue_from_shape_and_type(row.shape, row.dtype.type, self.device, 0)
 
     def zeros(self, rows: int) -> npt.NDArray[np.generic]:
         """An empty cache of one layer's keys or values."""
@@ -69,7 +76,7 @@ class DeviceCache:
         self._whole = whole
         self._session = session
         self._values = values
-        self._bindings: dict[str, ort.IOBinding] = {}
+        self._bindings: dict[tuple[str, ...], ort.IOBinding] = {}
 
     @property
     def whole(self) -> "DeviceCache":
@@ -122,6 +129,19 @@ class DeviceCache:
                 start = value.data_ptr() + self.first * size
                 self._session.copy(start + source * size, start + target * size, size)
 
+    def reorder(self, sources: Sequence[int], shared: int = 0) -> None:
+        """See ``Cache.reorder``; copies whole rows, which is one piece of memory a layer."""
+        del shared
+        moves, size = moves_of(sources), self._session.zeros(1).nbytes
+        self.lengths[:] = self.lengths[np.asarray(sources, np.int64)]
+        with self._session.lock:
+            spare = self._session.spare_row.data_ptr()
+            for value in self._values:
+                first = value.data_ptr() + self.first * size
+                places = [*range(first, first + len(sources) * size, size), spare]
+                for source, target in moves:
+                    self._session.copy(places[source], places[target], size)
+
     @cached_property
     def step(self) -> CapturedStep:
         """The captured decode step of all rows; released with this cache."""
@@ -149,11 +169,32 @@ class DeviceCache:
             binding.bind_output(present, session.device, 0, row.dtype, shape, start)
         return binding
 
-    def binding(self, output: str) -> ort.IOBinding:
-        """The IO binding of runs that are not captured and give ``output``."""
-        if output not in self._bindings:
-            self._bindings[output] = self.new_binding()
-        return self._bindings[output]
+    def binding(self, outputs: tuple[str, ...]) -> ort.IOBinding:
+        """The IO binding of runs that are not captured and give ``outputs``."""
+        if outputs not in self._bindings:
+            self._bindings[outputs] = self.new_binding()
+        return self._bindings[outputs]
+
+
+def moves_of(sources: Sequence[int]) -> list[tuple[int, int]]:
+    """Copies, (source, target), that one after the other make each row i what row ``sources[i]`` was.
+
+    A row is overwritten only when no other needs it any more; where all wait for each other in a circle, one is saved
+    in a spare row, which has the number ``len(sources)``.
+
+    >>> moves_of([0, 0, 1]), moves_of([1, 0])
+    ([(1, 2), (0, 1)], [(0, 2), (1, 0), (2, 1)])
+    """
+    spare, moves = len(sources), list[tuple[int, int]]()
+    waiting = {target: source for target, source in enumerate(sources) if source != target}
+    while waiting:
+        target = next((row for row in waiting if row not in waiting.values()), None)
+        if target is None:
+            target = min(waiting)
+            moves.append((target, spare))
+            waiting = {to: spare if of == target else of for to, of in waiting.items()}
+        moves.append((waiting.pop(target), target))
+    return moves
 
 
 def _release_graph(session: DeviceSessionBase, graph_id: int) -> None:

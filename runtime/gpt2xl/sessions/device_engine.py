@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.sessions.base import HIDDEN, LOGITS, restored_on_failure
+from gpt2xl.sessions.base import BOTH, HIDDEN, LOGITS, restored_on_failure
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.device_cache import DeviceCache, DeviceSessionBase
 from gpt2xl.sessions.device_graphs import TopK
@@ -59,13 +59,27 @@ class DeviceEngineSession(DeviceSessionBase):
             self.check_values(top.logits)
         return top
 
-    def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
+    def last_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> HiddenState:
         """See ``Session.last_hidden_state``."""
         self.check_has(HIDDEN)
         with self.lock, restored_on_failure(cache.lengths):
-            state = _on_host(self._feed(HIDDEN, input_ids, cache, input_ids.shape[1], None))
+            state = _on_host(self._feed(HIDDEN, input_ids, cache, input_ids.shape[1], cancel))
             self.check_values(state, HIDDEN)
         return state
+
+    def logits_and_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> tuple[StepLogits, HiddenState]:
+        """See ``Session.logits_and_hidden_state``; not captured."""
+        assert isinstance(cache, DeviceCache)
+        self.check_has(HIDDEN)
+        with self.lock, restored_on_failure(cache.lengths):
+            found = self._run_once(BOTH, input_ids, cache, 1, cancel)
+            logits, state = (_on_host([value]) for value in found)
+            self.check_values(logits)
+        return logits, state
 
     def _logits(
         self, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
@@ -83,27 +97,30 @@ class DeviceEngineSession(DeviceSessionBase):
         assert isinstance(cache, DeviceCache)
         chunks = self.chunks(input_ids, cache.length, keep if output == LOGITS else 1)
         return [
-            self._run_once(output, chunk, cache, min(keep, chunk.shape[1]), cancel)
+            self._run_once((output,), chunk, cache, min(keep, chunk.shape[1]), cancel)[0]
             for chunk in chunks
         ]
 
     def _run_once(
         self,
-        output: str,
+        outputs: tuple[str, ...],
         input_ids: Ids,
         cache: DeviceCache,
         keep: int,
         cancel: Cancellation | None,
-    ) -> ort.OrtValue:
-        binding = cache.binding(output)
+    ) -> list[ort.OrtValue]:
+        """Each of ``outputs`` at the last ``keep`` positions."""
+        binding = cache.binding(outputs)
         for name, ids in self.step_inputs(input_ids, cache.lengths).items():
             binding.bind_cpu_input(name, ids)
         for name, number in self.optional_inputs(keep):
             binding.bind_ortvalue_input(name, number)
-        shape, kind = (len(input_ids), keep, self.widths[output]), self.output_type(output)
-        values = ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, 0)
-        binding.bind_ortvalue_output(output, values)
-        with self.run_options(output, cancel) as options:
+        values = []
+        for output in outputs:
+            shape, kind = (len(input_ids), keep, self.widths[output]), self.output_type(output)
+            values.append(ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, 0))
+            binding.bind_ortvalue_output(output, values[-1])
+        with self.run_options(outputs[0], cancel) as options:
             self.session.run_with_iobinding(binding, options)
         cache.lengths += input_ids.shape[1]
         return values

@@ -1,10 +1,12 @@
 """The engine graph on the CPU: the cache is numpy arrays that the graph reads and writes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.sessions.base import HIDDEN, LOGITS, checked_length, on_cpu, restored_on_failure
+from gpt2xl.sessions.base import BOTH, HIDDEN, LOGITS, checked_length, on_cpu, restored_on_failure
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.engine_graph import EngineSessionBase
 from gpt2xl.sessions.prefill import PREFILL_CHUNK, PREFILL_TILE
@@ -23,7 +25,7 @@ class EngineCache:
         """See ``Cache.lengths``."""
         self._session = session
         self._buffers = buffers
-        self._bindings: dict[str, ort.IOBinding] = {}
+        self._bindings: dict[tuple[str, ...], ort.IOBinding] = {}
 
     @property
     def length(self) -> int:
@@ -78,9 +80,20 @@ class EngineCache:
         for buffer in self._buffers:
             buffer[target, :, :length] = buffer[source, :, :length]
 
-    def binding(self, output: str) -> ort.IOBinding:
-        """An IO binding with this cache as past and as present, for runs that give ``output``."""
-        if output not in self._bindings:
+    def reorder(self, sources: Sequence[int], shared: int = 0) -> None:
+        """See ``Cache.reorder``."""
+        every = np.asarray(sources, np.int64)
+        (rows,) = (every != np.arange(len(every))).nonzero()
+        if rows.size:
+            source = every[rows]
+            used = slice(shared, int(self.lengths[source].max()))
+            for buffer in self._buffers:
+                buffer[rows, :, used] = buffer[source, :, used]
+            self.lengths[:] = self.lengths[every]
+
+    def binding(self, outputs: tuple[str, ...]) -> ort.IOBinding:
+        """An IO binding with this cache as past and as present, for runs that give ``outputs``."""
+        if outputs not in self._bindings:
             session, binding = self._session, self._session.session.io_binding()
             for past, present, buffer in zip(
                 session.past, session.present, self._buffers, strict=True
@@ -88,8 +101,8 @@ class EngineCache:
                 value = on_cpu(buffer)
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_ortvalue_output(present, value)
-            self._bindings[output] = binding
-        return self._bindings[output]
+            self._bindings[outputs] = binding
+        return self._bindings[outputs]
 
 
 def _new_buffers(
@@ -127,10 +140,24 @@ class EngineSession(EngineSessionBase):
         del needed_logits
         return self.forward(input_ids, cache, cancel=cancel)
 
-    def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
+    def last_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> HiddenState:
         """See ``Session.last_hidden_state``."""
         self.check_has(HIDDEN)
-        return self._feed(HIDDEN, input_ids, cache, input_ids.shape[1], None)
+        return self._feed(HIDDEN, input_ids, cache, input_ids.shape[1], cancel)
+
+    def logits_and_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> tuple[StepLogits, HiddenState]:
+        """See ``Session.logits_and_hidden_state``."""
+        assert isinstance(cache, EngineCache)
+        self.check_has(HIDDEN)
+        cache.reserve(cache.length + 1)
+        with restored_on_failure(cache.lengths):
+            logits, state = self._run(BOTH, input_ids, cache, 1, cancel)
+            self.check_values(logits)
+        return logits, state
 
     def _feed(
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
@@ -141,7 +168,7 @@ class EngineSession(EngineSessionBase):
         cache.reserve(cache.length + input_ids.shape[1])
         with restored_on_failure(cache.lengths):
             for chunk in self.chunks(input_ids, cache.length, keep if output == LOGITS else 1):
-                kept.append(self._run(output, chunk, cache, min(keep, chunk.shape[1]), cancel))
+                kept += self._run((output,), chunk, cache, min(keep, chunk.shape[1]), cancel)
                 if cache.length > PREFILL_CHUNK and chunk.shape[1] >= PREFILL_TILE:
                     self.release_weights()  # of a long prompt
             values = kept[-1] if keep == 1 else np.concatenate(kept, 1)[:, -keep:]
@@ -150,21 +177,23 @@ class EngineSession(EngineSessionBase):
 
     def _run(
         self,
-        output: str,
+        outputs: tuple[str, ...],
         input_ids: Ids,
         cache: EngineCache,
         keep: int,
         cancel: Cancellation | None,
-    ) -> npt.NDArray[np.float32]:
+    ) -> list[npt.NDArray[np.float32]]:
+        """Each of ``outputs`` at the last ``keep`` positions."""
         rows, count = input_ids.shape
-        binding = cache.binding(output)
-        values = np.empty((rows, keep, self.widths[output]), self.output_type(output))
+        binding = cache.binding(outputs)
+        values = [np.empty((rows, keep, self.widths[o]), self.output_type(o)) for o in outputs]
         for name, ids in self.step_inputs(input_ids, cache.lengths).items():
             binding.bind_cpu_input(name, ids)
         for name, number in self.optional_inputs(keep):
             binding.bind_ortvalue_input(name, number)
-        binding.bind_ortvalue_output(output, on_cpu(values))
-        with self.run_options(output, cancel) as options:
+        for output, value in zip(outputs, values, strict=True):
+            binding.bind_ortvalue_output(output, on_cpu(value))
+        with self.run_options(outputs[0], cancel) as options:
             self.session.run_with_iobinding(binding, options)
         cache.lengths += count
-        return values.astype(np.float32, copy=False)
+        return [value.astype(np.float32, copy=False) for value in values]

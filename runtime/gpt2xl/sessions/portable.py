@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.sessions.base import HIDDEN, LOGITS, OrtSession, checked_length, on_cpu
+from gpt2xl.sessions.base import BOTH, HIDDEN, LOGITS, OrtSession, checked_length, on_cpu
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.prefill import cut_into_chunks
 from gpt2xl.sessions.protocol import Cache, HiddenState, Ids, KeysAndValues, Lengths, StepLogits
@@ -78,6 +78,13 @@ class PortableCache:
         """See ``Cache.copy_row``."""
         self.texts[target].values = self.texts[source].values
 
+    def reorder(self, sources: Sequence[int], shared: int = 0) -> None:
+        """See ``Cache.reorder``; copies nothing: rows may share tensors."""
+        del shared
+        before = [row.values for row in self.texts]
+        for row, source in zip(self.texts, sources, strict=True):
+            row.values = before[source]
+
 
 @contextmanager
 def _restored_on_failure(rows: Sequence[_Row]) -> Iterator[None]:
@@ -121,10 +128,28 @@ class PortableSession(OrtSession):
         del needed_logits
         return self.forward(input_ids, cache, cancel=cancel)
 
-    def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
+    def last_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> HiddenState:
         """See ``Session.last_hidden_state``; for graphs of others that have this output."""
         self.check_has(HIDDEN)
-        return self._feed(HIDDEN, input_ids, cache, input_ids.shape[1], None)
+        return self._feed(HIDDEN, input_ids, cache, input_ids.shape[1], cancel)
+
+    def logits_and_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> tuple[StepLogits, HiddenState]:
+        """See ``Session.logits_and_hidden_state``; for graphs of others that have this output."""
+        assert isinstance(cache, PortableCache)
+        self.check_has(HIDDEN)
+        with _restored_on_failure(cache.texts):
+            pairs = zip(input_ids, cache.texts, strict=True)
+            found = [self._run(BOTH, ids[None], row, cancel) for ids, row in pairs]
+            logits, state = (
+                np.concatenate(rows).astype(np.float32, copy=False)
+                for rows in zip(*found, strict=True)
+            )
+            self.check_values(logits)
+        return logits, state
 
     def _feed(
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
@@ -142,17 +167,16 @@ class PortableSession(OrtSession):
         self, output: str, input_ids: Ids, row: _Row, keep: int, cancel: Cancellation | None
     ) -> npt.NDArray[np.floating[Any]]:
         chunks = cut_into_chunks(input_ids, self.prefill_chunk)
-        kept = [self._run(output, chunk, row, cancel)[:, -keep:] for chunk in chunks]
+        kept = [self._run((output,), chunk, row, cancel)[0][:, -keep:] for chunk in chunks]
         return np.concatenate(kept, 1)[:, -keep:]
 
     def _run(
-        self, output: str, input_ids: Ids, row: _Row, cancel: Cancellation | None
-    ) -> npt.NDArray[np.floating[Any]]:
+        self, outputs: tuple[str, ...], input_ids: Ids, row: _Row, cancel: Cancellation | None
+    ) -> list[npt.NDArray[np.floating[Any]]]:
         inputs = self.step_inputs(input_ids, np.array([row.length], np.int64))
         feed = {name: on_cpu(ids) for name, ids in inputs.items()}
         feed |= dict(zip(self.past, row.values, strict=True))
-        with self.run_options(output, cancel) as options:
-            found, *row.values = self.session.run_with_ort_values(
-                [output, *self.present], feed, options
-            )
-        return np.asarray(found.numpy())
+        with self.run_options(outputs[0], cancel) as options:
+            found = self.session.run_with_ort_values([*outputs, *self.present], feed, options)
+        row.values = found[len(outputs) :]
+        return [np.asarray(value.numpy()) for value in found[: len(outputs)]]

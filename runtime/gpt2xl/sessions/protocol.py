@@ -77,6 +77,15 @@ class Cache(Protocol):
     def copy_row(self, source: int, target: int) -> None:
         """Make row ``target`` a copy of row ``source``."""
 
+    def reorder(self, sources: Sequence[int], shared: int = 0) -> None:
+        """Make each row a copy of another: row i becomes what row ``sources[i]`` was before the call.
+
+        Args:
+            sources: for each row the index of its source.
+            shared: where a row and its source hold the same tokens at the first positions, how many: they need
+                not be copied.
+        """
+
 
 class Session(Protocol):
     """A loaded graph; several threads may use it at once, each with caches of its own."""
@@ -159,7 +168,9 @@ class Session(Protocol):
             All logits, [rows, 1, vocab_size], or the largest, [rows, 1, needed_logits].
         """
 
-    def last_hidden_state(self, input_ids: Ids, cache: Cache) -> HiddenState:
+    def last_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> HiddenState:
         """Feed ``input_ids`` as `forward` does; the activations after the final layer norm.
 
         Returns:
@@ -167,4 +178,21 @@ class Session(Protocol):
 
         Raises:
             RequestError: the graph has no such output.
+        """
+
+    def logits_and_hidden_state(
+        self, input_ids: Ids, cache: Cache, *, cancel: Cancellation | None = None
+    ) -> tuple[StepLogits, HiddenState]:
+        """Feed one token a row in one run; what `forward` and what `last_hidden_state` return.
+
+        Args:
+            input_ids: [rows, 1].
+            cache: as of `forward`.
+            cancel: as of `forward`.
+
+        Returns:
+            Logits, [rows, 1, vocab_size], and activations, [rows, 1, n_embd].
+
+        Raises:
+            RequestError: the graph has no output for the activations.
         """

@@ -71,10 +71,27 @@ def test_logits_and_states_take_turns_on_one_cache(bundle: Path) -> None:
         assert np.array_equal(*states)
 
 
+@pytest.mark.parametrize("kind", ["engine", "device"])
+def test_logits_and_states_come_from_one_run(bundle: Path, kind: str) -> None:
+    opened = open_bundle(bundle)
+    session = open_session(opened, CPU)
+    if kind == "device":
+        session = DeviceEngineSession(open_graph(opened.graph, "cpu", CPU), opened.config)
+    both, logits_only, states_only = (session.new_cache(2) for _ in range(3))
+    for at in range(3):
+        ids = IDS[:, at : at + 1]
+        logits, states = session.logits_and_hidden_state(ids, both)
+        assert np.array_equal(logits, session.forward(ids, logits_only))
+        assert np.array_equal(states, session.last_hidden_state(ids, states_only))
+        assert both.lengths.tolist() == [at + 1, at + 1]
+
+
 def test_the_portable_graph_has_no_hidden_state(bundle: Path) -> None:
     session = open_session(replace(open_bundle(bundle), engine=None), CPU)
     with pytest.raises(RequestError, match=r"model\.onnx' has no output 'last_hidden_state'"):
         session.last_hidden_state(IDS, session.new_cache(2))
+    with pytest.raises(RequestError, match=r"model\.onnx' has no output 'last_hidden_state'"):
+        session.logits_and_hidden_state(IDS[:, :1], session.new_cache(2))
 
 
 def test_a_prompt_of_several_pieces(make_bundle: Callable[..., Path]) -> None:

@@ -175,7 +175,7 @@ def test_the_engine_cache_is_allocated_once_and_written_in_place(bundle: Path) -
     assert len(set(addresses)) == 4  # key and value of two layers
     for seed in range(3):
         session.forward(random_ids(1, 5, seed=seed), cache)[:, -1]
-        *presents, _logits = cache.binding("logits").get_outputs()
+        *presents, _logits = cache.binding(("logits",)).get_outputs()
         assert [present.data_ptr() for present in presents] == addresses
         assert all(np.any(buffer[:, :, cache.length - 1]) for buffer in buffers)
 

@@ -1,0 +1,1 @@
+"""Beam search and contrastive search, as transformers defines them; on ids, without text."""
