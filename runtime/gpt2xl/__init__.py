@@ -18,9 +18,10 @@ from gpt2xl.errors import (
 from gpt2xl.loading import load
 from gpt2xl.model import Model
 from gpt2xl.options.generation import GenerationOptions
-from gpt2xl.startup.options import LoadOptions
 from gpt2xl.processors.protocol import LogitsProcessor
-from gpt2xl.text.results import Generation, Piece, Stream, Timings
+from gpt2xl.startup.options import LoadOptions
+from gpt2xl.text.results import Generation, Piece, Timings
+from gpt2xl.text.streams import Stream
 from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
 from gpt2xl.version import __version__
 

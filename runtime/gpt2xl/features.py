@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.sessions.protocol import HiddenState, Session
 
 Features = npt.NDArray[np.float32]
 Pooling = Literal["none", "mean", "last"]
@@ -16,7 +16,8 @@ Pooling = Literal["none", "mean", "last"]
 def features_of(session: Session, ids: Sequence[int]) -> Features:
     """[tokens, n_embd]; raises RequestError where the graph has no such output."""
     fed = np.array([ids], np.int64)
-    return session.last_hidden_state(fed, session.new_cache(capacity=len(ids)))[0]
+    states: HiddenState = session.last_hidden_state(fed, session.new_cache(capacity=len(ids)))
+    return states[0]
 
 
 def pooled(features: Features, pooling: Pooling) -> Features:
@@ -32,4 +33,4 @@ def pooled(features: Features, pooling: Pooling) -> Features:
         raise RequestError(f"pooling has to be one of none, mean, last, but is {pooling!r}.")
     if pooling == "none":
         return features
-    return features[-1] if pooling == "last" else np.asarray(features.mean(0))
+    return np.asarray(features[-1] if pooling == "last" else features.mean(0))

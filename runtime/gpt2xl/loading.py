@@ -11,9 +11,10 @@ from typing import Unpack, cast
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.errors import BundleError, CheckpointError
 from gpt2xl.model import Model
+from gpt2xl.options.defaults import model_defaults
 from gpt2xl.options.keywords import updated
-from gpt2xl.startup.options import LoadKeywords, LoadOptions
 from gpt2xl.sessions.opening import open_session
+from gpt2xl.startup.options import LoadKeywords, LoadOptions
 from gpt2xl.text.tokenizer import Tokenizer
 
 NAMED_MODELS = (
@@ -57,7 +58,8 @@ def load(
     with ThreadPoolExecutor(1) as pool:
         tokenizer = pool.submit(Tokenizer.from_file, bundle.tokenizer)
         session = open_session(bundle, options)
-        return Model(bundle.config, tokenizer.result(), session, bundle)
+        defaults = None if options.generation_config == "none" else model_defaults(bundle.folder)
+        return Model(bundle.config, tokenizer.result(), session, bundle, defaults)
 
 
 def _folder(folder: str | Path) -> Path:

@@ -1,41 +1,29 @@
 """The library's front: a loaded bundle, which generates text."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Container, Generator, Iterable, Iterator
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Unpack
-from warnings import warn
-from weakref import WeakKeyDictionary
 
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
-from gpt2xl.bundle.remedies import draft_remedy, row_remedy
 from gpt2xl.decoding.context import Context
-from gpt2xl.decoding.drafting import Drafter, DraftModel, PromptLookup
-from gpt2xl.decoding.loop import Request, Token, generate_tokens
-from gpt2xl.decoding.prefix_reuse import PrefixReuse
 from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
-from gpt2xl.decoding.scheduler import Scheduler
-from gpt2xl.decoding.speculation import Acceptance, Experience, Speculator
-from gpt2xl.errors import Gpt2xlWarning, RequestError
+from gpt2xl.errors import RequestError
 from gpt2xl.features import Features, Pooling, features_of, pooled
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.keywords import GenerationKeywords, updated
-from gpt2xl.preparing import Preparer
 from gpt2xl.scoring import Score, score_ids
-from gpt2xl.searching import is_search, search
-from gpt2xl.sessions.cancellation import Cancellation
+from gpt2xl.searching import is_search
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.protocol import Session
 from gpt2xl.startup.options import checked_integer
 from gpt2xl.startup.providers import Device
 from gpt2xl.text.prompts import Prompt, check_prompts, prompt_ids, text_ids
-from gpt2xl.text.results import Generation, Piece, Transcript
+from gpt2xl.text.results import Generation, Piece
 from gpt2xl.text.streams import Stream
 from gpt2xl.text.tokenizer import Tokenizer
+from gpt2xl.texts import Texts
 
 MAX_ROWS = 4096  # texts in a step; GPT-2 XL in int8 needs 150 MB of KV cache for each
 

@@ -20,6 +20,9 @@ from gpt2xl.text.prompts import Prompt, prompt_ids
 from gpt2xl.text.results import TextStart, Transcript
 from gpt2xl.text.tokenizer import Tokenizer
 
+NEW_TOKENS = 128
+"""``max_new_tokens`` where neither it nor ``max_length`` is given."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -100,7 +103,10 @@ class Preparer:
             session=self._session,
             negative_ids=self._negative_ids(ids, options),
             seed=seed,
-            suppressed=(*options.suppress_tokens, *(sorted(eos - {*options.stop_token_ids}) if options.ignore_eos else ())),
+            suppressed=(
+                *options.suppress_tokens,
+                *(sorted(eos - {*options.stop_token_ids}) if options.ignore_eos else ()),
+            ),
             sequence_breakers=self._breakers(options),
             least_kept=1 + max(1, len(eos)) if options.num_beams > 1 else 1,
             grammar=constraint,
@@ -108,14 +114,14 @@ class Preparer:
         )
 
     def _max_length(self, prompt_length: int, options: GenerationOptions) -> int:
-        most = prompt_length + options.max_new_tokens
-        if options.max_length is not None:
-            if options.max_length <= prompt_length:
-                raise RequestError(
-                    f"max_length is {options.max_length}, but the prompt alone has {prompt_length} tokens:"
-                    " it counts both; max_new_tokens counts new ones only."
-                )
-            most = min(most, options.max_length)
+        new, most = options.max_new_tokens, options.max_length
+        if new is not None or most is None:
+            most = prompt_length + (NEW_TOKENS if new is None else new)
+        if most <= prompt_length:
+            raise RequestError(
+                f"max_length is {most}, but the prompt alone has {prompt_length} tokens: it counts both;"
+                " max_new_tokens counts new ones only."
+            )
         if options.overflow == "slide":
             return most
         return min(most, self._config.n_positions + 1)  # the last token is not fed back
@@ -145,7 +151,9 @@ class Preparer:
         if options.overflow != "slide":
             return None
         context, keep = self._config.n_positions, options.overflow_keep
-        window = max(1, context // 2) if options.overflow_window is None else options.overflow_window
+        window = (
+            max(1, context // 2) if options.overflow_window is None else options.overflow_window
+        )
         if keep + window >= context:
             raise RequestError(
                 f"overflow_keep {keep} and overflow_window {window} have to be less than the context, {context},"
@@ -153,9 +161,7 @@ class Preparer:
             )
         return Slide(keep, window, context)
 
-    def _endings(
-        self, options: GenerationOptions, facts: TextFacts, ids: list[int]
-    ) -> Endings:
+    def _endings(self, options: GenerationOptions, facts: TextFacts, ids: list[int]) -> Endings:
         grammar = facts.grammar
         return Endings(
             stop_strings=options.stop_strings,

@@ -25,7 +25,7 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean negative log-probability of a token, the first one left out."""
+        """Exp of the mean negative log-probability of a token, the first one left out."""
         return math.exp(-self.sum / sum(found is not None for found in self.logprobs))
 
 

@@ -1,8 +1,9 @@
 """Beam search and contrastive search of one prompt, as finished texts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import RequestError
 from gpt2xl.options.chains import search_processors
 from gpt2xl.options.generation import GenerationOptions
@@ -15,9 +16,16 @@ from gpt2xl.text.prompts import Prompt
 from gpt2xl.text.results import Generation, TextStart, Timings
 from gpt2xl.text.stop_strings import StopStrings
 from gpt2xl.text.tokenizer import Tokenizer
-from gpt2xl.decoding.speculation import Acceptance
 
-NOT_IN_SEARCHES = ("sampler", "mirostat_tau", "logprobs", "prompt_logprobs", "max_time", "repetition_detection")
+NOT_IN_SEARCHES = (
+    "sampler",
+    "mirostat_tau",
+    "dynatemp_range",
+    "logprobs",
+    "prompt_logprobs",
+    "max_time",
+    "repetition_detection",
+)
 """Options that work on a text as it is generated, token by token."""
 
 
@@ -83,10 +91,14 @@ def _check(options: GenerationOptions) -> None:
     kind = "beam search" if options.num_beams > 1 else "contrastive search"
     for name in NOT_IN_SEARCHES:
         if getattr(options, name) != getattr(defaults, name):
-            raise RequestError(f"{kind} has no {name}: leave it out, or num_beams and penalty_alpha.")
+            raise RequestError(
+                f"{kind} has no {name}: leave it out, or num_beams and penalty_alpha."
+            )
     for name, value in (("overflow", "slide"), ("token_healing", True)):
         if getattr(options, name) == value:
-            raise RequestError(f"{kind} has no {name}: leave it out, or num_beams and penalty_alpha.")
+            raise RequestError(
+                f"{kind} has no {name}: leave it out, or num_beams and penalty_alpha."
+            )
 
 
 class _StopFunction:

@@ -13,14 +13,17 @@ from typing import Unpack
 import numpy as np
 import numpy.typing as npt
 
+from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.loop import Request
+from gpt2xl.decoding.samplers import Categorical
 from gpt2xl.decoding.scheduler import Scheduler
 from gpt2xl.loading import load
 from gpt2xl.model import Model
-from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.keywords import updated
-from gpt2xl.startup.options import LoadKeywords, LoadOptions
+from gpt2xl.processors.scaling import temperature
+from gpt2xl.processors.truncation import top_k
 from gpt2xl.sessions.protocol import Ids, Session
+from gpt2xl.startup.options import LoadKeywords, LoadOptions
 
 PROMPTS = (64, 512, 900)  # tokens
 CONTEXTS = (64, 900)  # tokens
@@ -148,14 +151,17 @@ def _decode(session: Session, prompt: Ids, ids: RandomIds) -> float:
 
 def _batch_step(model: Model, rows: int, ids: RandomIds) -> float:
     """Seconds of a step of `generate_batch` in which all ``rows`` decode."""
-    options = GenerationOptions(top_k=TOP_K)
     scheduler, started = Scheduler(model.session, rows=rows), set[int]()
     for seed in range(rows):
         prompt = ids(ROW_CONTEXT)[0].tolist()
-        scheduler.submit(Request(prompt, options.chain(seed), BATCH_TOKENS))
+        scheduler.submit(Request(prompt, _chain(seed), BATCH_TOKENS))
     while len(started) < rows:
         started |= {number for number, _ in scheduler.step()}
     return statistics.median(_timed(scheduler.step) for _ in range(STEPS))
+
+
+def _chain(seed: int) -> Chain:
+    return Chain((top_k(TOP_K), temperature(0.8)), Categorical(seed), TOP_K)
 
 
 def _bandwidth(model: Model, decoding: float, threads: int) -> Iterator[Speed]:

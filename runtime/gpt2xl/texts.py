@@ -59,13 +59,17 @@ class Texts:
     def search(
         self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None"
     ) -> list[Generation]:
+        """The best texts of beam search or contrastive search, the best first."""
         if draft is not None:
-            raise RequestError("beam search and contrastive search use no draft model: leave draft out.")
+            raise RequestError(
+                "beam search and contrastive search use no draft model: leave draft out."
+            )
         return search(
             self._preparer, self._session, self._tokenizer, prompt, options, _seed(options)
         )
 
     def stream(self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None") -> Stream:
+        """See `Model.stream`."""
         _check_streams(options)
         prepared = self._preparer.prepare(prompt, options, _seed(options))
         drafter = self._drafter(draft, options)
@@ -178,10 +182,15 @@ class Texts:
             self._warned.add(option)
             warn(message, Gpt2xlWarning, stacklevel)
 
+
 def _check_streams(options: GenerationOptions) -> None:
     """Refuse what is not generated token by token."""
     if is_search(options) or options.num_return_sequences > 1:
-        name = "num_return_sequences" if options.num_return_sequences > 1 else "num_beams or penalty_alpha"
+        name = (
+            "num_return_sequences"
+            if options.num_return_sequences > 1
+            else "num_beams or penalty_alpha"
+        )
         raise RequestError(f"{name} gives whole texts: use generate_sequences, or leave it out.")
 
 

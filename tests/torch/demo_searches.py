@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.decoding.processors import LogitsProcessor, no_repeat_ngram, repetition_penalty
+from gpt2xl.processors.penalties import no_repeat_ngram, repetition_penalty
+from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.searches.settings import Hypothesis
 from gpt2xl.sessions.opening import open_session
 from gpt2xl.sessions.protocol import Session

@@ -73,9 +73,7 @@ class Context:
         shown = self.slide.length(text_length) if self.slide else text_length
         return self.session.n_positions - shown
 
-    def score(
-        self, ids: Sequence[int], take: Callable[[PositionLogits], object]
-    ) -> PositionLogits:
+    def score(self, ids: Sequence[int], take: Callable[[PositionLogits], object]) -> PositionLogits:
         """Make ``ids`` the text, feeding all of them, and pass on the logits of every position.
 
         Args:

@@ -7,7 +7,7 @@ import numpy as np
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.processors.protocol import LogitsProcessor
-from gpt2xl.sessions.protocol import Logits, Session
+from gpt2xl.sessions.protocol import Logits, Session, TopLogits
 
 
 def guidance(
@@ -31,7 +31,9 @@ def guidance(
         text = ids[prompt_length:]
         if len(text) > longest:  # a negative prompt longer than the prompt, or a text that slides
             text = text[len(text) - longest :]
-        negative = log_softmax(context.advance([*negative_ids, *text])[-1])
+        found = context.advance([*negative_ids, *text])
+        assert not isinstance(found, TopLogits)  # all logits were asked for
+        negative = log_softmax(found[-1])
         wanted = log_softmax(logits)
         return np.asarray(scale * (wanted - negative) + negative, np.float32)
 

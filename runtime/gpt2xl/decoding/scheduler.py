@@ -191,9 +191,7 @@ class Scheduler:
             return self._session.forward_top(
                 chunk, row, request.needed_logits, cancel=text.cancellation
             )
-        logits = self._session.forward(
-            chunk, row, keep=chunk.shape[1], cancel=text.cancellation
-        )
+        logits = self._session.forward(chunk, row, keep=chunk.shape[1], cancel=text.cancellation)
         scores.add(logits[0])
         return logits
 

@@ -15,6 +15,7 @@ from gpt2xl.processors import biases, endings, mass, penalties, scaling, truncat
 from gpt2xl.processors.dry import dry
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.processors.xtc import xtc
+from gpt2xl.searches import candidates
 from gpt2xl.sessions.protocol import Logits, Session
 
 
@@ -68,9 +69,11 @@ def search_processors(
     options: GenerationOptions, text: TextFacts
 ) -> tuple[list[LogitsProcessor], list[LogitsProcessor]]:
     """For beams: the processors that always act, and those that shape a draw."""
-    steps = list(_steps(options, text))
-    always = [processor for name, processor in steps if name not in SHAPES]
-    shapes = [processor for name, processor in steps if name in SHAPES]
+    steps = dict(_steps(options, text))
+    if "temperature" in steps:  # of beams, whose scores are compared
+        steps["temperature"] = candidates.temperature(options.temperature)
+    always = [processor for name, processor in steps.items() if name not in SHAPES]
+    shapes = [processor for name, processor in steps.items() if name in SHAPES]
     return always, [] if options.is_greedy else shapes
 
 
@@ -80,7 +83,11 @@ def active_processors(options: GenerationOptions, text: TextFacts) -> list[str]:
 
 
 def _steps(options: GenerationOptions, text: TextFacts) -> Iterator[Step]:
-    order = ORDERS[options.sampler_order] if isinstance(options.sampler_order, str) else options.sampler_order
+    order = (
+        ORDERS[options.sampler_order]
+        if isinstance(options.sampler_order, str)
+        else options.sampler_order
+    )
     made = {name: step for name, build in BUILDERS.items() if (step := build(options, text))}
     if left_out := [name for name in made if name not in order and _applies(name, options)]:
         raise RequestError(
@@ -147,7 +154,9 @@ BUILDERS: dict[str, Builder] = {
         if o.guidance_scale != 1
         else None
     ),
-    "sequence_bias": lambda o, t: biases.sequence_bias(o.sequence_bias) if o.sequence_bias else None,
+    "sequence_bias": lambda o, t: (
+        biases.sequence_bias(o.sequence_bias) if o.sequence_bias else None
+    ),
     "repetition_penalty": lambda o, t: (
         penalties.repetition_penalty(o.repetition_penalty, o.repetition_window)
         if o.repetition_penalty != 1
@@ -160,7 +169,9 @@ BUILDERS: dict[str, Builder] = {
         biases.bad_words_ids(o.bad_words_ids, t.eos_token_ids) if o.bad_words_ids else None
     ),
     "min_length": lambda o, t: (
-        endings.min_length(o.min_length, t.eos_token_ids) if o.min_length and t.eos_token_ids else None
+        endings.min_length(o.min_length, t.eos_token_ids)
+        if o.min_length and t.eos_token_ids
+        else None
     ),
     "min_new_tokens": lambda o, t: (
         endings.min_new_tokens(o.min_new_tokens, t.eos_token_ids, t.prompt_length)

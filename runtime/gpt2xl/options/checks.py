@@ -1,9 +1,9 @@
-"""The ranges of `GenerationOptions`, and which options exclude each other."""
+"""The ranges of the options of a text."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from gpt2xl.constraints.grammar import Grammar
 from gpt2xl.errors import RequestError
 from gpt2xl.options.orders import checked_order
 from gpt2xl.startup.options import checked_integer
-
-if TYPE_CHECKING:
-    from gpt2xl.options.generation import GenerationOptions
 
 
 class Check(Protocol):
@@ -89,7 +86,9 @@ def is_finite(value: Any) -> bool:
 
 def token_ids(name: str, value: Any) -> tuple[int, ...]:
     """A sequence of ids."""
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray | set | frozenset):
+    if isinstance(value, str | bytes) or not isinstance(
+        value, Sequence | np.ndarray | set | frozenset
+    ):
         raise RequestError(f"{name} has to be a list of token ids, but is {value!r}.")
     return tuple(checked_integer(name, item, 0) for item in value)
 
@@ -134,7 +133,9 @@ def sequence_biases(name: str, value: Any) -> dict[tuple[int, ...], float]:
     except (TypeError, ValueError) as error:
         if isinstance(error, RequestError):
             raise
-        raise RequestError(f"{name} has to map lists of token ids to numbers, but is {value!r}.") from None
+        raise RequestError(
+            f"{name} has to map lists of token ids to numbers, but is {value!r}."
+        ) from None
     return found
 
 
@@ -172,7 +173,9 @@ def stopping(name: str, value: Any) -> Any:
 def grammar(name: str, value: Any) -> Grammar:
     """A grammar."""
     if not isinstance(value, Grammar):
-        raise RequestError(f"{name} has to be a gpt2xl.Grammar, such as Grammar.regex(...), but is {value!r}.")
+        raise RequestError(
+            f"{name} has to be a gpt2xl.Grammar, such as Grammar.regex(...), but is {value!r}."
+        )
     return value
 
 
@@ -185,7 +188,7 @@ positive_share = Number(" > 0 and <= 1", lambda value: 0 < value <= 1)
 below_1 = Number(" from 0 to below 1", lambda value: 0 <= value < 1)
 
 CHECKS: Mapping[str, Check] = {
-    "max_new_tokens": Integer(1),
+    "max_new_tokens": Optional(Integer(1)),
     "max_length": Optional(Integer(1)),
     "min_new_tokens": Integer(0),
     "min_length": Integer(0),
@@ -260,69 +263,6 @@ CHECKS: Mapping[str, Check] = {
 """By option; ``negative_prompt`` is checked where its ids are made."""
 
 
-def checked_values(options: "GenerationOptions") -> dict[str, Any]:
+def checked_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The checked value of every option in `CHECKS`; raises RequestError."""
-    return {name: check(name, getattr(options, name)) for name, check in CHECKS.items()}
-
-
-def check_clashes(options: "GenerationOptions") -> None:
-    """Raise RequestError where options exclude each other or do nothing without another."""
-    for is_clash, message in _clashes(options):
-        if is_clash:
-            raise RequestError(message)
-
-
-def _clashes(options: "GenerationOptions") -> list[tuple[bool, str]]:
-    greedy = options.greedy or options.temperature == 0 or options.do_sample is False
-    beams, groups = options.num_beams, options.num_beam_groups
-    several, contrastive = options.num_return_sequences, options.penalty_alpha > 0
-    return [
-        (
-            options.sampler is not None and greedy,
-            "greedy (or temperature 0) and a sampler exclude each other: give only one.",
-        ),
-        (
-            bool(options.greedy and options.do_sample),
-            "greedy and do_sample=True exclude each other: give only one.",
-        ),
-        (
-            options.sampler is not None and options.mirostat_tau is not None,
-            "mirostat_tau and a sampler exclude each other: give only one.",
-        ),
-        (
-            options.guidance_scale == 1 and options.negative_prompt is not None,
-            "negative_prompt needs a guidance_scale above 1, such as 1.5.",
-        ),
-        (
-            beams == 1 and (groups > 1 or options.early_stopping is not False),
-            "num_beam_groups and early_stopping are options of beam search: give num_beams as well.",
-        ),
-        (
-            beams % groups != 0,
-            f"num_beams has to be a multiple of num_beam_groups, but they are {beams} and {groups}.",
-        ),
-        (
-            groups > 1 and not greedy,
-            "groups of beams do not sample: give greedy (do_sample=False) as well.",
-        ),
-        (
-            options.diversity_penalty > 0 and groups == 1,
-            "diversity_penalty needs num_beam_groups above 1.",
-        ),
-        (
-            beams > 1 and several > beams,
-            f"num_return_sequences is {several}, but beam search with num_beams {beams} gives {beams} at most.",
-        ),
-        (
-            contrastive and beams > 1,
-            "penalty_alpha (contrastive search) and num_beams exclude each other: give only one.",
-        ),
-        (
-            beams == 1 and several > 1 and (greedy or contrastive),
-            f"num_return_sequences is {several}, but greedy texts are all alike: sample, or give num_beams.",
-        ),
-        (
-            contrastive and options.top_k == 0,
-            "penalty_alpha (contrastive search) needs top_k above 0: the number of candidates.",
-        ),
-    ]
+    return {name: check(name, values[name]) for name, check in CHECKS.items()}

@@ -6,7 +6,8 @@ from typing import Literal
 
 from gpt2xl.constraints.grammar import Grammar
 from gpt2xl.decoding.samplers import Sampler
-from gpt2xl.options.checks import check_clashes, checked_values
+from gpt2xl.options.checks import checked_values
+from gpt2xl.options.clashes import check_clashes
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.text.prompts import Prompt
 
@@ -27,10 +28,11 @@ class GenerationOptions:
 
     # Length
 
-    max_new_tokens: int = 128
-    """Tokens to generate at most. Reaching the context limit ends a text earlier, with finish_reason "length"."""
+    max_new_tokens: int | None = None
+    """Tokens to generate at most; None: 128, or what ``max_length`` says. Reaching the context limit ends a text earlier,
+    with finish_reason "length"."""
     max_length: int | None = None
-    """Tokens of prompt and text at most; the smaller one of this and ``max_new_tokens`` decides."""
+    """Tokens of prompt and text at most; has no effect beside ``max_new_tokens``, as in transformers."""
     min_new_tokens: int = 0
     """End-of-text is excluded before so many new tokens."""
     min_length: int = 0
@@ -201,9 +203,9 @@ class GenerationOptions:
         Raises:
             RequestError: names the option, its value and its range; or options that exclude each other.
         """
-        for name, value in checked_values(self).items():
+        for name, value in checked_values(vars(self)).items():
             object.__setattr__(self, name, value)
-        check_clashes(self)
+        check_clashes(vars(self))
 
     @property
     def is_greedy(self) -> bool:

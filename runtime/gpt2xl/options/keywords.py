@@ -18,7 +18,7 @@ Options = TypeVar("Options", GenerationOptions, LoadOptions)
 class GenerationKeywords(TypedDict, total=False):
     """The fields of `GenerationOptions` as keyword arguments."""
 
-    max_new_tokens: int
+    max_new_tokens: int | None
     max_length: int | None
     min_new_tokens: int
     min_length: int

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt2xl.decoding.processors import LogitsProcessor
+from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.searches.beams import Beams
 from gpt2xl.searches.candidates import best, log_probabilities, processed, sampling
 from gpt2xl.searches.finished import Finished

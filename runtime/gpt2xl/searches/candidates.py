@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.decoding.processors import LogitsProcessor
 from gpt2xl.decoding.samplers import NOTHING_TO_CHOOSE
 from gpt2xl.errors import RequestError
+from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.sessions.protocol import Ids
 
 Scores = npt.NDArray[np.float32]  # [rows, vocab_size], of texts up to and with each next token

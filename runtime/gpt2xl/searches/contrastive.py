@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.decoding.processors import LogitsProcessor
+from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.searches.beams import check_prompt
 from gpt2xl.searches.candidates import best, log_probabilities, processed
 from gpt2xl.searches.settings import ContrastiveSettings, FinishReason, Hypothesis, Stops

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.decoding.processors import LogitsProcessor
+from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.searches.beams import Beams
 from gpt2xl.searches.candidates import Candidates, best, log_probabilities, processed
 from gpt2xl.searches.finished import Finished

@@ -34,11 +34,17 @@ class LoadOptions:
     change no bit. Up to 1.5 times as slow."""
     cuda_graph: bool = True
     """On CUDA, whether the decode step is captured once and then replayed."""
+    generation_config: Literal["model", "none"] = "model"
+    """Whether the model's generation_config.json sets the defaults of texts (`Model.defaults`)."""
 
     def __post_init__(self) -> None:
         if self.provider not in get_args(Provider):
             raise RequestError(
                 f"provider has to be one of cpu, cuda, auto, but is {self.provider!r}."
+            )
+        if self.generation_config not in ("model", "none"):
+            raise RequestError(
+                f"generation_config has to be one of model, none, but is {self.generation_config!r}."
             )
         meaning = " (0: as onnxruntime chooses)"
         threads = checked_integer("threads", self.threads, 0, MAX_THREADS, meaning)
@@ -56,6 +62,7 @@ class LoadKeywords(TypedDict, total=False):
     spinning: bool
     exact_prompts: bool
     cuda_graph: bool
+    generation_config: Literal["model", "none"]
 
 
 def checked_integer(

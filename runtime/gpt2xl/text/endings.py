@@ -39,9 +39,7 @@ class Watch:
     def __init__(self, endings: Endings) -> None:
         self._endings = endings
         self._start = time.monotonic()
-        self.stop_strings = StopStrings(
-            endings.stop_strings, keeps_found=endings.keep_stop_string
-        )
+        self.stop_strings = StopStrings(endings.stop_strings, keeps_found=endings.keep_stop_string)
 
     def reason(self, new_ids: Sequence[int]) -> FinishReason | None:
         """Why the text ends here, if it does."""
@@ -67,6 +65,9 @@ def loops(ids: Sequence[int], count: int) -> bool:
     last = list(ids[-LONGEST_LOOP * count :])
     shortest = max(1, -(-LEAST_LOOPED // count))
     for size in range(shortest, len(last) // count + 1):
-        if last[-1] == last[-1 - size] and last[-size * count : -size] == last[-size * (count - 1) :]:
+        if (
+            last[-1] == last[-1 - size]
+            and last[-size * count : -size] == last[-size * (count - 1) :]
+        ):
             return True
     return False

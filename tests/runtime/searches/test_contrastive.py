@@ -10,7 +10,7 @@ import pytest
 
 from gpt2xl import RequestError
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.decoding.processors import repetition_penalty
+from gpt2xl.processors.penalties import repetition_penalty
 from gpt2xl.searches.contrastive import contrastive_search, contrastive_steps
 from gpt2xl.searches.settings import ContrastiveSettings
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled

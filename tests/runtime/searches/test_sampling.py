@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.fakes import FakeSession, told_by_all_ids
 
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.decoding.processors import top_k
+from gpt2xl.processors.truncation import top_k
 from gpt2xl.searches.beam import beam_search
 from gpt2xl.searches.candidates import best, log_probabilities, sampling, temperature
 from gpt2xl.searches.settings import BeamSettings, Hypothesis
