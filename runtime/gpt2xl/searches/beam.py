@@ -1,4 +1,4 @@
-"""Beam search and beam sampling, with the rules that transformers has had since 4.51.
+"""Beam search and beam sampling, with the rules of transformers 4.57 and 5.
 
 Two rules differ, where transformers would return texts that make no sense: a candidate at -inf is never taken, and a
 text that has ended never goes on. There may be fewer beams, and fewer results than asked for, where so few tokens are
