@@ -1,6 +1,7 @@
 """Run GPT-2 from an exported bundle: numpy, onnxruntime and tokenizers, nothing else."""
 
 from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.constraints.grammar import Grammar
 from gpt2xl.decoding.logprobs import Logprobs
 from gpt2xl.decoding.samplers import Sampler
 from gpt2xl.decoding.speculation import Acceptance
@@ -19,6 +20,7 @@ from gpt2xl.loading import load
 from gpt2xl.model import Model
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.processors.protocol import LogitsProcessor
+from gpt2xl.scoring import Score
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.results import Generation, Piece, Timings
 from gpt2xl.text.streams import Stream
@@ -36,6 +38,7 @@ __all__ = [
     "GenerationOptions",
     "Gpt2xlError",
     "Gpt2xlWarning",
+    "Grammar",
     "LoadOptions",
     "LogitsProcessor",
     "Logprobs",
@@ -45,6 +48,7 @@ __all__ = [
     "ProviderError",
     "RequestError",
     "Sampler",
+    "Score",
     "Stream",
     "StreamDecoder",
     "Timings",

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.errors import RequestError
-from gpt2xl.sessions.protocol import HiddenState, Session
+from gpt2xl.sessions.protocol import Session
 
 Features = npt.NDArray[np.float32]
 Pooling = Literal["none", "mean", "last"]
@@ -16,8 +16,8 @@ Pooling = Literal["none", "mean", "last"]
 def features_of(session: Session, ids: Sequence[int]) -> Features:
     """[tokens, n_embd]; raises RequestError where the graph has no such output."""
     fed = np.array([ids], np.int64)
-    states: HiddenState = session.last_hidden_state(fed, session.new_cache(capacity=len(ids)))
-    return states[0]
+    states = session.last_hidden_state(fed, session.new_cache(capacity=len(ids)))
+    return np.asarray(states[0])
 
 
 def pooled(features: Features, pooling: Pooling) -> Features:
