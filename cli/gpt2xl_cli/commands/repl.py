@@ -1,6 +1,7 @@
 """gpt2xl repl."""
 
 import sys
+from dataclasses import replace
 
 import typer
 
@@ -38,8 +39,9 @@ def repl(
     from gpt2xl_cli.repl.workspace import Workspace
 
     loaded = gpt2xl.load(model_folder(model), threads=threads)
-    options = gpt2xl.GenerationOptions(
-        max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy, seed=seed
+    options = replace(
+        loaded.defaults, max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy,
+        seed=seed,
     )  # fmt: skip
     try:
         lines = history_file(platformdirs.user_state_path("gpt2xl"))

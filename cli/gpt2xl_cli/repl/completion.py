@@ -24,7 +24,7 @@ class Completions:
 def completions(line: str) -> Completions:
     """The words that may end ``line``.
 
-    >>> completions("/un"), completions("/set overfl").words[:2], completions("Once").words
+    >>> completions("/un"), completions("/set overflow").words[:2], completions("Once").words
     (Completions(words=['/undo'], replaced='/un', are_files=False), ['overflow', 'overflow_keep'], ())
     """
     name, space, rest = line.partition(" ")

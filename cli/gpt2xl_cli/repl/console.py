@@ -1,7 +1,10 @@
 """The terminal of a prompt, by prompt_toolkit (the extra "repl")."""
 
 import os
-from collections.abc import Iterable
+import sys
+import termios
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prompt_toolkit import PromptSession, print_formatted_text
@@ -62,6 +65,20 @@ class TerminalPrompt:
     def write(self, text: str) -> None:
         """See `gpt2xl_cli.repl.workspace.Console`."""
         echo_text(text, nl=False)
+
+    @contextmanager
+    def without_echo(self) -> Iterator[None]:
+        """See `gpt2xl_cli.repl.workspace.Console`."""
+        if not sys.stdin.isatty():
+            yield
+            return
+        before = termios.tcgetattr(sys.stdin)
+        silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
     def note(self, line: str) -> None:
         """See `gpt2xl_cli.repl.workspace.Console`."""

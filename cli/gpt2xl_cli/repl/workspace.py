@@ -1,5 +1,6 @@
 """What the commands of a prompt work with: the model, the state, and a terminal."""
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gpt2xl import Generation, Model
@@ -14,6 +15,9 @@ class Console(Protocol):
 
     def write(self, text: str) -> None:
         """Show a part of the text."""
+
+    def without_echo(self) -> AbstractContextManager[None]:
+        """Within the block, keys that are pressed do not appear in the text."""
 
     def note(self, line: str) -> None:
         """Show a line about the text, on a line of its own."""
@@ -45,7 +49,7 @@ class Workspace:
         """The line of the toolbar."""
         bundle, options = self.model.bundle, self.state.options
         parts = [bundle.folder.name if bundle else "model"]
-        parts.append(f"{len(self.state.document.ids)} of {self.facts.n_positions} tokens")
+        parts.append(f"{len(self.state.document.ids)} tokens, context {self.facts.n_positions}")
         if self.last and (rate := self.last.timings.tokens_per_second):
             parts.append(f"{rate:.0f} tokens/s" if rate >= 10 else f"{rate:.1f} tokens/s")
         if (seed := self.state.history.last_seed) is not None:
@@ -74,7 +78,8 @@ class Workspace:
             self.console.write(self.state.text_of(turn.document, shown_from))
         found = None
         try:
-            found = run_turn(self.model, self.state, turn, self.console.write)
+            with self.console.without_echo():
+                found = run_turn(self.model, self.state, turn, self.console.write)
         finally:
             self.console.write("\n")
         self.last = found or self.last
