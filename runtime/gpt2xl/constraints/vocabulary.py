@@ -118,7 +118,7 @@ class _GuideTokens:
 
     def _longest_first(self, text: bytes) -> list[int]:
         """Where the tokenizer changes the text, such as by a space before it."""
-        ids = []
+        ids = list[int]()
         while text:
             lengths = range(min(self._longest, len(text)), 0, -1)
             length = next((n for n in lengths if text[:n] in self._ids), 0)
