@@ -93,12 +93,12 @@ class Preparer:
     ) -> TextFacts:
         """What the logits processors of a text after ``ids`` have to know."""
         eos = self._eos_token_ids(options)
-        constraint = None
+        constraint, healed = None, len(healing.removed_ids) if healing else 0
         if options.grammar:
             constraint = Constraint(options.grammar, self.vocabulary, len(ids), eos)
         return TextFacts(
             prompt_length=len(ids),
-            max_length=self._max_length(len(ids), options),
+            max_length=self._max_length(len(ids) + healed, options),
             eos_token_ids=eos,
             session=self._session,
             negative_ids=self._negative_ids(ids, options),
