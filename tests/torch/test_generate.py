@@ -87,7 +87,7 @@ def test_greedy_texts_equal(model: Any, peer: Any, options: dict[str, Any]) -> N
     for ids in prompts()[start::5]:
         wanted = generated(peer, ids, do_sample=False, **named).sequences[0].tolist()[len(ids) :]
         got = model.generate(ids, do_sample=False, **named)
-        eos = named["eos_token_id"]
+        eos: Any = named["eos_token_id"]
         ends = {eos} if isinstance(eos, int) else set(eos)
         assert [i for i in wanted if i not in ends] == got.new_ids
         assert (got.finish_reason == "stop") == (wanted[-1] in ends)
