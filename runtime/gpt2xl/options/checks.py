@@ -95,7 +95,11 @@ def token_ids(name: str, value: Any) -> tuple[int, ...]:
 
 def eos_ids(name: str, value: Any) -> int | tuple[int, ...]:
     """One id, or several."""
-    return checked_integer(name, value, 0) if isinstance(value, int | np.integer) else token_ids(name, value)
+    return (
+        checked_integer(name, value, 0)
+        if isinstance(value, int | np.integer)
+        else token_ids(name, value)
+    )
 
 
 def id_sequences(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
@@ -122,7 +126,9 @@ def repetitions(name: str, value: Any) -> int:
     """0, or a number of repetitions."""
     found = checked_integer(name, value, 0, None, " (0 never ends a text)")
     if found == 1:
-        raise RequestError(f"{name} has to be 0 (never) or >= 2, but is 1: nothing is repeated yet.")
+        raise RequestError(
+            f"{name} has to be 0 (never) or >= 2, but is 1: nothing is repeated yet."
+        )
     return found
 
 
