@@ -218,4 +218,4 @@ class GenerationOptions:
     @property
     def draws(self) -> bool:
         """Whether a seed has an effect."""
-        return self.sampler is None and not self.is_greedy
+        return self.sampler is None and not self.is_greedy and self.penalty_alpha == 0
