@@ -1,6 +1,6 @@
 """What each logits processor costs for one token, at GPT-2's vocabulary, as a Markdown table.
 
-python benchmarks/processors.py --calls 300
+python benchmarks/decoding/processors.py --calls 300
 """
 
 import argparse
