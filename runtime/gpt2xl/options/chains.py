@@ -62,7 +62,8 @@ def make_chain(options: GenerationOptions, text: TextFacts) -> Chain:
     if names & NOT_COPIED or options.sampler:
         kept = tuple(processor for name, processor in steps if name not in NOT_COPIED)
         draft = Chain(kept, greedy if options.sampler else sampler)
-    return Chain(tuple(processor for _, processor in steps), sampler, needed, draft)
+    accepted = text.grammar.accepted if text.grammar else None
+    return Chain(tuple(processor for _, processor in steps), sampler, needed, draft, accepted)
 
 
 def search_processors(
