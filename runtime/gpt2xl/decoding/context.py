@@ -72,10 +72,8 @@ class Context:
         """Draft tokens that fit behind a text of ``text_length`` tokens; none where it is fed again as a prompt."""
         if self.slide is None:
             return self.session.n_positions - text_length
-        if self.slide.is_due(
-            text_length
-        ):  # a prompt's steps may round differently than those of single tokens
-            return 0
+        if self.slide.is_due(text_length):
+            return 0  # the steps of a prompt may round differently than those of single tokens
         return self.session.n_positions - self.slide.length(text_length)
 
     def score(self, ids: Sequence[int], take: Callable[[PositionLogits], object]) -> PositionLogits:
