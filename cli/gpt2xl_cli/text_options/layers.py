@@ -100,6 +100,33 @@ def field_of(key: str) -> str:
     return known.get(name, key)
 
 
+def value_of_words(key: str, words: Sequence[str]) -> object:
+    """The value of a config file that ``words`` of a command line mean; raises RequestError.
+
+    >>> value_of_words("top-p", ["0.9"]), value_of_words("stop-strings", ["a", "1"])
+    (0.9, ['a', '1'])
+    """
+    hint = hint_of(field_of(key))
+    kinds = get_args(hint) if get_origin(hint) in (list, tuple) else (hint,)
+    values = [_of_word(kinds[min(n, len(kinds) - 1)], word) for n, word in enumerate(words)]
+    whole = values if get_origin(hint) in (list, tuple) or len(values) > 1 else values[0]
+    _typed(key, whole)
+    return whole
+
+
+def _of_word(kind: Any, word: str) -> object:
+    """``word`` as a value of TOML where a number or a boolean is wanted; else as it is."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(word, word)
+    for number in (int, float):
+        if kind in (int, float):
+            try:
+                return number(word)
+            except ValueError:
+                continue
+    return word
+
+
 def _typed(key: str, value: object) -> object:
     from gpt2xl import RequestError
 
