@@ -69,13 +69,14 @@ def record_of(
 
 
 def _new_text(form: Form, generation: Generation, model: Model, end: Sequence[int]) -> str:
+    """As transformers' decoding of all new ids; an end-of-text that is no special token is part of it."""
     tokenizer = model.tokenizer
-    if not form.skip_special_tokens:
-        return generation.text + tokenizer.decode(end)
-    if tokenizer.special_ids.isdisjoint(generation.new_ids):
-        return generation.text
-    ids = (i for i in generation.new_ids if i in tokenizer and i not in tokenizer.special_ids)
-    return tokenizer.decode(ids)
+    skipped = tokenizer.special_ids if form.skip_special_tokens else frozenset[int]()
+    text = generation.text
+    if not skipped.isdisjoint(generation.new_ids):
+        shown = (i for i in generation.new_ids if i in tokenizer and i not in skipped)
+        text = tokenizer.decode(shown)
+    return text + tokenizer.decode(i for i in end if i in tokenizer and i not in skipped)
 
 
 def _end(generation: Generation, model: Model, options: GenerationOptions) -> list[int]:
