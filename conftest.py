@@ -9,7 +9,7 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; these need the extras "bench", "grammar" and "repl".
+# pytest imports every module to look for examples; these need the extras "bench", "grammar" and "cli".
 collect_ignore_glob = [
     path
     for package, path in (

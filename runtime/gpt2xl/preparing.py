@@ -12,7 +12,7 @@ from gpt2xl.decoding.loop import Request
 from gpt2xl.decoding.sliding import Slide
 from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import RequestError
-from gpt2xl.options.chains import TextFacts, make_chain
+from gpt2xl.options.chains import TextFacts, active_processors, make_chain
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.sessions.protocol import Session
 from gpt2xl.text.endings import Endings
@@ -63,7 +63,7 @@ class Preparer:
             RequestError: the model cannot take the prompt or an option.
         """
         whole = self.prompt_ids(prompt, options)
-        ids, healing = heal(whole, self.vocabulary) if options.token_healing else (whole, None)
+        ids, healing = self._healed(whole, options)
         facts = self.facts(ids, options, seed, healing)
         request = Request(
             ids,
@@ -77,6 +77,16 @@ class Preparer:
         )
         start = TextStart(whole, seed, len(healing.removed) if healing else 0)
         return Prepared(request, start, self._endings(options, facts, ids))
+
+    def active_processors(self, prompt: Prompt, options: GenerationOptions) -> list[str]:
+        """The names of a text's logits processors, in their order."""
+        ids, healing = self._healed(self.prompt_ids(prompt, options), options)
+        return active_processors(options, self.facts(ids, options, None, healing))
+
+    def _healed(
+        self, ids: list[int], options: GenerationOptions
+    ) -> tuple[list[int], Healing | None]:
+        return heal(ids, self.vocabulary) if options.token_healing else (ids, None)
 
     def prompt_ids(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
         """The ids of a prompt; raises RequestError where the model cannot take it."""
@@ -93,12 +103,12 @@ class Preparer:
     ) -> TextFacts:
         """What the logits processors of a text after ``ids`` have to know."""
         eos = self._eos_token_ids(options)
-        constraint = None
+        constraint, healed = None, len(healing.removed_ids) if healing else 0
         if options.grammar:
             constraint = Constraint(options.grammar, self.vocabulary, len(ids), eos)
         return TextFacts(
             prompt_length=len(ids),
-            max_length=self._max_length(len(ids), options),
+            max_length=self._max_length(len(ids) + healed, options),
             eos_token_ids=eos,
             session=self._session,
             negative_ids=self._negative_ids(ids, options),
@@ -162,13 +172,13 @@ class Preparer:
         return Slide(keep, window, context)
 
     def _endings(self, options: GenerationOptions, facts: TextFacts, ids: list[int]) -> Endings:
-        grammar = facts.grammar
+        grammar, can_end = facts.grammar, facts.eos_token_ids and not options.ignore_eos
         return Endings(
             stop_strings=options.stop_strings,
             keep_stop_string=options.keep_stop_string,
             stopping=options.stopping,
-            # A model without end-of-text could not end otherwise.
-            is_finished=grammar.is_finished if grammar and not facts.eos_token_ids else None,
+            # Without end-of-text it could not end otherwise.
+            is_finished=grammar.is_finished if grammar and not can_end else None,
             context_ids=ids,
             max_time=options.max_time,
             repetition_detection=options.repetition_detection,

@@ -1,4 +1,4 @@
-"""The terminal of a prompt, by prompt_toolkit (the extra "repl")."""
+"""The terminal of a prompt, by prompt_toolkit (the extra "cli")."""
 
 import os
 import sys

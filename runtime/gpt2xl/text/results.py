@@ -130,10 +130,12 @@ class Transcript:
         silent = is_eos or token.id not in self._tokenizer
         text = stops.add("" if silent else self._decoder.add(token.id))
         reason = token.finish_reason or self._watch.reason(self._new_ids)
+        if reason and stops.found is None:
+            text += stops.add(self._decoder.finish())
         if stops.found is not None:
             reason = "stop"
         elif reason:
-            text += stops.add(self._decoder.finish()) + stops.finish()
+            text += stops.finish()
         self.pieces.append(Piece(text, token.id, reason, token.logprobs))
         self._times.append(time.perf_counter())
         return self.pieces[-1]

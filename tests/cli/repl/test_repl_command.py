@@ -18,7 +18,7 @@ import pytest
 
 import gpt2xl
 
-pytest.importorskip("prompt_toolkit", reason="needs the extra repl")
+pytest.importorskip("prompt_toolkit", reason="needs the extra cli")
 Run = Callable[..., CompletedProcess[str]]
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|[=>])")
 SECONDS = 12.0
@@ -197,5 +197,5 @@ def test_a_missing_extra_is_named(run: Run, bundle: Path, monkeypatch: pytest.Mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
     done = run("repl", "-m", bundle)
-    message = "the prompt needs `pip install 'gpt2xl[repl]'` (prompt_toolkit is not installed)."
+    message = "the prompt needs `pip install 'gpt2xl[cli]'` (prompt_toolkit is not installed)."
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
