@@ -5,6 +5,7 @@ import sys
 import termios
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from prompt_toolkit import PromptSession, print_formatted_text
@@ -22,7 +23,7 @@ from gpt2xl.errors import one_line
 from gpt2xl_cli.repl.completion import completions
 from gpt2xl_cli.repl.editor import edited_text, editor_command
 from gpt2xl_cli.repl.workspace import Workspace
-from gpt2xl_cli.signals import watch_kept
+from gpt2xl_cli.signals import Stopped, on_stop, watch_kept
 from gpt2xl_cli.terminal import echo_text, escaped
 
 STYLE = Style.from_dict(
@@ -56,7 +57,7 @@ class TerminalPrompt:
 
     def read(self, work: Workspace) -> str:
         """See `gpt2xl_cli.repl.loop.Prompt`."""
-        with watch_kept():
+        with _signals_end(self._session):
             return self._session.prompt(
                 [("class:prompt", "> ")],
                 bottom_toolbar=lambda: [("", f" {one_line(work.status)}")],
@@ -89,7 +90,7 @@ class TerminalPrompt:
         """See `gpt2xl_cli.repl.workspace.Console`."""
         answers = PromptSession[str](style=STYLE, input=self._source, output=self._target)
         try:
-            with watch_kept():
+            with _signals_end(answers):
                 return answers.prompt([("class:prompt", question)])
         except (EOFError, KeyboardInterrupt):
             return ""
@@ -102,8 +103,22 @@ class TerminalPrompt:
             multiline=True, bottom_toolbar=[("", EDIT_KEYS)], style=STYLE, input=self._source,
             output=self._target,
         )  # fmt: skip
-        with watch_kept():
+        with _signals_end(lines):
             return lines.prompt("", default=text)
+
+
+@contextmanager
+def _signals_end(session: PromptSession[str]) -> Iterator[None]:
+    """Within the block, SIGTERM and SIGHUP end what is being typed with `Stopped`."""
+
+    def end(stop: Stopped) -> None:
+        app = session.app
+        if app.loop is None or not app.is_running:
+            raise stop
+        app.loop.call_soon_threadsafe(partial(app.exit, exception=stop))
+
+    with watch_kept(), on_stop(end):
+        yield
 
 
 class _Words(Completer):
