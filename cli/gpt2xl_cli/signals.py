@@ -94,6 +94,31 @@ def with_detail(detail: Callable[[], str]) -> Iterator[None]:
         raise Stopped(getattr(stop, "number", signal.SIGINT), detail()) from None
 
 
+@contextmanager
+def on_interrupt(action: Callable[[], object]) -> Iterator[None]:
+    """Within the block, Ctrl-C calls ``action`` and does nothing else."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        _handled.release()
+        action()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def watch_kept() -> Iterator[None]:
+    """Within the block, code may set a wakeup file of its own, as asyncio does; afterwards signals are watched again."""
+    watched = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(watched, warn_on_full_buffer=False)
+
+
 class _Raising:
     """A handler that raises `Stopped` and remembers the signal."""
 

@@ -165,7 +165,7 @@ class Model:
 
         >>> texts = model.generate_sequences("The king", num_return_sequences=2, seed=1, max_new_tokens=4)
         >>> [(text.seed, text.text) for text in texts]
-        []
+        [(1, ' was beside himself.'), (2, "'s daughter gave him")]
         """
         return self._texts.sequences(prompt, self._options(options, keywords), _texts_of(draft))
 
@@ -248,7 +248,7 @@ class Model:
         """Log-probabilities of the tokens of ``text``, however long it is.
 
         >>> round(model.score("Once upon a time there was a king").perplexity, 1)
-        0
+        5.2
 
         Args:
             text: text or token ids, two at least.
@@ -266,7 +266,7 @@ class Model:
         """The hidden state after the final layer norm, as transformers' GPT2Model gives it.
 
         >>> model.features("Once upon a time").shape
-        (4, 320)
+        (4, 256)
 
         Args:
             text: text or token ids, at most the context.

@@ -103,12 +103,12 @@ class Preparer:
     ) -> TextFacts:
         """What the logits processors of a text after ``ids`` have to know."""
         eos = self._eos_token_ids(options)
-        constraint = None
+        constraint, healed = None, len(healing.removed_ids) if healing else 0
         if options.grammar:
             constraint = Constraint(options.grammar, self.vocabulary, len(ids), eos)
         return TextFacts(
             prompt_length=len(ids),
-            max_length=self._max_length(len(ids), options),
+            max_length=self._max_length(len(ids) + healed, options),
             eos_token_ids=eos,
             session=self._session,
             negative_ids=self._negative_ids(ids, options),
@@ -172,13 +172,13 @@ class Preparer:
         return Slide(keep, window, context)
 
     def _endings(self, options: GenerationOptions, facts: TextFacts, ids: list[int]) -> Endings:
-        grammar = facts.grammar
+        grammar, can_end = facts.grammar, facts.eos_token_ids and not options.ignore_eos
         return Endings(
             stop_strings=options.stop_strings,
             keep_stop_string=options.keep_stop_string,
             stopping=options.stopping,
-            # A model without end-of-text could not end otherwise.
-            is_finished=grammar.is_finished if grammar and not facts.eos_token_ids else None,
+            # Without end-of-text it could not end otherwise.
+            is_finished=grammar.is_finished if grammar and not can_end else None,
             context_ids=ids,
             max_time=options.max_time,
             repetition_detection=options.repetition_detection,

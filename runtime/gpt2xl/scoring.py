@@ -8,6 +8,7 @@ from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.logprobs import Logprobs, PromptScores
 from gpt2xl.errors import RequestError
 from gpt2xl.sessions.protocol import Session
+from gpt2xl.startup.options import checked_integer
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,12 @@ def score_ids(
     """
     if len(ids) < 2:
         raise RequestError(f"a text to score has to have two tokens at least, but has {len(ids)}.")
-    stride = max(1, session.n_positions // 2) if stride is None else stride
-    if not 1 <= stride < session.n_positions:
-        raise RequestError(
-            f"stride has to be from 1 to {session.n_positions - 1}, but is {stride}."
-        )
+    longest = session.n_positions
+    stride = checked_integer(
+        "stride", max(1, longest // 2) if stride is None else stride, 1, longest - 1
+    )
     logprobs = list[Logprobs | None]()
-    for start, end in windows(len(ids), session.n_positions, stride):
+    for start, end in windows(len(ids), longest, stride):
         scores = PromptScores(ids[start:end], top)
         Context(session).score(ids[start:end], scores.add)
         logprobs += scores.logprobs[len(logprobs) - start :]

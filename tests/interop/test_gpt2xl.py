@@ -18,6 +18,6 @@ def test_the_portable_graph_gives_the_tokens_of_the_engine_graph(
     session = open_session(replace(open_bundle(folder), engine=None), LoadOptions(provider="cpu"))
     rows = []
     for ids in prompts.values():
-        tokens = generate_tokens(Context(session), Request(ids, Chain(), 24), frozenset())
+        tokens = generate_tokens(Context(session), Request(ids, Chain(), 24))
         rows.append([token.id for token in tokens])
     check(rows)

@@ -11,12 +11,13 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.conftest import DATA
-from tests.runtime.constraints.following import Follower, Found
+from tests.runtime.constraints.following import Follower, Found, Outcome
 
 from gpt2xl import Tokenizer
 from gpt2xl.constraints.vocabulary import Vocabulary
@@ -45,8 +46,8 @@ def report(name: str, found: Found) -> None:
     kinds = sorted({kind for kind, _ in found.outcomes})
     print(f"{name}: {sum(found.outcomes.values())} grammars, {len(found.seconds)} tokens")
     for kind in kinds:
-        counts = {o: c for (k, o), c in sorted(found.outcomes.items()) if k == kind}
-        print(f"  {kind}: " + ", ".join(f"{outcome} {count}" for outcome, count in counts.items()))
+        counts = (f"{outcome} {found.outcomes[kind, outcome]}" for outcome in get_args(Outcome))
+        print(f"  {kind}: {', '.join(counts)}")
     microseconds = np.array(found.seconds) * 1e6
     median, late, most = np.quantile(microseconds, (0.5, 0.99, 1))
     print(f"  mask and logits: median {median:.0f} us, 99 % {late:.0f} us, most {most:.0f} us")

@@ -135,7 +135,7 @@ class Constraint:
             self._go_on(text[known:])
 
     def _go_back(self, length: int) -> None:
-        self._allowed, self._has_ended = None, False
+        self._allowed = None
         if not self._matcher.rollback(len(self._ids) - length):
             raise self._failure()
         del self._ids[length:]

@@ -84,7 +84,7 @@ class Grammar:
         Raises:
             RequestError: not a list of texts, an empty one, or llguidance is not installed.
         """
-        if isinstance(choices, str) or not choices:
+        if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
             raise RequestError(f"choices have to be a list of texts, but are {choices!r}.")
         literals = [json.dumps(checked_text("choice", choice)) for choice in choices]
         compiled = f"start: CHOICE\nCHOICE: {' | '.join(literals)}"

@@ -11,8 +11,6 @@ from gpt2xl.constraints.grammar import Grammar
 from gpt2xl.constraints.llguidance_api import Matcher, llguidance
 from gpt2xl.text.tokenizer import Tokenizer
 
-MARK = b"\xff"  # llguidance takes longer tokens that begin with this byte for special ones
-
 
 class Vocabulary:
     """The ids of a model and their bytes. Keep one for each model: what it computes at first use takes a moment.
@@ -91,19 +89,41 @@ class _GuideTokens:
     bos_token_id = None
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._tokenizer = vocabulary.tokenizer
+        self._tokenizer, self._size = vocabulary.tokenizer, vocabulary.size
         special = [i for i in sorted(self._tokenizer.special_ids) if i < vocabulary.size]
-        tokens = [b"" if t[:1] == MARK and len(t) > 1 else t for t in vocabulary.tokens]
+        tokens = list(vocabulary.tokens)
         for token_id in special:
             tokens[token_id] = self._tokenizer.token_bytes(token_id)
+        self._ids = {token: i for i, token in enumerate(vocabulary.tokens) if token}
+        self._longest = vocabulary.longest
         self.tokens = [*tokens, b""]
         self.eos_token_id = vocabulary.size
         self.special_token_ids = special
 
     def __call__(self, text: str) -> list[int]:
         """The ids of a text that the grammar prescribes."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False)
-        if self._tokenizer.special_ids.isdisjoint(ids):
-            return ids
-        # Only now: at its first use this parses tokenizer.json again.
-        return self._tokenizer.encode(text, add_special_tokens=False, parse_special=False)
+        # With parse_special=False the tokenizer parses its file again at first use, so only where it has to.
+        for parse_special in (True, False):
+            ids = self._tokenizer.encode(
+                text, add_special_tokens=False, parse_special=parse_special
+            )
+            if self._are_bytes_of(ids, text):
+                return ids
+        return self._longest_first(text.encode())
+
+    def _are_bytes_of(self, ids: list[int], text: str) -> bool:
+        if not all(0 <= i < self._size and i not in self._tokenizer.special_ids for i in ids):
+            return False
+        return b"".join(map(self._tokenizer.token_bytes, ids)) == text.encode()
+
+    def _longest_first(self, text: bytes) -> list[int]:
+        """Where the tokenizer changes the text, such as by a space before it."""
+        ids = list[int]()
+        while text:
+            lengths = range(min(self._longest, len(text)), 0, -1)
+            length = next((n for n in lengths if text[:n] in self._ids), 0)
+            if not length:
+                return ids  # a byte that the vocabulary lacks: a dead end
+            ids.append(self._ids[text[:length]])
+            text = text[length:]
+        return ids

@@ -1,7 +1,7 @@
 """From the logits of a position to a token id: logits processors one after the other, then a sampler."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ class Chain:
     draft: "Chain | None" = None
     """What a draft model chooses with, if not with a copy of this chain: without processors and samplers of the
     user's own, which may hold state that cannot be copied."""
+    accepted: Callable[[Sequence[int], Sequence[int]], list[int]] | None = None
+    """From the text so far and draft tokens to those of them, from the first, that a grammar allows."""
 
     def choose(self, ids: Sequence[int], logits: Logits | TopLogits) -> int:
         """The next id.

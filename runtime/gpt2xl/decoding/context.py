@@ -69,9 +69,12 @@ class Context:
         return logits[0]
 
     def room(self, text_length: int) -> int:
-        """Draft tokens that fit behind a text of ``text_length`` tokens, none of which has been fed too early."""
-        shown = self.slide.length(text_length) if self.slide else text_length
-        return self.session.n_positions - shown
+        """Draft tokens that fit behind a text of ``text_length`` tokens; none where it is fed again as a prompt."""
+        if self.slide is None:
+            return self.session.n_positions - text_length
+        if self.slide.is_due(text_length):
+            return 0  # the steps of a prompt may round differently than those of single tokens
+        return self.session.n_positions - self.slide.length(text_length)
 
     def score(self, ids: Sequence[int], take: Callable[[PositionLogits], object]) -> PositionLogits:
         """Make ``ids`` the text, feeding all of them, and pass on the logits of every position.

@@ -104,6 +104,8 @@ class Speculator:
             return []
         count = self._experience.costs.choose(room)
         draft = self._drafter.draft(ids, count, chain) if count else []
+        if draft and chain.accepted:
+            draft = chain.accepted(ids, draft)
         return draft[: max((count for count in DRAFT_LENGTHS if count <= len(draft)), default=0)]
 
     def _learn(self, ids: Sequence[int]) -> None:

@@ -62,7 +62,8 @@ def make_chain(options: GenerationOptions, text: TextFacts) -> Chain:
     if names & NOT_COPIED or options.sampler:
         kept = tuple(processor for name, processor in steps if name not in NOT_COPIED)
         draft = Chain(kept, greedy if options.sampler else sampler)
-    return Chain(tuple(processor for _, processor in steps), sampler, needed, draft)
+    accepted = text.grammar.accepted if text.grammar else None
+    return Chain(tuple(processor for _, processor in steps), sampler, needed, draft, accepted)
 
 
 def search_processors(
@@ -89,17 +90,22 @@ def _steps(options: GenerationOptions, text: TextFacts) -> Iterator[Step]:
         else options.sampler_order
     )
     made = {name: step for name, build in BUILDERS.items() if (step := build(options, text))}
-    if left_out := [name for name in made if name not in order and _applies(name, options)]:
+    if left_out := [name for name in made if name not in order and _has_effect(name, options)]:
         raise RequestError(
-            f"sampler_order leaves out {left_out[0]}, which is given: add it to the order, or do not give it."
+            f"sampler_order leaves out {left_out[0]}, which is in force: add it to the order, or switch it off."
         )
     names = [name for name in order if name in made]
-    if "top_k" in names and not options.top_k_keeps_ties:
+    if "top_k" in names and not (options.top_k_keeps_ties or options.dynatemp_range):
         # A temperature keeps the order of logits, so that top-k may come first; it leaves far fewer to process.
         at = names.index("top_k")
         if at and names[at - 1] == "temperature":
             names[at - 1 : at + 1] = ["top_k", "temperature"]
     return ((name, made[name]) for name in names)
+
+
+def _has_effect(name: str, options: GenerationOptions) -> bool:
+    is_neutral = name == "temperature" and options.temperature == 1 and not options.dynatemp_range
+    return _applies(name, options) and not is_neutral
 
 
 def _applies(name: str, options: GenerationOptions) -> bool:

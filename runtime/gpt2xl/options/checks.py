@@ -95,7 +95,11 @@ def token_ids(name: str, value: Any) -> tuple[int, ...]:
 
 def eos_ids(name: str, value: Any) -> int | tuple[int, ...]:
     """One id, or several."""
-    return checked_integer(name, value, 0) if isinstance(value, int) else token_ids(name, value)
+    return (
+        checked_integer(name, value, 0)
+        if isinstance(value, int | np.integer)
+        else token_ids(name, value)
+    )
 
 
 def id_sequences(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
@@ -116,6 +120,16 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
     if "" in found:
         raise RequestError(f"{name} holds an empty text: remove it.")
     return tuple(found)
+
+
+def repetitions(name: str, value: Any) -> int:
+    """0, or a number of repetitions."""
+    found = checked_integer(name, value, 0, None, " (0 never ends a text)")
+    if found == 1:
+        raise RequestError(
+            f"{name} has to be 0 (never) or >= 2, but is 1: nothing is repeated yet."
+        )
+    return found
 
 
 def biases(name: str, value: Any) -> dict[int, float]:
@@ -224,7 +238,7 @@ CHECKS: Mapping[str, Check] = {
     "dry_allowed_length": Integer(0),
     "dry_sequence_breakers": texts,
     "dry_window": Integer(0, " (0 is the whole text)"),
-    "repetition_detection": Integer(0, " (0 never ends a text)"),
+    "repetition_detection": repetitions,
     "bad_words_ids": id_sequences,
     "sequence_bias": Optional(sequence_biases),
     "logit_bias": Optional(biases),

@@ -37,6 +37,10 @@ def _draws(values: Mapping[str, Any], *, greedy: bool) -> Iterator[tuple[bool, s
         "negative_prompt needs a guidance_scale above 1, such as 1.5.",
     )
     yield (
+        values["grammar"] is not None and values["token_healing"],
+        "grammar and token_healing exclude each other: the grammar would read the end of the prompt.",
+    )
+    yield (
         values["overflow"] == "stop"
         and (values["overflow_keep"] > 0 or values["overflow_window"] is not None),
         "overflow_keep and overflow_window need overflow 'slide'.",

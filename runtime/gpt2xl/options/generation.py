@@ -109,7 +109,8 @@ class GenerationOptions:
     dry_window: int = 0
     """Last tokens that DRY looks at; 0: all."""
     repetition_detection: int = 0
-    """End a text whose last tokens are one sequence so many times in a row (finish_reason "repetition"); 0: never."""
+    """End a text whose last tokens are one sequence so many times in a row (finish_reason "repetition"), 2 at
+    least; 0: never."""
 
     # Bans and biases; ids, as in transformers, since a text may be tokenized in several ways
 
@@ -217,4 +218,4 @@ class GenerationOptions:
     @property
     def draws(self) -> bool:
         """Whether a seed has an effect."""
-        return self.sampler is None and not self.is_greedy
+        return self.sampler is None and not self.is_greedy and self.penalty_alpha == 0

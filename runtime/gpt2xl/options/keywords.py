@@ -13,7 +13,7 @@ from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.prompts import Prompt
 
-REPLACED: Mapping[str, Mapping[str, None | bool]] = {
+REPLACED: Mapping[str, Mapping[str, bool | None]] = {
     "greedy": {"do_sample": None},
     "do_sample": {"greedy": False},
 }

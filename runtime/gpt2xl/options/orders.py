@@ -51,11 +51,13 @@ def checked_order(name: str, value: Any) -> str | tuple[str, ...]:
                 f"{name} has to be one of {', '.join(ORDERS)}, or a list of logits processors, but is {value!r}."
             )
         return value
-    if not isinstance(value, tuple | list) or len(set(value)) != len(value):
+    if not isinstance(value, tuple | list):
         raise RequestError(f"{name} has to be a list of different names, but is {value!r}.")
     for item in value:
         if item not in TRANSFORMERS:
             raise RequestError(
                 f"{name} holds {item!r}, which is no logits processor; there are: {', '.join(TRANSFORMERS)}."
             )
+    if len(set(value)) != len(value):
+        raise RequestError(f"{name} has to be a list of different names, but is {value!r}.")
     return tuple(value)

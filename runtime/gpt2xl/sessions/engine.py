@@ -61,7 +61,7 @@ class EngineCache:
 
     def reserve(self, capacity: int) -> None:
         """See ``Cache.reserve``."""
-        if capacity <= self.capacity:
+        if min(capacity, self._session.n_positions) <= self.capacity:
             return
         old = self.keys_and_values
         self._buffers = _new_buffers(self._session, len(self.lengths), capacity)

@@ -105,6 +105,7 @@ class Transcript:
         """Filled in where the prompt is scored."""
         self._acceptance = acceptance or Acceptance()
         self._tokenizer = tokenizer
+        self._context_ids = endings.context_ids if endings else start.prompt_ids
         self._watch = (endings or Endings()).watch()
         self._decoder = StreamDecoder(tokenizer, start.healed_bytes)
         self._new_ids: list[int] = []
@@ -115,6 +116,11 @@ class Transcript:
         """Why the text ended; None while it has not."""
         return self.pieces[-1].finish_reason if self.pieces else None
 
+    @property
+    def all_ids(self) -> list[int]:
+        """The ids of prompt and text so far; the end of the prompt as token healing has generated it again."""
+        return [*self._context_ids, *self._new_ids]
+
     def add(self, token: Token) -> Piece:
         """The piece that ``token`` adds to the text; its finish_reason says whether the text ends with it."""
         stops, is_eos = self._watch.stop_strings, token.finish_reason == "stop"
@@ -124,10 +130,12 @@ class Transcript:
         silent = is_eos or token.id not in self._tokenizer
         text = stops.add("" if silent else self._decoder.add(token.id))
         reason = token.finish_reason or self._watch.reason(self._new_ids)
+        if reason and stops.found is None:
+            text += stops.add(self._decoder.finish())
         if stops.found is not None:
             reason = "stop"
         elif reason:
-            text += stops.add(self._decoder.finish()) + stops.finish()
+            text += stops.finish()
         self.pieces.append(Piece(text, token.id, reason, token.logprobs))
         self._times.append(time.perf_counter())
         return self.pieces[-1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from gpt2xl import Generation, Model
+from gpt2xl import Generation, Model, Tokenizer
 from gpt2xl.constraints.constraint import Constraint
 from gpt2xl.constraints.grammar import Grammar
 from gpt2xl.constraints.vocabulary import Vocabulary
@@ -132,6 +132,13 @@ def test_end_of_text_is_allowed_where_the_grammar_may_end_and_only_then(
     assert constraint.is_finished([5, *one, eos])
 
 
+def test_a_grammar_may_name_end_of_text(genuine: Vocabulary) -> None:
+    a, logits = genuine.tokenizer.encode("a"), np.zeros(genuine.size, np.float32)
+    constraint = Constraint(Grammar.lark('start: "a" <|endoftext|>'), genuine, 0, [50256])
+    assert np.flatnonzero(constraint(a, logits) == 0).tolist() == [50256]
+    assert constraint.is_finished([*a, 50256])
+
+
 def test_without_end_of_text_a_finished_text_has_to_be_stopped(vocabulary: Vocabulary) -> None:
     constraint = Constraint(Grammar.choice(["1"]), vocabulary, 0)
     ids, logits = vocabulary.tokenizer.encode("1"), np.zeros(vocabulary.size, np.float32)
@@ -205,6 +212,19 @@ def test_the_text_of_a_special_token_is_spelled(genuine: Vocabulary) -> None:
     text = ids[: ids.index(50256)]
     assert len(text) > 1
     assert genuine.tokenizer.decode(text) == "<|endoftext|>"
+
+
+def test_a_tokenizer_may_put_a_space_before_a_text(model: Model, vocabulary: Vocabulary) -> None:
+    assert model.bundle is not None
+    content = json.loads((model.bundle.folder / "tokenizer.json").read_text("utf-8"))
+    content["pre_tokenizer"]["add_prefix_space"] = True
+    spaced = Vocabulary(Tokenizer(json.dumps(content)), vocabulary.size)
+    assert spaced.tokenizer.decode(spaced.tokenizer.encode("king")) == " king"
+    ids = list[int]()
+    constraint = Constraint(Grammar.choice(["king of the castle"]), spaced, 0, [end_of(model)])
+    while not constraint.is_finished(ids):
+        ids.append(int(constraint(ids, np.zeros(spaced.size, np.float32)).argmax()))
+    assert spaced.tokenizer.decode(ids) == "king of the castle"
 
 
 def test_the_ids_may_go_back(genuine: Vocabulary) -> None:
@@ -303,12 +323,12 @@ def test_threads_may_share_a_vocabulary(genuine: Vocabulary) -> None:
     def work(seed: int) -> None:
         rng = np.random.default_rng(seed)
         constraint, ids = Constraint(Grammar.json_schema(PERSON), genuine, 0, [50256]), list[int]()
-        while 50256 not in ids:
+        while 50256 not in ids and len(ids) < 200:
             logits: Logits = rng.normal(0, 1, genuine.size).astype(np.float32)
             ids.append(int(constraint(ids, logits).argmax()))
-        texts[seed] = ids[:-1]
+        texts[seed] = ids[:-1] if ids[-1] == 50256 else []
 
-    threads = [threading.Thread(target=work, args=[seed % 3 + 10 * seed]) for seed in range(6)]
+    threads = [threading.Thread(target=work, args=[seed]) for seed in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

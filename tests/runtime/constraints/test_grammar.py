@@ -40,6 +40,10 @@ pytest.importorskip("llguidance", reason="the extra 'grammar' is not installed")
             "max_whitespace has to be an integer >= 0, but is -1.",
         ),
         (lambda: Grammar.choice([]), "choices have to be a list of texts, but are []."),
+        (
+            lambda: Grammar.choice(3),  # type: ignore[arg-type]
+            "choices have to be a list of texts, but are 3.",
+        ),
         (lambda: Grammar.choice("yes"), "choices have to be a list of texts, but are 'yes'."),
         (
             lambda: Grammar.choice(["a", 1]),  # type: ignore[list-item]

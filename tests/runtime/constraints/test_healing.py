@@ -107,6 +107,13 @@ def test_special_tokens_stay_and_what_is_before_them(genuine: Vocabulary) -> Non
     assert heal(ids[:-1], genuine) == (ids[:-1], None)
 
 
+def test_no_special_token_is_completed(genuine: Vocabulary) -> None:
+    ids = genuine.tokenizer.encode("Once <|endoftext|", parse_special=False)
+    kept, healing = heal(ids, genuine)
+    assert len(kept) >= len(ids) - 1
+    assert healing is None or b"<|endoftext|>" not in allowed(healing, kept, genuine)
+
+
 def test_one_id_stays(genuine: Vocabulary) -> None:
     (space,) = genuine.tokenizer.encode(" ")
     assert heal([space], genuine) == ([space], None)

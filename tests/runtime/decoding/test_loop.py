@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runtime.chains import chain_of
 from tests.runtime.decoding.playback import CONTEXT, EOS, model, session_of
 
 from gpt2xl import GenerationOptions, GPT2Config, Model, RequestError, Tokenizer
@@ -20,9 +21,9 @@ def run(
 ) -> tuple[list[tuple[int, str | None]], list[list[int]]]:
     """(id, finish_reason) of each token, and what was fed."""
     session = session_of(script)
-    request = Request(prompt, GREEDY.chain(None), max_new_tokens)
+    request = Request(prompt, chain_of(GREEDY, None), max_new_tokens, eos)
     tokens: list[tuple[int, str | None]] = [
-        (token.id, token.finish_reason) for token in generate_tokens(Context(session), request, eos)
+        (token.id, token.finish_reason) for token in generate_tokens(Context(session), request)
     ]
     return tokens, [row for (row,) in session.fed]
 
@@ -54,7 +55,7 @@ def test_end_of_text_as_the_last_allowed_token_counts_as_stop() -> None:
 
 def test_nothing_runs_before_the_first_token_is_asked_for() -> None:
     session = session_of([1])
-    tokens = generate_tokens(Context(session), Request([1], GREEDY.chain(None), 2), set())
+    tokens = generate_tokens(Context(session), Request([1], chain_of(GREEDY, None), 2))
     assert session.fed == []
     next(tokens)
     assert session.fed == [[[1]]]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.chains import chain_of
 
 from gpt2xl import GenerationOptions, RequestError
 from gpt2xl.decoding.chain import Chain
@@ -27,7 +28,7 @@ def make_sampler(
     top_k: int = 40, temperature: float = 1.0, seed: int = 0
 ) -> Callable[[Logits], int]:
     """The chain of the options, which looks at no ids."""
-    chain = GenerationOptions(top_k=top_k, temperature=temperature).chain(seed)
+    chain = chain_of(GenerationOptions(top_k=top_k, temperature=temperature), seed)
     return lambda logits: chain.choose([], logits)
 
 
@@ -159,7 +160,7 @@ def test_a_top_k_above_the_vocabulary_draws_from_all_of_it(top_k: int) -> None:
 
 def test_temperature_0_is_greedy() -> None:
     assert make_sampler(temperature=0)(row(1, 3, 3)) == 1
-    assert GenerationOptions(temperature=0).chain(None) == Chain((), greedy, 1)
+    assert chain_of(GenerationOptions(temperature=0), None) == Chain((), greedy, 1)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_temperature_0_is_greedy() -> None:
 def test_a_chain_says_how_many_of_the_largest_logits_it_needs(
     options: GenerationOptions, needed: int
 ) -> None:
-    assert options.chain(1).needed_logits == needed
+    assert chain_of(options, 1).needed_logits == needed
 
 
 @settings(deadline=None)
@@ -188,7 +189,7 @@ def test_the_needed_logits_give_the_id_that_all_give(
 ) -> None:
     logits, top_k = case
     for options in (GenerationOptions(top_k=top_k), GenerationOptions(greedy=True)):
-        whole, part = options.chain(seed), options.chain(seed)
+        whole, part = chain_of(options, seed), chain_of(options, seed)
         if whole.needed_logits:
             ids = np.sort(largest(logits, min(logits.size, part.needed_logits + more)))
             top = TopLogits(logits[ids], ids)
@@ -204,7 +205,7 @@ def test_a_processor_sees_the_ids_and_changes_the_choice() -> None:
         changed[-1] = -np.inf
         return changed
 
-    chain = GenerationOptions(greedy=True, processors=(forbid_last,)).chain(None)
+    chain = chain_of(GenerationOptions(greedy=True, processors=(forbid_last,)), None)
     assert chain.choose([7, 8], row(0, 1, 2)) == 1
     assert seen == [[7, 8]]
 
@@ -213,7 +214,7 @@ def test_a_sampler_of_ones_own_gets_the_processed_logits() -> None:
     def last_possible(logits: Logits) -> int:
         return int(np.flatnonzero(np.isfinite(logits))[-1])
 
-    chain = GenerationOptions(sampler=last_possible, top_k=2).chain(None)
+    chain = chain_of(GenerationOptions(sampler=last_possible, top_k=2), None)
     assert chain.choose([], row(1, 3, 2, 0)) == 2
 
 
@@ -233,7 +234,7 @@ def test_a_sampler_that_leaves_the_vocabulary_is_refused(chosen: int) -> None:
 
 @pytest.mark.parametrize("returned", [None, [1.0, 2.0, 3.0]])
 def test_a_processor_that_returns_no_array_is_refused(returned: Any) -> None:
-    chain = GenerationOptions(processors=(lambda ids, logits: returned,)).chain(1)
+    chain = chain_of(GenerationOptions(processors=(lambda ids, logits: returned,)), 1)
     with pytest.raises(RequestError, match=f"returned {type(returned).__name__}, not an array"):
         chain.choose([], row(1, 2, 3))
 
@@ -261,12 +262,12 @@ def test_where_nothing_can_be_chosen_that_is_said(options: dict[str, Any], value
     def exclude_all(ids: object, logits: Logits) -> Logits:
         return np.full_like(logits, value)
 
-    chain = GenerationOptions(processors=(exclude_all,), **options).chain(1)
+    chain = chain_of(GenerationOptions(processors=(exclude_all,), **options), 1)
     with pytest.raises(RequestError, match="there is no token to choose"):
         chain.choose([], row(1, 2, 3))
 
 
 def test_an_extreme_penalty_gives_no_warning() -> None:
-    chain = GenerationOptions(greedy=True, repetition_penalty=1e-300).chain(None)
+    chain = chain_of(GenerationOptions(greedy=True, repetition_penalty=1e-300), None)
     with pytest.raises(RequestError, match="there is no token to choose"):
         chain.choose([0], row(3, 2, 1))

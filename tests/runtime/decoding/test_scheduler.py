@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from threading import Thread
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.chains import chain_of
 from tests.runtime.fakes import FakeSession, told_by_all_ids
 
 from gpt2xl import GenerationOptions, RequestError
@@ -13,7 +15,7 @@ from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import Request, Token, generate_tokens
 from gpt2xl.decoding.scheduler import PROMPT_TOKENS_PER_STEP, Scheduler
 
-VOCAB, EOS = 12, frozenset({11})
+VOCAB, EOS, NEVER = 12, frozenset({11}), frozenset[int]()
 LOGITS_OF = told_by_all_ids(VOCAB)
 Texts = dict[int, list[Token]]
 
@@ -22,15 +24,17 @@ def make_session(chunk: int = 256) -> FakeSession:
     return FakeSession(LOGITS_OF, n_positions=4096, vocab_size=VOCAB, prefill_chunk=chunk)
 
 
-def request(prompt: list[int], seed: int = 0, count: int = 6, **options: object) -> Request:
-    chosen = GenerationOptions(**options)  # type: ignore[arg-type]  # a test names them
-    return Request(prompt, chosen.chain(seed), count, chosen.logprobs)
+def request(
+    prompt: list[int], seed: int = 0, count: int = 6, eos: frozenset[int] = EOS, **options: Any
+) -> Request:
+    chosen = GenerationOptions(**options)
+    return Request(prompt, chain_of(chosen, seed), count, eos, chosen.logprobs)
 
 
-def alone(prompt: list[int], seed: int = 0, count: int = 6, **options: object) -> list[Token]:
+def alone(prompt: list[int], seed: int = 0, count: int = 6, **options: Any) -> list[Token]:
     """The text by itself."""
     context = Context(make_session())
-    return list(generate_tokens(context, request(prompt, seed, count, **options), EOS))
+    return list(generate_tokens(context, request(prompt, seed, count, **options)))
 
 
 def run(scheduler: Scheduler, texts: Texts | None = None) -> Texts:
@@ -56,8 +60,8 @@ def test_nothing_to_do_is_idle() -> None:
 
 
 def test_requests_have_options_of_their_own() -> None:
-    scheduler = Scheduler(make_session(), rows=4, eos_token_ids=EOS)
-    cases: list[dict[str, object]] = [
+    scheduler = Scheduler(make_session(), rows=4)
+    cases: list[dict[str, Any]] = [
         {"greedy": True},
         {"seed": 3, "count": 9},
         {"top_k": 2, "logprobs": 1},
@@ -67,8 +71,6 @@ def test_requests_have_options_of_their_own() -> None:
     wanted = []
     for prompt, case in zip(prompts, cases, strict=True):
         seed, count = case.pop("seed", 0), case.pop("count", 6)
-        assert isinstance(seed, int)
-        assert isinstance(count, int)
         scheduler.submit(request(prompt, seed, count, **case))
         wanted.append(alone(prompt, seed, count, **case))
     texts = run(scheduler)
@@ -78,20 +80,20 @@ def test_requests_have_options_of_their_own() -> None:
 def test_a_request_in_mid_run_joins_the_next_step() -> None:
     session = make_session()
     scheduler, texts = Scheduler(session, rows=3), dict[int, list[Token]]()
-    scheduler.submit(request([1], count=8))
+    scheduler.submit(request([1], count=8, eos=NEVER))
     step(scheduler, texts)
-    assert scheduler.submit(request([2, 3], count=4)) == 1
+    assert scheduler.submit(request([2, 3], count=4, eos=NEVER)) == 1
     tokens = step(scheduler, texts)
     assert {number for number, _ in tokens} == {0, 1}
     assert [len(rows) for rows in session.fed[-2:]] == [1, 2]  # its prompt, then both in one step
     run(scheduler, texts)
     context = Context(make_session())
-    assert texts[1] == list(generate_tokens(context, request([2, 3], count=4), set()))
+    assert texts[1] == list(generate_tokens(context, request([2, 3], count=4, eos=NEVER)))
 
 
 def test_a_long_prompt_leaves_steps_to_the_others() -> None:
     session = make_session()
-    scheduler, texts = Scheduler(session, rows=2, eos_token_ids=EOS), dict[int, list[Token]]()
+    scheduler, texts = Scheduler(session, rows=2), dict[int, list[Token]]()
     long = [number % 11 for number in range(2000)]
     scheduler.submit(request([1], count=40, no_repeat_ngram_size=0))
     step(scheduler, texts)
@@ -117,7 +119,7 @@ def test_a_prompt_is_fed_in_the_pieces_that_it_is_fed_in_alone() -> None:
 def test_a_row_that_ends_makes_room_while_a_prompt_is_fed() -> None:
     """The row being prefilled moves up, and so does the last row that decodes."""
     session = make_session(chunk=48)
-    scheduler, texts = Scheduler(session, rows=4, eos_token_ids=EOS), dict[int, list[Token]]()
+    scheduler, texts = Scheduler(session, rows=4), dict[int, list[Token]]()
     prompts = [[1], [2], [3], [7] * 900]
     for prompt, count in zip(prompts, (2, 3, 30, 3), strict=True):
         scheduler.submit(request(prompt, count=count))
@@ -130,23 +132,25 @@ def test_a_row_that_ends_makes_room_while_a_prompt_is_fed() -> None:
 def test_cancelling(when: str) -> None:
     session = make_session()
     scheduler, texts = Scheduler(session, rows=2), dict[int, list[Token]]()
-    scheduler.submit(request([1], count=30))
+    scheduler.submit(request([1], count=30, eos=NEVER))
     step(scheduler, texts)
     victim = {"prefilling": [5] * 2000}.get(when, [5])
     if when == "waiting":
-        scheduler.submit(request([2], count=30))
-    number = scheduler.submit(request(victim, count=30))
+        scheduler.submit(request([2], count=30, eos=NEVER))
+    number = scheduler.submit(request(victim, count=30, eos=NEVER))
     if when != "waiting":
         step(scheduler, texts)
     assert (number in texts) == (when == "decoding")
     scheduler.cancel(number)
     had = len(texts.get(number, []))
-    other = scheduler.submit(request([4], count=5))  # takes the row of the victim
+    other = scheduler.submit(request([4], count=5, eos=NEVER))  # takes the row of the victim
     run(scheduler, texts)
     assert len(texts.get(number, [])) == had
     context = Context(make_session())
-    assert texts[other] == list(generate_tokens(context, request([4], count=5), set()))
-    assert texts[0] == list(generate_tokens(Context(make_session()), request([1], count=30), set()))
+    assert texts[other] == list(generate_tokens(context, request([4], count=5, eos=NEVER)))
+    assert texts[0] == list(
+        generate_tokens(Context(make_session()), request([1], count=30, eos=NEVER))
+    )
 
 
 def test_cancelling_what_has_ended_does_nothing_and_an_unknown_number_is_refused() -> None:
@@ -177,7 +181,7 @@ def test_rows_are_free_as_long_as_nobody_has_to_wait() -> None:
 
 def test_threads_may_submit_and_cancel_during_steps() -> None:
     scheduler, texts = (
-        Scheduler(make_session(), rows=3, eos_token_ids=EOS),
+        Scheduler(make_session(), rows=3),
         dict[int, list[Token]](),
     )
     numbers: dict[int, int] = {}
@@ -232,7 +236,7 @@ def cases(draw: st.DrawFn) -> Case:
 @settings(max_examples=60, deadline=None)
 @given(requests=st.lists(cases(), max_size=7), rows=st.integers(1, 4))
 def test_any_requests_at_any_time(requests: list[Case], rows: int) -> None:
-    scheduler = Scheduler(make_session(), rows=rows, eos_token_ids=EOS)
+    scheduler = Scheduler(make_session(), rows=rows)
     running: dict[int, Case] = {}
     last = max((case.comes for case in requests), default=0)
     now = 0

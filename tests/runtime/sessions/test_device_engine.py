@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.runtime.chains import chain_of
 
 from gpt2xl import (
     GenerationOptions,
@@ -176,7 +177,7 @@ def test_each_text_of_a_batch_has_its_own_top_k(bundle: Path) -> None:
     def texts(session: Session, rows: int) -> list[tuple[int, int]]:
         scheduler, found = Scheduler(session, rows=rows), list[tuple[int, Token]]()
         for number, top_k in enumerate((0, 1, 40, 3, 289)):
-            chain = GenerationOptions(top_k=top_k, temperature=1.0).chain(seed=7)
+            chain = chain_of(GenerationOptions(top_k=top_k, temperature=1.0), seed=7)
             scheduler.submit(Request(IDS[0, : 5 + number].tolist(), chain, 9))
         while not scheduler.is_idle:
             found += scheduler.step()

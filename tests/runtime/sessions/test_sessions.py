@@ -135,7 +135,7 @@ def test_the_next_step_does_not_overwrite_returned_logits(bundle: Path, kind: st
 
 def greedy_ids(session: AnySession, prompt: list[int], count: int) -> list[int]:
     """The text of greedy decoding."""
-    tokens = generate_tokens(Context(session), Request(prompt, Chain(), count), set())
+    tokens = generate_tokens(Context(session), Request(prompt, Chain(), count))
     return [token.id for token in tokens]
 
 

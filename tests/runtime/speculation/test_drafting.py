@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.chains import chain_of
 from tests.runtime.fakes import FakeSession
 
 from gpt2xl import GenerationOptions
 from gpt2xl.decoding.drafting import LONGEST, SHORTEST, DraftModel, PromptLookup
 
-CHAIN = GenerationOptions(greedy=True).chain(None)
+CHAIN = chain_of(GenerationOptions(greedy=True), None)
 
 
 def lookup(ids: list[int], count: int = 3) -> list[int]:
@@ -75,5 +76,5 @@ def test_a_draft_model_leaves_the_users_functions_alone() -> None:
         GenerationOptions(sampler=sampler, repetition_penalty=2.0),
         GenerationOptions(processors=(processor,), top_k=1),
     ):
-        assert DraftModel(session).draft([0], 2, options.chain(1)) in ([2, 1], [2, 2])
+        assert DraftModel(session).draft([0], 2, chain_of(options, 1)) in ([2, 1], [2, 2])
     assert (sampler.calls, processor.calls) == (0, 0)

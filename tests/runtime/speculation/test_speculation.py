@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.chains import chain_of
 from tests.runtime.fakes import FakeSession
 
 from gpt2xl import Acceptance, GenerationOptions
@@ -97,16 +98,16 @@ def text_of(
 ) -> list[int]:
     """The prompt [0] and what follows."""
     request = Request([0], chain, count)
-    tokens = generate_tokens(Context(session), request, set(), speculator)
+    tokens = generate_tokens(Context(session), request, speculator)
     return [0, *(token.id for token in tokens)]
 
 
 def greedy() -> Chain:
-    return GenerationOptions(greedy=True).chain(None)
+    return chain_of(GenerationOptions(greedy=True), None)
 
 
 def sampled(seed: int, top_k: int = 0) -> Chain:
-    return GenerationOptions(top_k=top_k, temperature=1.0).chain(seed)
+    return chain_of(GenerationOptions(top_k=top_k, temperature=1.0), seed)
 
 
 CHAINS: dict[str, Callable[[], Chain]] = {"greedy": greedy, "sampled": lambda: sampled(3)}

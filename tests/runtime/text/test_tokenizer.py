@@ -177,3 +177,13 @@ def test_the_byte_alphabet_has_a_character_for_every_byte() -> None:
     assert byte_alphabet()["Ġ"] == ord(" ")
     assert byte_alphabet()["Ċ"] == ord("\n")
     assert all(character.isprintable() for character in byte_alphabet())
+
+
+def test_a_stream_leaves_out_its_first_bytes(genuine: Tokenizer) -> None:
+    """Also within a token and within a character."""
+    ids = genuine.encode("the king \u4e2d\u6587")
+    whole = genuine.decode(ids).encode()
+    for count in range(len(whole) + 3):
+        decoder = StreamDecoder(genuine, skipped_bytes=count)
+        text = "".join(map(decoder.add, ids)) + decoder.finish()
+        assert text == whole[count:].decode("utf-8", "replace")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gpt2xl import GenerationOptions, LoadOptions, RequestError
-from gpt2xl.options import GenerationKeywords, LoadKeywords, updated
+from gpt2xl.options.keywords import GenerationKeywords, updated
+from gpt2xl.startup.options import LoadKeywords
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,11 @@ def test_keywords_replace_fields() -> None:
     ("options", "keyword", "message"),
     [
         (GenerationOptions(), "topk", "there is no option 'topk'; did you mean 'top_k'"),
-        (GenerationOptions(), "zzz", "there is no option 'zzz'; there are: max_new_tokens, greedy"),
+        (
+            GenerationOptions(),
+            "zzz",
+            "there is no option 'zzz'; there are: max_new_tokens, max_length, ",
+        ),
         (LoadOptions(), "thread", "there is no option 'thread'; did you mean 'threads'"),
     ],
 )
