@@ -9,11 +9,12 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; these need the extras "bench" and "grammar".
+# pytest imports every module to look for examples; these need the extras "bench", "grammar" and "cli".
 collect_ignore_glob = [
     path
     for package, path in (
         ("matplotlib", "cli/*/benchmark/picture.py"),
+        ("prompt_toolkit", "cli/*/repl/console.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
     )
     if not find_spec(package)

@@ -8,11 +8,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gpt2xl_cli.commands import config
 from gpt2xl_cli.commands.batch import batch
 from gpt2xl_cli.commands.bench import bench
 from gpt2xl_cli.commands.export import export
+from gpt2xl_cli.commands.features import features
 from gpt2xl_cli.commands.generate import generate
 from gpt2xl_cli.commands.info import info
+from gpt2xl_cli.commands.repl import repl
 from gpt2xl_cli.commands.tokens import detokenize, tokenize
 from gpt2xl_cli.commands.verify import verify
 from gpt2xl_cli.signals import Stopped
@@ -26,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, batch, export, verify, tokenize, detokenize, info, bench):
+for command in (generate, repl, batch, features, export, verify, tokenize, detokenize, info, bench):
     app.command()(command)
+app.add_typer(config.app, name="config")
 
 
 def _version(wanted: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from gpt2xl_cli.config.file import default_model
 from gpt2xl_cli.exporting import export_shown, show_note
 
 DEMO_NOTE = (
@@ -14,13 +15,14 @@ DEMO_NOTE = (
 
 
 def model_folder(model: str | None) -> Path:
-    """Find the bundle; None and "demo" are the demo. Models with a name are exported at their first use.
+    """Find the bundle; None is the config file's, or the demo. Models with a name are exported at their first use.
 
     A path that exists is a folder even if it could be a name.
     """
     from gpt2xl_export.named_models import DEMO, bundle_of
     from gpt2xl_export.source.hub import is_hub_name
 
+    model = default_model() if model is None else model
     if model is None:
         typer.echo(DEMO_NOTE, err=True)
     elif os.path.exists(model) or not (model == DEMO or is_hub_name(model)):

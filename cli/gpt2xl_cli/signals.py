@@ -94,6 +94,48 @@ def with_detail(detail: Callable[[], str]) -> Iterator[None]:
         raise Stopped(getattr(stop, "number", signal.SIGINT), detail()) from None
 
 
+@contextmanager
+def on_interrupt(action: Callable[[], object]) -> Iterator[None]:
+    """Within the block, Ctrl-C calls ``action`` and does nothing else."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        _handled.release()
+        action()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def on_stop(action: Callable[[Stopped], object]) -> Iterator[None]:
+    """Within the block, SIGTERM and SIGHUP call ``action``: an event loop would swallow what a handler raises."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        _handled.release()
+        action(Stopped(number))
+
+    taken = [number for number in SIGNALS if number != signal.SIGINT]
+    before = {n: signal.signal(n, handle) for n in taken if signal.getsignal(n) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def watch_kept() -> Iterator[None]:
+    """Within the block, code may set a wakeup file of its own, as asyncio does; afterwards signals are watched again."""
+    watched = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(watched, warn_on_full_buffer=False)
+
+
 class _Raising:
     """A handler that raises `Stopped` and remembers the signal."""
 

@@ -19,6 +19,10 @@ from gpt2xl.errors import (
 from gpt2xl.loading import load
 from gpt2xl.model import Model
 from gpt2xl.options.generation import GenerationOptions
+from gpt2xl.pipelines.feature_extraction import FeatureExtractionPipeline
+from gpt2xl.pipelines.pipeline import pipeline
+from gpt2xl.pipelines.seeds import set_seed
+from gpt2xl.pipelines.text_generation import TextGenerationPipeline
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.scoring import Score
 from gpt2xl.startup.options import LoadOptions
@@ -33,6 +37,7 @@ __all__ = [
     "BusyError",
     "CheckpointError",
     "ExportError",
+    "FeatureExtractionPipeline",
     "GPT2Config",
     "Generation",
     "GenerationOptions",
@@ -51,8 +56,11 @@ __all__ = [
     "Score",
     "Stream",
     "StreamDecoder",
+    "TextGenerationPipeline",
     "Timings",
     "Tokenizer",
     "__version__",
     "load",
+    "pipeline",
+    "set_seed",
 ]

@@ -280,6 +280,19 @@ class Model:
         """
         return pooled(features_of(self.session, self.prompt_ids(text)), pooling)
 
+    def active_processors(
+        self,
+        prompt: Prompt,
+        options: GenerationOptions | None = None,
+        **keywords: Unpack[GenerationKeywords],
+    ) -> list[str]:
+        """The names of the logits processors that act on a text, in their order; arguments and errors as of `stream`.
+
+        >>> model.active_processors("Once", top_p=0.9, repetition_penalty=1.2)
+        ['repetition_penalty', 'top_k', 'temperature', 'top_p']
+        """
+        return self._texts.active_processors(prompt, self._options(options, keywords))
+
     def prompt_ids(self, prompt: Prompt, *, parse_special: bool = True) -> list[int]:
         """The ids to continue; raises RequestError when the model cannot take them."""
         return prompt_ids(prompt, self.tokenizer, self.config, parse_special=parse_special)

@@ -12,7 +12,7 @@ from gpt2xl.decoding.loop import Request
 from gpt2xl.decoding.sliding import Slide
 from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import RequestError
-from gpt2xl.options.chains import TextFacts, make_chain
+from gpt2xl.options.chains import TextFacts, active_processors, make_chain
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.sessions.protocol import Session
 from gpt2xl.text.endings import Endings
@@ -63,7 +63,7 @@ class Preparer:
             RequestError: the model cannot take the prompt or an option.
         """
         whole = self.prompt_ids(prompt, options)
-        ids, healing = heal(whole, self.vocabulary) if options.token_healing else (whole, None)
+        ids, healing = self._healed(whole, options)
         facts = self.facts(ids, options, seed, healing)
         request = Request(
             ids,
@@ -77,6 +77,16 @@ class Preparer:
         )
         start = TextStart(whole, seed, len(healing.removed) if healing else 0)
         return Prepared(request, start, self._endings(options, facts, ids))
+
+    def active_processors(self, prompt: Prompt, options: GenerationOptions) -> list[str]:
+        """The names of a text's logits processors, in their order."""
+        ids, healing = self._healed(self.prompt_ids(prompt, options), options)
+        return active_processors(options, self.facts(ids, options, None, healing))
+
+    def _healed(
+        self, ids: list[int], options: GenerationOptions
+    ) -> tuple[list[int], Healing | None]:
+        return heal(ids, self.vocabulary) if options.token_healing else (ids, None)
 
     def prompt_ids(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
         """The ids of a prompt; raises RequestError where the model cannot take it."""

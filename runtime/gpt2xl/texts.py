@@ -56,6 +56,10 @@ class Texts:
         """See `Model.shares_steps`."""
         return self._session.shares_steps and self.exactness.may_share_rows
 
+    def active_processors(self, prompt: Prompt, options: GenerationOptions) -> list[str]:
+        """See `Model.active_processors`."""
+        return self._preparer.active_processors(prompt, options)
+
     def search(
         self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None"
     ) -> list[Generation]:

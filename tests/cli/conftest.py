@@ -21,6 +21,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each test its own folder and cache, apart from the user's environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GPT2XL_CONFIG", str(tmp_path / "config" / "config.toml"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("GPT2XL_DEBUG", raising=False)
     monkeypatch.delenv("GPT2XL_CACHE", raising=False)

@@ -43,8 +43,32 @@ def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
     assert done.stdout.startswith("Once")
 
 
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("gpt2xl generate --preset c", "creative\n"),
+        ("gpt2xl generate --preset my", "mymine\n"),
+        ("gpt2xl batch -m gpt2-", "gpt2-medium\ngpt2-large\ngpt2-xl\n"),
+        ("gpt2xl generate --draft fold", "folder\n"),
+        ("gpt2xl export in out --precision int8", "int8\nint8-weight\n"),
+        ("gpt2xl generate --early-stopping n", "never\n"),
+    ],
+)
+def test_a_shell_completes_values_without_the_library(
+    line: str, wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text("[presets.mymine]\nseed = 1\n")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("GPT2XL_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("_GPT2XL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    done = without("numpy,onnxruntime,tokenizers,onnx,onnx_ir,safetensors")
+    assert (done.stdout.strip("\n") + "\n", done.stderr) == (wanted, "")
+
+
 def test_help_needs_only_typer() -> None:
     absent = "numpy,onnxruntime,tokenizers,onnx,onnx_ir,safetensors"
-    for arguments in (["-h"], ["generate", "-h"], ["export", "-h"]):
+    for arguments in (["-h"], ["generate", "-h"], ["export", "-h"], ["config", "-h"]):
         done = without(absent, *arguments)
         assert (done.returncode, done.stderr) == (0, "")

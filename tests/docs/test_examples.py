@@ -114,7 +114,12 @@ def test_examples(page: Path, language: str, cache: Path, tmp_path: Path) -> Non
     place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         [*COMMANDS[language], str(tmp_path / "page")],
-        env=os.environ | {"GPT2XL_CACHE": str(cache), "PATH": place},
+        env=os.environ
+        | {
+            "GPT2XL_CACHE": str(cache),
+            "GPT2XL_CONFIG": str(tmp_path / "config.toml"),
+            "PATH": place,
+        },
         cwd=folder,
         capture_output=True,
         text=True,

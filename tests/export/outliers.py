@@ -64,6 +64,18 @@ def with_large_logits(source: Path, out: Path) -> Path:
     return out
 
 
+def with_head_outliers(source: Path, out: Path) -> Path:
+    """Copy the checkpoint ``source``, whose head is its own, to ``out`` with outliers of what the head reads."""
+    shutil.copytree(source, out)
+    tensors = load_file(source / "model.safetensors")
+    for part in ("weight", "bias"):
+        tensors[f"ln_f.{part}"][CHANNELS] *= FACTOR
+    tensors["lm_head.weight"][:, CHANNELS] /= FACTOR
+    tensors["lm_head.weight"] *= 2.5
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
 def with_outliers(source: Path, out: Path, kind: str) -> Path:
     """Copy the checkpoint ``source`` to ``out`` with outliers of one of KINDS in each layer."""
     shutil.copytree(source, out)

@@ -59,7 +59,8 @@ def _remove_finished(out: Path) -> None:
         return
     texts = [json_object(line) or {} for line in whole_lines(out)]
     written = [
-        (index, {key: text.get(key) for key in ADDED_KEYS}) for index, text in enumerate(texts)
+        (index, {key: text[key] for key in ADDED_KEYS if key in text})
+        for index, text in enumerate(texts)
     ]
     found = [result for line in lines if (result := indexed_result(line))]
     if sorted(found, key=itemgetter(0)) == written:

@@ -5,24 +5,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gpt2xl import RequestError
+from gpt2xl import GenerationOptions, RequestError
+from gpt2xl.options.defaults import NOT_SUPPORTED
+from gpt2xl.text.prompts import Prompt
 from gpt2xl_cli.batches.results import ADDED_KEYS, Result
+from gpt2xl_cli.text_options.conversion import option_name
 
-OPTION_KEYS = {
-    "seed": "--seed",
+OTHER_KEYS = {
     "n": "-n",
-    "max_new_tokens": "-n",
     "max_tokens": "-n",
-    "max_length": "-n",
-    "temperature": "--temperature",
-    "top_k": "--top-k",
-    "greedy": "--greedy",
-    "do_sample": "--greedy",
+    "stop": "--stop-strings",
+    "min_tokens": "--min-new-tokens",
+    "bad_words": "--bad-words-ids",
+    "repeat_penalty": "--repetition-penalty",
 }
-"""Keys that people write for an option; options hold for the whole run."""
-UNSUPPORTED = ("top_p", "stop", "num_beams")
-"""Options of other libraries that gpt2xl does not have."""
-PYTHON_ONLY = ("repetition_penalty", "no_repeat_ngram_size")
+"""What other programs call an option."""
+PYTHON_ONLY = ("processors", "sampler", "stopping")
 """Fields of GenerationOptions that no command has as an option."""
 MAX_SHOWN = 40  # characters of a line that is not JSON
 
@@ -35,7 +33,8 @@ class Line:
     """Its place in the file, from 1; blank lines count."""
     text: str
     """The JSON object as it stands in the file."""
-    prompt: str
+    prompt: Prompt
+    """Text or token ids."""
 
     def with_result(self, result: Result) -> str:
         """Return the line unchanged, with the keys of ``result`` after its own."""
@@ -67,8 +66,8 @@ def _line(line_number: int, text: str, where: str) -> Line:
         raise RequestError(f"{where} is not JSON: {reason}.") from None
     if "prompt" not in values:
         raise RequestError(f'{where} has no "prompt".')
-    if not isinstance(values["prompt"], str):
-        raise RequestError(f'{where}: "prompt" has to be a string.')
+    if not isinstance(values["prompt"], str | list):
+        raise RequestError(f'{where}: "prompt" has to be a string, or a list of token ids.')
     for key in values:
         _check_key(key, where)
     return Line(line_number, text, values["prompt"])
@@ -81,12 +80,12 @@ def _no_constant(name: str) -> NoReturn:
 
 def _check_key(key: str, where: str) -> None:
     name = key.replace("-", "_")
-    if name in OPTION_KEYS:
+    if option := OTHER_KEYS.get(name) or _option_of(name):
         raise RequestError(
-            f'{where}: "{key}" is not read from a line: give {OPTION_KEYS[name]} for all of them,'
+            f'{where}: "{key}" is not read from a line: give {option} for all of them,'
             " or rename it if it means something else."
         )
-    if name in UNSUPPORTED:
+    if name in NOT_SUPPORTED:
         raise RequestError(f'{where}: gpt2xl has no "{key}": remove it, or rename it.')
     if name in PYTHON_ONLY:
         raise RequestError(
@@ -97,7 +96,16 @@ def _check_key(key: str, where: str) -> None:
         raise RequestError(f'{where} has a "{key}" already, which the output adds: rename it.')
 
 
-def check_prompts(lines: Sequence[Line], name: str, check: Callable[[str], object]) -> None:
+def _option_of(name: str) -> str | None:
+    """The option that a field of GenerationOptions is at the command line; options hold for the whole run."""
+    if name not in GenerationOptions.__annotations__ or name in PYTHON_ONLY:
+        return None
+    return {"max_new_tokens": "-n", "grammar": "--regex or another"}.get(
+        name, f"--{option_name(name)}"
+    )
+
+
+def check_prompts(lines: Sequence[Line], name: str, check: Callable[[Prompt], object]) -> None:
     """Call ``check`` with every prompt; a RequestError it raises gets the number of the line."""
     for line in lines:
         try:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict, cast, get_args
+from typing import Any, NotRequired, TypedDict, cast, get_args
 
 from gpt2xl import Generation, RequestError
 from gpt2xl.decoding.loop import FinishReason
@@ -19,20 +20,31 @@ class Result(TypedDict):
     finish_reason: FinishReason
     new_tokens: int
     seed: int | None
+    logprobs: NotRequired[list[Any]]
+    """As in `Generation.to_dict`."""
+    prompt_logprobs: NotRequired[list[Any]]
 
 
-ADDED_KEYS = tuple(Result.__annotations__)
 _TYPES = {"text": str, "finish_reason": str, "new_tokens": int, "seed": int | None}
+_OPTIONAL = ("logprobs", "prompt_logprobs")
+ADDED_KEYS = (*_TYPES, *_OPTIONAL)
 
 
 def result_of(generation: Generation) -> Result:
     """Take the values to add from a finished text."""
-    return Result(
+    result = Result(
         text=generation.text,
         finish_reason=generation.finish_reason,
         new_tokens=len(generation.new_ids),
         seed=generation.seed,
     )
+    if generation.logprobs is not None:
+        result["logprobs"] = [asdict(found) for found in generation.logprobs]
+    if generation.prompt_logprobs is not None:
+        result["prompt_logprobs"] = [
+            found and asdict(found) for found in generation.prompt_logprobs
+        ]
+    return result
 
 
 def indexed_result(line: bytes) -> tuple[int, Result] | None:
@@ -45,10 +57,12 @@ def indexed_result(line: bytes) -> tuple[int, Result] | None:
 
 
 def _as_result(values: dict[str, Any]) -> Result | None:
-    is_whole = values.keys() == _TYPES.keys() and all(
+    optional = [values[key] for key in _OPTIONAL if key in values]
+    is_whole = {*values} - {*_OPTIONAL} == {*_TYPES} and all(
         isinstance(values[key], kind) and not isinstance(values[key], bool)
         for key, kind in _TYPES.items()
     )
+    is_whole = is_whole and all(isinstance(value, list) for value in optional)
     if is_whole and values["finish_reason"] in get_args(FinishReason):
         return cast("Result", values)
     return None

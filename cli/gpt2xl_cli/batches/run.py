@@ -11,7 +11,8 @@ from pathlib import Path
 import typer
 
 import gpt2xl
-from gpt2xl import Generation, GenerationOptions, LoadOptions
+from gpt2xl import Generation, GenerationOptions, LoadOptions, RequestError
+from gpt2xl.searching import is_search
 from gpt2xl_cli.batches.lines import Line, check_prompts, parse
 from gpt2xl_cli.batches.printer import OrderedPrinter
 from gpt2xl_cli.batches.resume_file import ResumeFile
@@ -20,6 +21,7 @@ from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import with_detail
 from gpt2xl_cli.text_input import read_stdin, read_text_file
+from gpt2xl_cli.text_options.layers import Layer, options_over
 
 Texts = Iterator[tuple[int, Generation]]
 
@@ -37,9 +39,18 @@ class Batch:
 
     def texts(self, seed: int | None, done: Container[int] = ()) -> Texts:
         """Generate the texts that are not ``done``; ``seed`` is that of the first line."""
-        prompts = (line.prompt for line in self.lines)
         options = replace(self.options, seed=seed)
+        if is_search(options):
+            return self._searched(options, done)
+        prompts = (line.prompt for line in self.lines)
         return self.model.generate_batch(prompts, options, rows=self.rows, skip=done)
+
+    def _searched(self, options: GenerationOptions, done: Container[int]) -> Texts:
+        """The best text of each prompt, one after the other; seeds as of `Model.generate_batch`."""
+        for index, line in enumerate(self.lines):
+            if index not in done:
+                seed = None if options.seed is None else options.seed + index
+                yield index, self.model.generate(line.prompt, replace(options, seed=seed))
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Summary:
 
 
 def read_batch(
-    source: str, model: str | None, load: LoadOptions, options: GenerationOptions, rows: int
+    source: str, model: str | None, load: LoadOptions, layers: Sequence[Layer], rows: int
 ) -> Batch:
     """Read the input and load the model.
 
@@ -63,7 +74,7 @@ def read_batch(
         source: a file, or "-" for stdin.
         model: as for ``--model``.
         load: how to load it.
-        options: of all texts.
+        layers: options of all texts, over the model's own.
         rows: texts that share a step.
 
     Raises:
@@ -74,6 +85,9 @@ def read_batch(
     lines = parse(content, name)
     folder = model_folder(model)
     loaded = gpt2xl.load(folder, load)
+    options = options_over(loaded.defaults, layers)
+    if options.num_return_sequences > 1:
+        raise RequestError("a batch writes one text for each line: leave num_return_sequences out.")
     check = partial(loaded.prompt_ids, parse_special=options.parse_special)
     check_prompts(lines, name, check)
     return Batch(content, lines, folder, loaded, options, rows)

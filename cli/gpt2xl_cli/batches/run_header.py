@@ -1,18 +1,27 @@
 """The first line of a resume file: what decides the texts of a run."""
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from gpt2xl import GenerationOptions
+from gpt2xl import GenerationOptions, Grammar
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.prompt_cache import bundle_id
+from gpt2xl.options.orders import SHAPES
+from gpt2xl.preparing import NEW_TOKENS
 
 RunHeader = dict[str, Any]
 FORMAT_KEY, FORMAT = "gpt2xl batch", 1
-IGNORED_IF_GREEDY = ("top_k", "temperature")
+WITHOUT_EFFECT = {"do_sample": None, "prompt_lookup": True}
+"""What is in every header as it is here: ``greedy`` says whether anything is drawn, and drafts change no text."""
+SHAPE_OPTIONS = (
+    *SHAPES, "top_k_keeps_ties", "dynatemp_range", "dynatemp_exponent", "xtc_threshold", "mirostat_tau",
+    "mirostat_eta",
+)  # fmt: skip
+"""What only shapes a draw."""
 
 
 def run_header(content: str, folder: Path, options: GenerationOptions) -> RunHeader:
@@ -47,13 +56,32 @@ def differences(wanted: RunHeader, found: RunHeader) -> list[str]:
 
 
 def _option_values(options: GenerationOptions) -> dict[str, Any]:
-    """Every field as JSON gives it back, without those that a greedy text ignores."""
-    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    """Every field as JSON gives it back, without those that have no effect."""
+    values = {
+        field.name: _with_text_keys(getattr(options, field.name)) for field in fields(options)
+    }
     values["greedy"] = not options.draws
-    for name in IGNORED_IF_GREEDY if values["greedy"] else ():
+    if options.max_new_tokens is None and options.max_length is None:
+        values["max_new_tokens"] = NEW_TOKENS
+    if values["greedy"]:
+        values["seed"] = None
+    # Contrastive search has a use for top_k.
+    unused = SHAPE_OPTIONS if values["greedy"] and not options.penalty_alpha else ()
+    for name in unused:
         del values[name]
-    read_back: dict[str, Any] = json.loads(json.dumps(values))
+    read_back: dict[str, Any] = json.loads(json.dumps(values | WITHOUT_EFFECT, default=_as_json))
     return read_back
+
+
+def _with_text_keys(value: object) -> object:
+    """A mapping as pairs: JSON has no ids as keys."""
+    return [*value.items()] if isinstance(value, Mapping) else value
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, Grammar):
+        return asdict(value)
+    raise TypeError(f"{value!r} is not an option of a command.")
 
 
 def _completed(header: RunHeader) -> RunHeader:

@@ -7,23 +7,15 @@ from typing import Annotated
 
 import typer
 
-from gpt2xl_cli.options import (
-    Force,
-    Greedy,
-    Json,
-    MaxNewTokens,
-    Model,
-    Provider,
-    Seed,
-    Special,
-    Temperature,
-    Threads,
-    TopK,
-)
+from gpt2xl_cli.options import Force, GenerationConfig, Json, Model, Provider, Threads
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.text_options.layers import layers_of
+from gpt2xl_cli.text_options.spreading import spread
+from gpt2xl_cli.text_options.text_options import TextOptions
 
 
+@spread
 def batch(
     source: Annotated[
         str,
@@ -42,26 +34,22 @@ def batch(
         ),
     ],
     *,
-    model: Model = None,
-    max_new_tokens: MaxNewTokens = 128,
-    top_k: TopK = 40,
-    temperature: Temperature = 0.8,
-    greedy: Greedy = False,
-    seed: Seed = None,
-    special: Special = True,
+    text: TextOptions,
     rows: Annotated[
         int,
         typer.Option(
             help="Maximum number of texts that share each step; on the CPU it changes no text."
         ),
     ] = 16,
+    model: Model = None,
+    generation_config: GenerationConfig = "model",
     provider: Provider = "auto",
     threads: Threads = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Continue many texts; after an interruption, the same command generates what is missing."""
-    from gpt2xl import GenerationOptions, LoadOptions
+    from gpt2xl import LoadOptions
     from gpt2xl_cli.batches.claim import claimed
     from gpt2xl_cli.batches.run import print_texts, read_batch, write_texts
 
@@ -70,17 +58,14 @@ def batch(
         raise typer.BadParameter(
             "cannot be combined with OUT '-': stdout carries the texts.", param_hint="--json"
         )
-    load = LoadOptions(provider=provider, threads=threads)
-    options = GenerationOptions(
-        max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy,
-        seed=seed, parse_special=special,
-    )  # fmt: skip
+    load = LoadOptions(provider=provider, threads=threads, generation_config=generation_config)
+    layers = layers_of(text)
     with cleaning_up():
         if to_stdout:
-            print_texts(read_batch(source, model, load, options, rows))
+            print_texts(read_batch(source, model, load, layers, rows))
             return
         with claimed(out, force=force):
-            batch = read_batch(source, model, load, options, rows)
+            batch = read_batch(source, model, load, layers, rows)
             summary = write_texts(batch, out, force=force)
     if as_json:
         typer.echo(json.dumps(asdict(summary)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
-from gpt2xl_cli.options import Force, Json
+from gpt2xl_cli.options import Force, Json, precision_names
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import warnings_collected
 
@@ -28,6 +28,7 @@ def export(
             "--precision",
             "-p",
             help="How the weights are stored: fp32, fp16, int8, int8-weight, int4 or int4-fp16.",
+            autocompletion=precision_names,
         ),
     ] = "fp32",
     block_size: Annotated[

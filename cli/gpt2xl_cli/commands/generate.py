@@ -1,35 +1,69 @@
 """gpt2xl generate."""
 
-import json
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpt2xl_cli.generating.colors import has_colors
+from gpt2xl_cli.generating.output import Output
+from gpt2xl_cli.generating.prompt import parsed_ids, prompt_text, read_prompt
 from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import (
+    MODEL_PANEL,
     CudaGraph,
-    Greedy,
+    GenerationConfig,
     Json,
-    MaxNewTokens,
     Model,
     Provider,
-    Seed,
-    Special,
-    Temperature,
     Threads,
-    TopK,
+    model_names,
 )
 from gpt2xl_cli.signals import cleaning_up
-from gpt2xl_cli.terminal import echo_text
-from gpt2xl_cli.text_input import text_or_stdin, without_final_newline
+from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.text_options.layers import layers_of, options_over
+from gpt2xl_cli.text_options.panels import PROMPT, REPORT
+from gpt2xl_cli.text_options.spreading import spread
+from gpt2xl_cli.text_options.text_options import TextOptions
 
 if TYPE_CHECKING:
-    from gpt2xl import Piece
+    import gpt2xl
+    from gpt2xl.text.prompts import Prompt
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadingOptions:
+    """The model and how it is loaded."""
+
+    model: Model = None
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="Smaller model that drafts tokens for this one to check; changes no text. A folder or"
+            " name as for --model.",
+            metavar="MODEL",
+            show_default=False,
+            autocompletion=model_names,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    prompt_cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Save the KV cache of the prompt in this file; a later run whose prompt begins the same"
+            " way starts from it.",
+            show_default=False,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    generation_config: GenerationConfig = "model"
+    provider: Provider = "auto"
+    cuda_graph: CudaGraph = True
+    threads: Threads = 0
+
+
+@spread
 def generate(
     prompt: Annotated[
         str | None,
@@ -39,71 +73,110 @@ def generate(
         ),
     ] = None,
     *,
-    model: Model = None,
-    max_new_tokens: MaxNewTokens = 128,
-    top_k: TopK = 40,
-    temperature: Temperature = 0.8,
-    greedy: Greedy = False,
-    seed: Seed = None,
-    special: Special = True,
-    echo: Annotated[bool, typer.Option(help="Print the prompt before the new text.")] = True,
-    draft: Annotated[
-        str | None,
-        typer.Option(
-            help="Smaller model that drafts tokens for this one to check; changes no text. A folder or"
-            " name as for --model.",
-            metavar="MODEL",
-            show_default=False,
-        ),
-    ] = None,
-    prompt_lookup: Annotated[
-        bool,
-        typer.Option(help="Draft tokens by matching earlier n-grams of the text; changes no text."),
-    ] = True,
-    prompt_cache: Annotated[
+    text: TextOptions,
+    prompt_file: Annotated[
         Path | None,
-        typer.Option(
-            help="Save the KV cache of the prompt in this file; a later run whose prompt begins the same"
-            " way starts from it.",
-            show_default=False,
+        PROMPT(
+            help="Read the prompt from this file; its final newline is removed.", metavar="FILE"
         ),
     ] = None,
-    provider: Provider = "auto",
-    cuda_graph: CudaGraph = True,
-    threads: Threads = 0,
+    ids: Annotated[bool, PROMPT("--ids", help="The prompt is token ids, not text.")] = False,
+    echo: Annotated[
+        bool,
+        PROMPT("--echo/--no-echo", help="Print the prompt before the new text.", default="echo"),
+    ] = True,
     as_json: Json = False,
+    jsonl: Annotated[
+        bool,
+        REPORT("--jsonl", help="Print one JSON object for each token, as soon as it is there."),
+    ] = False,
+    show_probs: Annotated[
+        bool,
+        REPORT(
+            "--show-probs",
+            help="Colour tokens by their probability, if stdout is a terminal with colours.",
+        ),
+    ] = False,
+    stats: Annotated[
+        bool,
+        REPORT(
+            "--stats",
+            help="Print speed, accepted draft tokens and the reason of the end on stderr.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, REPORT("--verbose", help="Print the logits processors in their order on stderr.")
+    ] = False,
+    loading: LoadingOptions,
 ) -> None:
-    """Continue a text."""
+    """Continue a text.
+
+    Options that are not given have the values of --preset, of the config file (gpt2xl config), of the model's
+    generation_config.json, or the defaults stated here.
+    """
+    _refuse_together(("--json", as_json), ("--jsonl", jsonl), ("--show-probs", show_probs))
+    layers = layers_of(text)
+    given = read_prompt(prompt, prompt_file)
+    content: Prompt = parsed_ids(given) if ids else given
+    model, draft = _loaded(loading)
+    options = options_over(model.defaults, layers)
+    table = options.logprobs is not None or options.prompt_logprobs is not None
+    if show_probs and has_colors() and options.logprobs is None:
+        options = replace(options, logprobs=0)
+    if verbose:
+        names = model.active_processors(content, options)
+        echo_line(f"Logits processors: {', '.join(names) or 'none'}.", err=True)
+    output = Output(
+        prompt_text(content, model.tokenizer), model.tokenizer,
+        echo=echo, as_json=as_json, as_json_lines=jsonl, show_probs=show_probs, table=table,
+        stats=stats,
+    )  # fmt: skip
+    with cleaning_up():
+        _print(output, model, content, options, draft)
+        if loading.prompt_cache:
+            model.save_prompt(content, loading.prompt_cache, parse_special=options.parse_special)
+
+
+def _print(
+    output: Output,
+    model: "gpt2xl.Model",
+    prompt: "Prompt",
+    options: "gpt2xl.GenerationOptions",
+    draft: "gpt2xl.Model | None",
+) -> None:
+    from gpt2xl import RequestError
+    from gpt2xl.searching import is_search
+
+    if not is_search(options) and options.num_return_sequences == 1:
+        output.print_stream(model.stream(prompt, options, draft=draft))
+        return
+    if output.as_json_lines:
+        raise RequestError(
+            "--jsonl streams one text: leave out num_return_sequences, num_beams and penalty_alpha, or use --json."
+        )
+    output.print_texts(model.generate_sequences(prompt, options, draft=draft))
+
+
+def _loaded(loading: LoadingOptions) -> "tuple[gpt2xl.Model, gpt2xl.Model | None]":
+    """The model and the draft model."""
     import gpt2xl
 
-    text = text_or_stdin(prompt)
-    if prompt is None or prompt == "-":
-        text = without_final_newline(text)
-    load = gpt2xl.LoadOptions(provider=provider, threads=threads, cuda_graph=cuda_graph)
-    options = gpt2xl.GenerationOptions(
-        max_new_tokens=max_new_tokens, top_k=top_k, temperature=temperature, greedy=greedy,
-        seed=seed, parse_special=special, prompt_lookup=prompt_lookup,
-    )  # fmt: skip
-    loaded = gpt2xl.load(model_folder(model), load)
-    draft_model = None
-    if draft is not None:
-        draft_model = gpt2xl.load(model_folder(draft), replace(load, spinning=False))
-    if prompt_cache and prompt_cache.exists():
-        loaded.load_prompt(prompt_cache)
-    stream = loaded.stream(text, options, draft=draft_model)
-    with cleaning_up():
-        if as_json:
-            typer.echo(json.dumps({"prompt": text, **stream.result().to_dict()}))
-        else:
-            _print_stream(text if echo else "", stream)
-        if prompt_cache:
-            loaded.save_prompt(text, prompt_cache, parse_special=special)
+    options = gpt2xl.LoadOptions(
+        provider=loading.provider,
+        threads=loading.threads,
+        cuda_graph=loading.cuda_graph,
+        generation_config=loading.generation_config,
+    )
+    model = gpt2xl.load(model_folder(loading.model), options)
+    draft = None
+    if loading.draft is not None:
+        draft = gpt2xl.load(model_folder(loading.draft), replace(options, spinning=False))
+    if loading.prompt_cache and loading.prompt_cache.exists():
+        model.load_prompt(loading.prompt_cache)
+    return model, draft
 
 
-def _print_stream(prompt: str, pieces: Iterable["Piece"]) -> None:
-    echo_text(prompt, nl=False)
-    try:
-        for piece in pieces:
-            echo_text(piece.text, nl=False)
-    finally:
-        typer.echo()
+def _refuse_together(*flags: tuple[str, bool]) -> None:
+    given = [name for name, is_given in flags if is_given]
+    if len(given) > 1:
+        raise typer.BadParameter(f"cannot be combined with {given[1]}.", param_hint=given[0])

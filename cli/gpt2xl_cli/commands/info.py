@@ -46,8 +46,21 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
         "engine": bundle.engine and bundle.engine.relative_to(bundle.folder).as_posix(),
         "portable": bundle.portable and bundle.portable.relative_to(bundle.folder).as_posix(),
         "config": asdict(bundle.config),
+        "generation_config": _json_values(_defaults(bundle)),
         **{key: content.get(key) for key in ("source", "tools", "calibration", "parity", "passes")},
     }
+
+
+def _defaults(bundle: "Bundle") -> dict[str, Any]:
+    """The options of texts that generation_config.json sets."""
+    from gpt2xl.options.defaults import differing, model_defaults
+
+    return differing(model_defaults(bundle.folder))
+
+
+def _json_values(options: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no sequences of ids as keys: a mapping becomes pairs."""
+    return {n: [*v.items()] if isinstance(v, dict) else v for n, v in options.items()}
 
 
 def _size(bundle: "Bundle") -> int:
@@ -67,6 +80,9 @@ def _lines(bundle: "Bundle") -> dict[str, str]:
         f" context {config.n_positions}, vocabulary {config.vocab_size}",
         "Graphs": ", ".join(path.relative_to(bundle.folder).as_posix() for path in graphs),
     }
+    if defaults := _defaults(bundle):
+        values = (f"{name} {value}" for name, value in _json_values(defaults).items())
+        lines["Defaults"] = f"{', '.join(values)} (generation_config.json)"
     return lines | (_manifest_lines(manifest) if manifest else {})
 
 

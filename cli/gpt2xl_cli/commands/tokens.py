@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpt2xl_cli.generating.prompt import parsed_ids
 from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import Json, Model, Special
 from gpt2xl_cli.terminal import echo_text
@@ -47,22 +48,12 @@ def detokenize(
     as_json: Json = False,
 ) -> None:
     """Turn token ids into text."""
-    words = ids or read_stdin().replace(",", " ").strip(" []\n").split()
-    numbers = [_number(word) for word in words]
+    numbers = parsed_ids(" ".join(ids) if ids else read_stdin())
     text = _tokenizer(model).decode(numbers)
     if as_json:
         typer.echo(json.dumps({"text": text}))
     else:
         echo_text(text)
-
-
-def _number(word: str) -> int:
-    from gpt2xl import RequestError
-
-    try:
-        return int(word)
-    except ValueError:
-        raise RequestError(f"'{word}' is not a token id: ids are whole numbers.") from None
 
 
 def _tokenizer(model: str | None) -> "Tokenizer":

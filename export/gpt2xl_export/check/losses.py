@@ -12,6 +12,7 @@ FINER = {
     "int4-fp16": "int8-weight",
 }
 """The precision to try next, and the format in which to keep the worst matrices."""
+HEADS = ("wte.weight", "lm_head.weight")
 NAMED = 3
 """Matrices that a warning names."""
 
@@ -37,8 +38,10 @@ def losses(manifest: Mapping[str, Any]) -> Iterator[str]:
     names = ", ".join(f"{name} ({errors[name]:.1%})" for name in worst)
     finer = FINER[precision]
     remedies = [f"`--keep '{finer}:{worst[0]}'`", f"`-p {finer}`"]
+    if worst[0] in HEADS:  # in int8-weight in every recipe, so that another precision does not help
+        remedies = [f"`--keep 'fp32:{worst[0]}'`"]
     if precision == "int4-fp16":  # takes no keep rules
-        del remedies[0]
+        remedies = [f"`-p {finer}`"]
     if manifest["rounding"] == "nearest" and precision.startswith("int4"):
         remedies.insert(0, "`--rounding gptq`")
     yield f"{loss}. The least exact products are those of {names}; try {' or '.join(remedies)}."

@@ -20,7 +20,7 @@ from gpt2xl_export.rounding.calibration import (
     written_length,
 )
 from gpt2xl_export.rounding.equalization import KEYS, MLP_OUT, Change
-from gpt2xl_export.rounding.layers import Plan, calibrate
+from gpt2xl_export.rounding.layers import Plan, calibrate, head_error
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint
 
@@ -40,7 +40,7 @@ class Calibration:
     ranges: list[KVRange] = field(default_factory=list)
     """Of each layer."""
     errors: dict[str, float] = field(default_factory=dict)
-    """By weight: the error of its product on the text, relative to the product."""
+    """By weight, the head's included: the error of its product on the text, relative to the product."""
 
     def described(self) -> dict[str, Any]:
         """What the manifest says of it."""
@@ -98,6 +98,10 @@ def calibrate_export(
             if form and name.startswith(f"h.{number}.") and name not in layer.weights:
                 form.store(name, layer.load(name).T, weights)
                 count(name)
+        states = layer.states
+    head = "wte.weight" if checkpoint.config.tie_word_embeddings else "lm_head.weight"
+    if form := forms[assigned[head]]:
+        found.errors[head] = head_error(checkpoint, head, form.product, states)
     return found
 
 

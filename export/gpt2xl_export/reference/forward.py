@@ -136,7 +136,11 @@ class Reference:
         """[n, d] -> logits [n, v] of each prompt."""
         name = "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
         output = self._load(name).T
-        return [self._norm("ln_f", x) @ output for x in states]
+        return [x @ output for x in self.head_inputs(states)]
+
+    def head_inputs(self, states: Sequence[FloatArray]) -> list[FloatArray]:
+        """[n, d] -> what the head multiplies, [n, d] of each prompt."""
+        return [self._norm("ln_f", x) for x in states]
 
     def logits(self, prompts: Sequence[Sequence[int]]) -> list[FloatArray]:
         """Ids -> logits [n, v] of each prompt."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
@@ -31,7 +32,7 @@ KEYS = "attn.keys"
 POWERS = (0.35, 0.5, 0.65, 0.8)
 POSITIONS, COLUMNS = 128, 256
 """Of the sample on which powers are compared: evenly spaced rows of the input, columns of the matrix."""
-GAIN = 0.4
+GAIN = 0.7
 """The share of the squared error that may be left for a division of its own to be worth it."""
 
 
@@ -112,8 +113,8 @@ class Trial:
     """
 
     def __init__(self, x: FloatArray, weight: FloatArray, product: Product) -> None:
-        rows = np.linspace(0, len(x) - 1, min(len(x), POSITIONS)).astype(int)
-        columns = np.linspace(0, weight.shape[1] - 1, min(weight.shape[1], COLUMNS)).astype(int)
+        rows = evenly_spaced(len(x), POSITIONS)
+        columns = evenly_spaced(weight.shape[1], COLUMNS)
         self._inputs, self._largest_weights = x, np.abs(weight).max(1)
         self._x, self._weight, self._product = x[rows], weight[:, columns], product
         self._exact = self._x @ self._weight
@@ -149,6 +150,15 @@ class Trial:
         weight = self._weight * change.divisor[:, None]
         got = self._product(change.apply(self._x), weight) + change.shift @ self._weight
         return float((np.square(got - self._exact).mean(0) / self._variance).mean())
+
+
+def evenly_spaced(length: int, most: int) -> npt.NDArray[np.int64]:
+    """At most ``most`` indices, the first and the last of ``length`` among them.
+
+    >>> evenly_spaced(9, 3).tolist(), evenly_spaced(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, length - 1, min(length, most)).astype(np.int64)
 
 
 def midrange(x: FloatArray) -> FloatArray:

@@ -16,14 +16,17 @@ from gpt2xl_export.rounding.calibration import KVRange, kv_range
 from gpt2xl_export.rounding.equalization import (
     ATTENTION_IN,
     ATTENTION_OUT,
+    COLUMNS,
     KEYS,
     LINEARS,
     MLP_OUT,
+    POSITIONS,
     Change,
     Changes,
     Product,
     Trial,
     equalized,
+    evenly_spaced,
     midrange,
 )
 from gpt2xl_export.rounding.gptq import (
@@ -67,6 +70,8 @@ class CalibratedLayer:
     """As the KV cache gets them."""
     errors: Mapping[str, float]
     """By weight: the root mean square error of its product on the text, relative to the product."""
+    states: Sequence[FloatArray]
+    """What the layer gives in the float32 model, [n, n_embd] of each row."""
 
 
 def calibrate(
@@ -105,7 +110,25 @@ def calibrate(
         keys = _changed(keys, changes.get(f"h.{layer}.{KEYS}"))
         values = _changed(values, changes.get(f"h.{layer}.{ATTENTION_OUT}"))
         ranges = kv_range(keys, values, checkpoint.config)
-        yield CalibratedLayer(even.load, changes, rounding.weights, ranges, errors)
+        yield CalibratedLayer(even.load, changes, rounding.weights, ranges, errors, states)
+
+
+def head_error(
+    checkpoint: Checkpoint, name: str, product: Product, states: Sequence[FloatArray]
+) -> float:
+    """The error of the head's product, as `CalibratedLayer.errors`.
+
+    Args:
+        checkpoint: the float32 model.
+        name: of the head's weight, [vocab_size, n_embd].
+        product: with the rounding of its format.
+        states: of the last layer.
+    """
+    inputs = np.concatenate(Reference(checkpoint).head_inputs(states))
+    rows = evenly_spaced(len(inputs), POSITIONS)
+    weight = checkpoint.load(name)
+    columns = weight[evenly_spaced(len(weight), COLUMNS)].T
+    return float(Trial(inputs[rows], columns, product).plain_error ** 0.5)
 
 
 def _find_all(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from gpt2xl.errors import RequestError
 from gpt2xl.processors.probabilities import Distribution
+from gpt2xl.processors.selection import only
 from gpt2xl.sessions.protocol import Logits
 
 Sampler = Callable[[Logits], int]
@@ -88,8 +89,7 @@ class Mirostat:
             raise RequestError(NOTHING_TO_CHOOSE)
         total = Distribution.of(logits).total
         lowest = min(float(best), float(best) + math.log(total) - self.mu * math.log(2))
-        left = np.where(logits >= lowest, logits, logits.dtype.type(-np.inf))
-        ranked, cumulative = _cumulative(left)
+        ranked, cumulative = _cumulative(only(logits, logits >= lowest))
         chosen = _drawn(ranked, cumulative, self._rng)
         probability = math.exp(float(logits[chosen]) - float(best)) / cumulative[-1]
         self.mu -= self._eta * (-math.log2(probability) - self._tau)

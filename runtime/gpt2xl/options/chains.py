@@ -114,7 +114,8 @@ def _applies(name: str, options: GenerationOptions) -> bool:
         return True
     if options.mirostat_tau is not None:
         return name == "temperature"
-    return not (options.is_greedy and options.sampler is None)
+    # Contrastive search chooses by similarity and does not draw.
+    return not options.penalty_alpha and not (options.is_greedy and options.sampler is None)
 
 
 def _needed(steps: Sequence[Step], options: GenerationOptions) -> int:

@@ -1,5 +1,6 @@
 """The options that a model's generation_config.json sets."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,6 @@ NOT_SUPPORTED = (
 def model_defaults(folder: Path) -> GenerationOptions:
     """Our own defaults, with what generation_config.json in ``folder`` sets in their place, as in transformers.
 
-    Its other fields are left out: they are of other models, or name no option of a text. A null is no value.
-
     Raises:
         BundleError: it is not a JSON object, or a value is out of its range.
 
@@ -31,9 +30,7 @@ def model_defaults(folder: Path) -> GenerationOptions:
         Gpt2xlWarning: it asks for what this library does not have.
     """
     path = folder / FILE
-    if not (path.is_symlink() or path.exists()):
-        return GenerationOptions()
-    content = Value.read(path, BundleError).mapping()
+    content = _content(path)
     given = {name: value for name, value in content.items() if value not in (None, False, [], {})}
     for name in NOT_SUPPORTED:
         if name in given:
@@ -42,12 +39,37 @@ def model_defaults(folder: Path) -> GenerationOptions:
                 Gpt2xlWarning,
                 3,
             )
-    names = {field.name for field in fields(GenerationOptions)} - {*READ_WITH_CONFIG}
-    known = {name: value for name, value in content.items() if name in names and value is not None}
     try:
-        return updated(GenerationOptions(), known)
+        return updated(GenerationOptions(), options_in(content))
     except RequestError as reason:
         raise BundleError(f"'{path}': {reason}") from None
+
+
+def options_in(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a generation_config.json sets of our options; a null is no value.
+
+    Its other fields are left out: they are of other models, or name no option of a text.
+    """
+    names = {field.name for field in fields(GenerationOptions)} - {*READ_WITH_CONFIG}
+    return {name: value for name, value in content.items() if name in names and value is not None}
+
+
+def set_options(defaults: GenerationOptions, folder: Path | None) -> dict[str, Any]:
+    """The options that ``defaults`` set on purpose, even to a value that is our own default.
+
+    Args:
+        defaults: of a model.
+        folder: of its bundle, whose generation_config.json the defaults may be of; None where there is none.
+    """
+    in_file = {} if folder is None else options_in(_content(folder / FILE))
+    differs = differing(defaults)
+    return in_file if differs == differing(updated(GenerationOptions(), in_file)) else differs
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not (path.is_symlink() or path.exists()):
+        return {}
+    return Value.read(path, BundleError).mapping()
 
 
 def differing(options: GenerationOptions) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The options of a text as keyword arguments."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -12,6 +13,11 @@ from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.prompts import Prompt
 
+REPLACED: Mapping[str, Mapping[str, bool | None]] = {
+    "greedy": {"do_sample": None},
+    "do_sample": {"greedy": False},
+}
+"""Two names of one option: giving one takes back the other."""
 Options = TypeVar("Options", GenerationOptions, LoadOptions)
 
 
@@ -95,6 +101,8 @@ class GenerationKeywords(TypedDict, total=False):
 def updated(options: Options, keywords: Mapping[str, Any]) -> Options:
     """``options`` with the fields that ``keywords`` name.
 
+    >>> updated(GenerationOptions(do_sample=True), {"greedy": True}).do_sample
+
     >>> updated(GenerationOptions(seed=1), {"topk": 3})
     Traceback (most recent call last):
     TypeError: there is no option 'topk'; did you mean 'top_k'?
@@ -111,4 +119,5 @@ def updated(options: Options, keywords: Mapping[str, Any]) -> Options:
             close = get_close_matches(name, names, 1, 0.5)
             hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names)}."
             raise TypeError(f"there is no option '{name}'; {hint}")
-    return replace(options, **keywords)
+    replaced = [REPLACED[name] for name in keywords if name in REPLACED]
+    return replace(options, **dict(ChainMap(dict(keywords), *map(dict, replaced))))

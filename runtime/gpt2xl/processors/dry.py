@@ -36,7 +36,7 @@ def dry(
         window: how many of the last tokens are searched; 0: all of the text.
     """
     ends = frozenset(breakers)
-    largest_exponent = int(LOG_OF_LARGEST_FLOAT32 / math.log(base)) if base > 1.000001 else 0
+    largest_exponent = int(LOG_OF_LARGEST_FLOAT32 / math.log(base)) if base > 1 else 0
 
     def penalize(ids: Sequence[int], logits: Logits) -> Logits:
         changed = logits.copy()

@@ -34,7 +34,8 @@ def top_p(p: float, min_tokens_to_keep: int = 1) -> LogitsProcessor:
         found = Distribution.of(logits)
         excess = (1 - p) * found.total
         # What is below this bound adds up to less than the excess, so sorting the rest is enough.
-        candidates = logits[found.weights >= excess / logits.size]
+        (likely,) = (found.weights >= excess / logits.size).nonzero()
+        candidates = logits[likely]
         candidates.sort()
         sums = Distribution.of(candidates).weights.cumsum(dtype=np.float64)
         sums += found.total - sums[-1]
@@ -67,9 +68,11 @@ def typical_p(p: float, min_tokens_to_keep: int = 1) -> LogitsProcessor:
     def stays(logits: Logits) -> Mask:
         found = Distribution.of(logits)
         entropy = found.entropy()
-        distances = np.abs(np.float32(np.log(found.total) - entropy) - found.below_largest)
-        mask = np.asarray(distances <= _typical_reach(distances, found, p, entropy))
-        return at_least(min_tokens_to_keep, mask, -distances)
+        distances = np.float32(np.log(found.total) - entropy) - found.below_largest
+        np.abs(distances, out=distances)
+        mask = distances <= _typical_reach(distances, found, p, entropy)
+        # The nearest id stays anyway.
+        return at_least(min_tokens_to_keep, mask, -distances) if min_tokens_to_keep > 1 else mask
 
     return selection(stays)
 

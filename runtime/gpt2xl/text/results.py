@@ -105,6 +105,7 @@ class Transcript:
         """Filled in where the prompt is scored."""
         self._acceptance = acceptance or Acceptance()
         self._tokenizer = tokenizer
+        self._context_ids = endings.context_ids if endings else start.prompt_ids
         self._watch = (endings or Endings()).watch()
         self._decoder = StreamDecoder(tokenizer, start.healed_bytes)
         self._new_ids: list[int] = []
@@ -114,6 +115,11 @@ class Transcript:
     def finish_reason(self) -> FinishReason | None:
         """Why the text ended; None while it has not."""
         return self.pieces[-1].finish_reason if self.pieces else None
+
+    @property
+    def all_ids(self) -> list[int]:
+        """The ids of prompt and text so far; the end of the prompt as token healing has generated it again."""
+        return [*self._context_ids, *self._new_ids]
 
     def add(self, token: Token) -> Piece:
         """The piece that ``token`` adds to the text; its finish_reason says whether the text ends with it."""

@@ -44,6 +44,15 @@ class Stream:
         return [piece.id for piece in self._transcript.pieces]
 
     @property
+    def all_ids(self) -> list[int]:
+        """The ids of prompt and text so far, without an end-of-text that stopped it.
+
+        With ``token_healing`` they are not `prompt_ids` and the new ones: the end of the prompt is there once, as the
+        model has generated it again.
+        """
+        return self._transcript.all_ids
+
+    @property
     def seed(self) -> int | None:
         """The sampler's; None when greedy, or with a sampler of your own."""
         return self._transcript.start.seed

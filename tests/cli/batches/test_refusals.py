@@ -90,9 +90,14 @@ BAD = {
     '{"prompt": "a", "top-k": 4}': '"top-k" is not read from a line: give --top-k for all',
     '{"prompt": "a", "temperature": 1}': '"temperature" is not read from a line',
     '{"prompt": "a", "max_tokens": 1}': '"max_tokens" is not read from a line: give -n',
-    '{"prompt": "a", "top_p": 1}': 'gpt2xl has no "top_p": remove it, or rename it',
-    '{"prompt": "a", "repetition_penalty": 2}': "GenerationOptions(repetition_penalty=...): remove it, or",
-    '{"prompt": "a", "no-repeat-ngram-size": 2}': "GenerationOptions(no_repeat_ngram_size=...): remove it",
+    '{"prompt": "a", "top_p": 1}': '"top_p" is not read from a line: give --top-p for all of them',
+    '{"prompt": "a", "stop": "b"}': '"stop" is not read from a line: give --stop-strings for all of them',
+    '{"prompt": "a", "no-repeat-ngram-size": 2}': "give --no-repeat-ngram-size for all of them",
+    '{"prompt": "a", "parse_special": false}': "give --special for all of them",
+    '{"prompt": "a", "sampler": 2}': "GenerationOptions(sampler=...): remove it, or",
+    '{"prompt": "a", "dola_layers": "high"}': 'gpt2xl has no "dola_layers": remove it, or rename it',
+    '{"prompt": ["a"]}': "a prompt is a text or a list of token ids, but this list holds 'a'",
+    '{"prompt": [1, 289]}': "the prompt holds id 289, but the model's vocabulary is 289",
     '{"prompt": "%s"}' % ("#" * 97): "the prompt has 97 tokens, but the model's context is 96",
     '{"prompt": "\\ud800"}': "lone surrogate",
 }
@@ -128,6 +133,8 @@ def test_a_missing_input_or_one_that_is_not_utf_8_is_refused(
         (("-n", "0"), "max_new_tokens has to be >= 1"),
         (("--temperature", "nan"), "temperature has to be a number >= 0"),
         (("--seed", "-1"), "seed has to be >= 0"),
+        (("-r", "2"), "a batch writes one text for each line: leave num_return_sequences out"),
+        (("--logit-bias", "a=1"), "--logit-bias has to be ID=NUMBER"),
     ],
 )
 def test_an_option_out_of_range_is_refused_and_leaves_no_file(

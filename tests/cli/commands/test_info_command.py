@@ -38,6 +38,23 @@ def test_json_has_the_figures_of_the_manifest(run: Run, bundle: Path) -> None:
     assert content["size"] == sum(sizes)
 
 
+def test_info_shows_the_defaults_of_generation_config(
+    run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    (copy / "gpt2xl.json").unlink()  # it has the size of generation_config.json
+    assert "Defaults" not in run("info", copy).stdout
+    content = {"top_k": 40, "top_p": 0.9, "max_length": 50, "sequence_bias": [[[1, 2], -1.0]]}
+    (copy / "generation_config.json").write_text(json.dumps(content))
+    (line,) = [
+        line for line in run("info", copy).stdout.splitlines() if line.startswith("Defaults")
+    ]
+    wanted = "max_length 50, top_p 0.9, sequence_bias [((1, 2), -1.0)] (generation_config.json)"
+    assert line.split("  ", 1)[1].strip() == wanted
+    found = json.loads(run("info", copy, "--json").stdout)["generation_config"]
+    assert found == {"max_length": 50, "top_p": 0.9, "sequence_bias": [[[1, 2], -1.0]]}
+
+
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_info_shows_what_was_calibrated_and_equalized(
     precision: str, run: Run, make_bundle: Callable[..., Path]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.export.outliers import with_large_logits
+from tests.export.outliers import with_head_outliers, with_large_logits
 
 from gpt2xl import Gpt2xlWarning
 from gpt2xl_export.check.losses import FINER, PROMISED_KL, losses
@@ -68,6 +68,15 @@ def test_without_calibrated_matrices_float32_is_advised() -> None:
     assert message.endswith("on a page of text; try `-p fp32`.")
 
 
+@pytest.mark.parametrize("head", ["wte.weight", "lm_head.weight"])
+def test_where_the_head_is_worst_it_is_to_be_kept_in_float32(head: str) -> None:
+    content = manifest("int8", 0.5)
+    content["calibration"] = {"errors": ERRORS | {head: 0.4}}
+    (message,) = losses(content)
+    assert f"are those of {head} (40.0%), h.0.b (30.0%)" in message
+    assert message.endswith(f"; try `--keep 'fp32:{head}'`.")
+
+
 def test_what_is_advised_exists() -> None:
     assert set(FINER.values()) <= set(RECIPES)
     for precision in FINER:
@@ -97,6 +106,23 @@ def test_the_advised_rule_makes_an_export_more_exact(source: Path, tmp_path: Pat
     assert rule is not None
     better = export(source, tmp_path / "better", options(rule[1]))  # warnings are errors here
     assert loss(better) < 0.5 * loss(bad)
+
+
+def test_a_head_with_outliers_is_named(
+    make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint({"n_embd": 64, "n_head": 4, "tie_word_embeddings": False})
+    source = with_head_outliers(checkpoint, tmp_path / "outliers")
+    with pytest.warns(Gpt2xlWarning, match=r"are those of lm_head.weight \(") as warned:
+        bad = export(source, tmp_path / "bad", ExportOptions("int8-weight"))
+    rule = re.search(r"--keep '([^']+)'", str(warned[0].message))
+    assert rule is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", Gpt2xlWarning
+        )  # random weights lose more than usual in other matrices
+        better = export(source, tmp_path / "better", ExportOptions("int8-weight", keep=(rule[1],)))
+    assert loss(better) < 0.6 * loss(bad)
 
 
 def test_the_advised_precision_is_more_exact(source: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_manifest_lists_every_matrix_with_its_error(
         }[precision]
     )
     assert found["tokens"] > 96
-    assert list(found["errors"]) == [f"{name}.weight" for name in MATRICES]
+    assert list(found["errors"]) == [*(f"{name}.weight" for name in MATRICES), "wte.weight"]
     assert all(0 < error < 0.2 for error in found["errors"].values())
     assert found["equalized"]
     assert {name for name in found["equalized"] if name.endswith("mlp.c_proj")} == set()
@@ -73,7 +73,7 @@ def test_an_int8_cache_alone_is_calibrated_without_changes(
 def test_a_kept_matrix_is_not_equalized(checkpoint: Path, tmp_path: Path) -> None:
     options = ExportOptions("int8", keep=("fp32:h.0.*", "fp32:h.1.attn.*"))
     found = export(checkpoint, tmp_path / "out", options)["calibration"]
-    assert list(found["errors"]) == ["h.1.mlp.c_fc.weight", "h.1.mlp.c_proj.weight"]
+    assert list(found["errors"]) == ["h.1.mlp.c_fc.weight", "h.1.mlp.c_proj.weight", "wte.weight"]
     assert {*found["equalized"], *found["divided"]} <= {"h.1.mlp.c_fc", "h.1.mlp.c_proj"}
 
 

@@ -1,0 +1,163 @@
+"""gpt2xl config."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpt2xl_cli.config.file import (
+    DEFAULTS,
+    MODEL,
+    PRESETS,
+    Config,
+    config_path,
+    parsed,
+    preset_names,
+    read_config,
+)
+from gpt2xl_cli.config.presets import BUILT_IN, Table
+from gpt2xl_cli.options import Json
+from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.text_options.conversion import option_name
+from gpt2xl_cli.text_options.layers import field_of, options_over, table_layer, value_of_words
+
+app = typer.Typer(no_args_is_help=True, help="Show or change the defaults and presets of options.")
+
+Key = Annotated[
+    str,
+    typer.Argument(help="An option without its dashes, such as top-p; or model.", metavar="KEY"),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Change this preset, not the defaults.",
+        metavar="NAME",
+        show_default=False,
+        autocompletion=preset_names,
+    ),
+]
+
+
+@app.command()
+def path() -> None:
+    """Print the name of the config file, which need not exist."""
+    typer.echo(_path())
+
+
+@app.command()
+def show(*, as_json: Json = False) -> None:
+    """Show what the config file sets; it is checked."""
+    config = read_config()
+    _check(config)
+    tables = _tables(config)
+    if as_json:
+        typer.echo(json.dumps({"path": config.path and str(config.path), **tables}))
+        return
+    echo_line(f"# {config.path or 'no file: GPT2XL_CONFIG is empty'}")
+    _print_table(DEFAULTS, tables[DEFAULTS])
+    for name, table in config.presets.items():
+        _print_table(f"{PRESETS}.{name}", table)
+
+
+@app.command()
+def presets(*, as_json: Json = False) -> None:
+    """List all presets, the built-in ones first, and what they set."""
+    known = {**BUILT_IN, **read_config().presets}
+    if as_json:
+        typer.echo(json.dumps(known))
+        return
+    width = max(map(len, known))
+    for name, table in known.items():
+        echo_line(f"{name:{width}}  {_in_one_line(table)}")
+
+
+@app.command("set")
+def set_(
+    key: Key,
+    values: Annotated[
+        list[str], typer.Argument(help="Its value; several for a list.", metavar="VALUE...")
+    ],
+    *,
+    preset: Preset = None,
+) -> None:
+    """Set an option in the config file."""
+    if key == MODEL and preset is None and len(values) == 1:
+        _change(key, values[0], preset)
+    else:
+        _change(option_name(field_of(key)), value_of_words(key, values), preset)
+
+
+@app.command()
+def unset(key: Key, *, preset: Preset = None) -> None:
+    """Remove an option from the config file."""
+    from gpt2xl import RequestError
+
+    config = read_config()
+    table = _tables(config)[DEFAULTS] if preset is None else config.presets.get(preset, {})
+    spelled = [name for name in table if name.replace("_", "-") == key.replace("_", "-")]
+    if not spelled:
+        raise RequestError(f"'{config.path}' does not set {key} there.")
+    _change(spelled[0], None, preset)
+
+
+def _change(key: str, value: object | None, preset: str | None) -> None:
+    """Write the file with one option changed; it is checked before."""
+    from gpt2xl import RequestError
+    from gpt2xl.files.atomic import locked, written_atomically
+    from gpt2xl_cli.config.editing import edited
+
+    file = _path()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(file):
+        config = read_config()
+        text = file.read_text("utf-8") if file.exists() else ""
+        table = [DEFAULTS] if preset is None else [PRESETS, preset]
+        new = edited(text, table, key, value)
+        if new is None:
+            raise RequestError(
+                f"'{config.path}' is written in a way that cannot be changed here: edit it."
+            )
+        _check(parsed(new, file))
+        with written_atomically(file) as temporary:
+            temporary.write_text(new, "utf-8")
+    echo_line(f"Wrote {file}.")
+
+
+def _check(config: Config) -> None:
+    """Raise RequestError for an option that does not exist, is out of its range, or clashes with another."""
+    from gpt2xl import GenerationOptions
+
+    defaults = table_layer(config.defaults, f"'{config.path}', [{DEFAULTS}]")
+    options = options_over(GenerationOptions(), [defaults])
+    for name, table in config.presets.items():
+        options_over(options, [table_layer(table, f"'{config.path}', [{PRESETS}.{name}]")])
+
+
+def _path() -> Path:
+    from gpt2xl import RequestError
+
+    if (found := config_path()) is None:
+        raise RequestError(
+            "there is no config file: GPT2XL_CONFIG is empty. Unset it, or name a file."
+        )
+    return found
+
+
+def _tables(config: Config) -> dict[str, Table]:
+    model = {} if config.model is None else {MODEL: config.model}
+    return {DEFAULTS: {**model, **config.defaults}, PRESETS: config.presets}
+
+
+def _print_table(name: str, table: Table) -> None:
+    from gpt2xl_cli.config.editing import toml_value
+
+    echo_line(f"[{name}]")
+    for key, value in table.items():
+        echo_line(f"{key} = {toml_value(value)}")
+
+
+def _in_one_line(table: Table) -> str:
+    from gpt2xl_cli.config.editing import toml_value
+
+    return ", ".join(f"{key} {toml_value(value)}" for key, value in table.items())

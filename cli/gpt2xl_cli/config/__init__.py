@@ -1,0 +1,1 @@
+"""The user's config file: defaults and presets of options."""

@@ -1,0 +1,1 @@
+"""The prompt and the output of gpt2xl generate."""

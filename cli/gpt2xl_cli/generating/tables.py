@@ -1,0 +1,67 @@
+"""What --logprobs and --stats print, for people."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpt2xl import Generation, Logprobs, Tokenizer
+
+Row = tuple[str, str, str, str]
+HEADS = ("token", "logprob", "prob", "alternatives")
+
+
+def logprob_lines(generation: "Generation", tokenizer: "Tokenizer") -> Iterator[str]:
+    """A table of the tokens that have log-probabilities, those of the prompt first."""
+    rows: list[Row] = [HEADS]
+    for ids, logprobs in (
+        (generation.prompt_ids, generation.prompt_logprobs),
+        (generation.new_ids, generation.logprobs),
+    ):
+        # A text healed at its prompt has fewer prompt log-probabilities than ids.
+        for token_id, found in zip(ids, logprobs or (), strict=False):
+            rows.append(_row(token_id, found, tokenizer))
+    if len(rows) == 1:
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for token, logprob, probability, alternatives in rows:
+        yield (
+            f"{token:{widths[0]}}  {logprob:>{widths[1]}}  {probability:>{widths[2]}}  {alternatives}"
+        ).rstrip()
+
+
+def _row(token_id: int, logprobs: "Logprobs | None", tokenizer: "Tokenizer") -> Row:
+    token = token_name(token_id, tokenizer)
+    if logprobs is None:
+        return token, "", "", ""
+    alternatives = (
+        f"{token_name(other, tokenizer)} {_percent(value)}" for other, value in logprobs.top
+    )
+    return token, f"{logprobs.token:.3f}", _percent(logprobs.token), "  ".join(alternatives)
+
+
+def token_name(token_id: int, tokenizer: "Tokenizer") -> str:
+    """A token's text in quotes; bytes that are no whole characters are escaped."""
+    if token_id not in tokenizer:
+        return f"<{token_id}>"
+    return repr(tokenizer.token_bytes(token_id).decode("utf-8", "backslashreplace"))
+
+
+def _percent(logprob: float) -> str:
+    return f"{math.exp(logprob):.1%}"
+
+
+def stats_line(generation: "Generation") -> str:
+    """Number of tokens, speed, accepted draft tokens and the reason of the end."""
+    timings, drafts = generation.timings, generation.guesses
+    parts = [f"{len(generation.new_ids)} tokens", f"first after {timings.prompt:.2f} s"]
+    if timings.tokens_per_second:
+        parts.append(f"then {timings.tokens_per_second:.1f} tokens/s")
+    parts.append(f"{drafts.accepted} of {drafts.guessed} draft tokens accepted")
+    reason: str = generation.finish_reason
+    if generation.stop_string is not None:
+        reason += f" {generation.stop_string!r}"
+    parts.append(f"ended by {reason}")
+    if generation.seed is not None:
+        parts.append(f"seed {generation.seed}")
+    return ", ".join(parts) + "."

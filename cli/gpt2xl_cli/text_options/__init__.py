@@ -1,0 +1,1 @@
+"""The options of a text at the command line: written once for all commands that generate."""

@@ -1,0 +1,1 @@
+"""The calls of transformers' pipelines, with the structures that they return."""
