@@ -14,6 +14,7 @@ collect_ignore_glob = [
     path
     for package, path in (
         ("matplotlib", "cli/*/benchmark/picture.py"),
+        ("matplotlib", "cli/*/bias/picture.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
     )
     if not find_spec(package)

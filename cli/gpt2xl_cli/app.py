@@ -10,6 +10,7 @@ import typer
 
 from gpt2xl_cli.commands.batch import batch
 from gpt2xl_cli.commands.bench import bench
+from gpt2xl_cli.commands.bias import bias
 from gpt2xl_cli.commands.export import export
 from gpt2xl_cli.commands.generate import generate
 from gpt2xl_cli.commands.info import info
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, batch, export, verify, tokenize, detokenize, info, bench):
+for command in (generate, batch, export, verify, tokenize, detokenize, info, bench, bias):
     app.command()(command)
 
 
