@@ -30,7 +30,7 @@ def probabilities(model: Model, ids: list[int]) -> np.ndarray[tuple[int], np.dty
     return np.asarray(np.exp(log_softmax(logits[0, -1])))
 
 
-@pytest.mark.parametrize("prompt", [PROMPT, "The king", "The king ", "", "She said: “", "caf"])
+@pytest.mark.parametrize("prompt", [PROMPT, "The king", "The king ", "", "She said: “", "na"])
 def test_all_probability_is_accounted_for(model: Model, prompt: str) -> None:
     search = WordSearch(model, prompt)
     search.find(5)
@@ -138,8 +138,8 @@ def test_a_prompt_near_the_context_is_taken(model: Model) -> None:
         (b" self-employed", "self-employed", State.OPEN),
         (b" self--", "self", State.ENDED),
         (b" doctor's", "doctor's", State.OPEN),
-        (b" caf\xc3", "caf", State.PARTIAL),
-        (b" caf\xc3\xa9", "café", State.OPEN),
+        (b" na\xc3", "na", State.PARTIAL),
+        (b" na\xc3\xafve", "naïve", State.OPEN),
         (b" it\xe2\x80", "it", State.PARTIAL),
         ("it\u2019".encode(), "it", State.JOINED),
         (b"\n", "", State.ENDED),
