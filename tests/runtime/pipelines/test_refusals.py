@@ -14,7 +14,7 @@ from gpt2xl import TextGenerationPipeline as Generator
         ("max_lenght", "did you mean 'max_length'"),
         ("num_return_sequence", "did you mean 'num_return_sequences'"),
         ("return_fulltext", "did you mean 'return_full_text'"),
-        ("temperatur", "did you mean 'temperature'"),
+        ("temperature_", "did you mean 'temperature'"),
         ("zzzzzz", "GenerationOptions"),
     ],
 )
