@@ -54,7 +54,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tokenizer_encode_kwargs": {"stride": 3}}, "stride"),
     ({"generation_config": 3}, "to_dict"),
     ({"stop_sequence": "a", "stop_strings": ["b"]}, "same option"),
-    ({"batch_size": -1}, "batch_size has to be"),
+    ({"batch_size": 0}, "batch_size has to be"),
     ({"max_length": 2}, "prompt alone has"),
     ({"temperature": -1}, "temperature has to be"),
     ({"prefix": 3}, "prefix has to be"),
