@@ -15,6 +15,7 @@ collect_ignore_glob = [
     for package, path in (
         ("matplotlib", "cli/*/benchmark/picture.py"),
         ("prompt_toolkit", "cli/*/repl/console.py"),
+        ("matplotlib", "cli/*/bias/picture.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
     )
     if not find_spec(package)

@@ -11,6 +11,7 @@ import typer
 from gpt2xl_cli.commands import config
 from gpt2xl_cli.commands.batch import batch
 from gpt2xl_cli.commands.bench import bench
+from gpt2xl_cli.commands.bias import bias
 from gpt2xl_cli.commands.export import export
 from gpt2xl_cli.commands.features import features
 from gpt2xl_cli.commands.generate import generate
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    generate, repl, batch, features, export, verify, tokenize, detokenize, info, bench,
+    generate, repl, batch, features, bias, export, verify, tokenize, detokenize, info, bench,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(config.app, name="config")

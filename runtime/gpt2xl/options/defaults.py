@@ -59,7 +59,8 @@ def set_options(defaults: GenerationOptions, folder: Path | None) -> dict[str, A
 
     Args:
         defaults: of a model.
-        folder: of its bundle, whose generation_config.json the defaults may be of; None where there is none.
+        folder: of its bundle; None where there is none. Its generation_config.json counts if it gives these defaults: a
+            model that was loaded without it, though it sets nothing but our own defaults, is taken for one with it.
     """
     in_file = {} if folder is None else options_in(_content(folder / FILE))
     differs = differing(defaults)

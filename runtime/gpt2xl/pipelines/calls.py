@@ -73,12 +73,12 @@ def call_of(model: Model, given: Mapping[str, Any]) -> Call:
     own = given.get(TOKENIZER)
     if own is not None and own is not model.tokenizer:
         raise RequestError("a pipeline decodes with its own tokenizer: leave tokenizer out.")
-    rules = prompt_rules(given)
+    rules, rows = prompt_rules(given), given.get("batch_size")
     return Call(
         _options(model, given, rules.prefix_length(model)),
         rules,
         form_of(given),
-        checked_integer("batch_size", given.get("batch_size") or ROWS, 1, MAX_ROWS),
+        checked_integer("batch_size", ROWS if rows is None else rows, 1, MAX_ROWS),
     )
 
 

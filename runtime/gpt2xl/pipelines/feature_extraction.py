@@ -78,7 +78,7 @@ class FeatureExtractionPipeline:
     def _features(self, text: Prompt, given: Mapping[str, Any]) -> Nested | Features:
         of_tokenizer = given.get("tokenize_kwargs") or {}
         if truncates(given.get("truncation") or of_tokenizer.get("truncation")):
-            length = of_tokenizer.get("max_length") or self.model.config.n_positions
+            length = of_tokenizer.get("max_length", self.model.config.n_positions)
             text = text_ids(text, self.tokenizer, self.model.config)
             text = text[: checked_integer("max_length", length, 1)]
         features = self.model.features(text)[None]

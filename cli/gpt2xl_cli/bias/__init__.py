@@ -1,0 +1,1 @@
+"""The bias probe of GPT-2's model card, from the model's probabilities."""
