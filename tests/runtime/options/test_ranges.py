@@ -87,8 +87,11 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "penalty_alpha": ([0, 0.6, 1], [-0.1, 1.5]),
     "logprobs": ([None, 0, 5], [-1, 1.5]),
     "prompt_logprobs": ([None, 0, 5], [-1]),
-} | {name: ([True, False], [1, "yes", None]) for name in FLAGS}
+}
 """Of each option: values that are taken, and values that are refused."""
+
+
+RANGES |= {name: ([True, False], [1, "yes", None]) for name in FLAGS}
 
 
 def test_every_option_has_a_range() -> None:
