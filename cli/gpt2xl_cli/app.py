@@ -29,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, repl, batch, features, export, verify, tokenize, detokenize, info, bench):
+for command in (
+    generate, repl, batch, features, export, verify, tokenize, detokenize, info, bench,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(config.app, name="config")
 

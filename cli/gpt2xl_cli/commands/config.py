@@ -94,11 +94,16 @@ def unset(key: Key, *, preset: Preset = None) -> None:
     from gpt2xl import RequestError
 
     config = read_config()
-    table = _tables(config)[DEFAULTS] if preset is None else config.presets.get(preset, {})
-    spelled = [name for name in table if name.replace("_", "-") == key.replace("_", "-")]
-    if not spelled:
+    if (spelled := _spelling(config, key, preset)) is None:
         raise RequestError(f"'{config.path}' does not set {key} there.")
-    _change(spelled[0], None, preset)
+    _change(spelled, None, preset)
+
+
+def _spelling(config: Config, key: str, preset: str | None) -> str | None:
+    """How the file spells ``key``; None where it does not set it."""
+    table = _tables(config)[DEFAULTS] if preset is None else config.presets.get(preset, {})
+    name = key.replace("_", "-")
+    return next((found for found in table if found.replace("_", "-") == name), None)
 
 
 def _change(key: str, value: object | None, preset: str | None) -> None:
@@ -113,7 +118,7 @@ def _change(key: str, value: object | None, preset: str | None) -> None:
         config = read_config()
         text = file.read_text("utf-8") if file.exists() else ""
         table = [DEFAULTS] if preset is None else [PRESETS, preset]
-        new = edited(text, table, key, value)
+        new = edited(text, table, _spelling(config, key, preset) or key, value)
         if new is None:
             raise RequestError(
                 f"'{config.path}' is written in a way that cannot be changed here: edit it."

@@ -83,6 +83,17 @@ def test_comments_and_the_order_of_the_file_stay(config: Callable[..., str], fil
     assert tomllib.loads(text)["defaults"] == {"top-k": 5, "min-p": 0.1}
 
 
+def test_an_option_keeps_the_spelling_that_the_file_has(
+    config: Callable[..., str], file: Path
+) -> None:
+    file.parent.mkdir()
+    file.write_text("[defaults]\ntop_p = 0.5\n")
+    config("set", "top-p", "0.6")
+    assert file.read_text() == "[defaults]\ntop_p = 0.6\n"
+    config("unset", "top-p")
+    assert file.read_text() == "[defaults]\n"
+
+
 @pytest.mark.parametrize(
     "text",
     ["[defaults]\nstop-strings = [\n  'a',\n]\n", "defaults = { stop-strings = ['a'] }\n"],
