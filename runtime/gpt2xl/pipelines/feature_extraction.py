@@ -63,7 +63,7 @@ class FeatureExtractionPipeline:
                 nothing.
 
         Returns:
-            For a text nested lists [1][tokens][n_embd], or an array; for several texts a list of those.
+            For a text a nested list of shape 1, tokens, n_embd, or an array; for several texts a list of those.
 
         Raises:
             TypeError: an option that does not exist.
