@@ -42,7 +42,8 @@ def model_defaults(folder: Path) -> GenerationOptions:
     try:
         return updated(GenerationOptions(), options_in(content))
     except RequestError as reason:
-        raise BundleError(f"'{path}': {reason}") from None
+        ignoring = "or ignore the file with generation_config 'none'"
+        raise BundleError(f"'{path}': {str(reason).rstrip('.')}: correct it, {ignoring}.") from None
 
 
 def options_in(content: Mapping[str, Any]) -> dict[str, Any]:
