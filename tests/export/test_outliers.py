@@ -58,6 +58,7 @@ def test_outliers_do_not_change_the_float32_model(sources: dict[str, Path], kind
     assert np.abs(plain - spiky).max() < 1e-4 * np.abs(plain).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "kind"),
     [

@@ -48,6 +48,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", RECIPES)
 @pytest.mark.parametrize("config", VARIANTS, ids=str)
 def test_every_precision_works_with_every_shape(
@@ -117,6 +118,7 @@ def test_int8_gives_a_prompt_the_same_logits_alone_in_a_batch_and_in_chunks(
         assert np.abs(other - alone).max() < 1e-5 * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "int8-weight"])
 def test_the_demo_gives_a_prompt_the_same_bits_alone_in_a_batch_and_in_chunks(
     tmp_path: Path, precision: str
@@ -213,6 +215,7 @@ def test_a_wrong_keep_rule_is_refused_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_smaller_blocks_are_more_exact(checkpoint: Path, tmp_path: Path) -> None:
     errors = []
     for block_size in (16, 32, 64):

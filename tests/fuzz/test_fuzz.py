@@ -19,7 +19,13 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, secrets.randbits(32)], ids=["fixed seed", "fresh seed"])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(1, id="fixed seed"),
+        pytest.param(secrets.randbits(32), id="fresh seed", marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_files_give_the_right_result_or_one_line(seed: int, tmp_path: Path) -> None:
     options = [("--files", FILES), ("--seconds", ENOUGH), ("--seed", seed), ("--processes", 2)]
     words = [str(word) for option in (*options, ("--out", tmp_path / "out")) for word in option]

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.decoding.chain import Chain
 from gpt2xl.decoding.context import Context
@@ -12,6 +14,7 @@ from gpt2xl.sessions.opening import open_session
 from gpt2xl.startup.options import LoadOptions
 
 
+@pytest.mark.slow
 def test_the_portable_graph_gives_the_tokens_of_the_engine_graph(
     folder: Path, prompts: dict[str, list[int]], check: Callable[[list[list[int]]], None]
 ) -> None:

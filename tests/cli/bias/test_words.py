@@ -88,6 +88,7 @@ def spellings(wanted: bytes, tokens: list[bytes], longest: int) -> list[list[int
     ]
 
 
+@pytest.mark.slow
 def test_sampled_texts_have_the_words_as_often(model: Model) -> None:
     search = WordSearch(model, PROMPT)
     search.find(5)

@@ -86,6 +86,7 @@ def test_unscaled_initializers_are_removed(checkpoint: Path, tmp_path: Path) -> 
     assert kept == {f"h.{layer}.attn.c_attn.{part}" for layer in (0, 1) for part in stored}
 
 
+@pytest.mark.slow
 # Random weights of this width lose more than int4 promises.
 @pytest.mark.filterwarnings("ignore:int4 loses more:gpt2xl.errors.Gpt2xlWarning")
 @pytest.mark.parametrize("block_size", [16, 32, 64])

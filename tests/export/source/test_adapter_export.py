@@ -37,6 +37,7 @@ def test_an_untied_export_has_an_untied_config(
     assert (statuses["source sums"], statuses["source parity"]) == ("ok", "ok")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_the_bundle_is_that_of_the_merged_checkpoint(
     make_checkpoint: MakeCheckpoint, make_adapter: MakeAdapter, tmp_path: Path, precision: str

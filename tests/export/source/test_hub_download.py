@@ -59,6 +59,7 @@ def test_a_connection_that_drops_twice(server: HubServer, client: Client, reset:
         assert ranges == [None, f"bytes={10 << 20}-", f"bytes={20 << 20}-"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_keeps_dropping(server: HubServer, client: Client) -> None:
     server.drops["vocab.json"] = [Drop(0)] * 100
     error = client.error("o/big")

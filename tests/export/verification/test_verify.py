@@ -39,6 +39,7 @@ def test_without_a_source_the_other_checks_are_done(bundle: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -92,6 +92,7 @@ def test_any_prompts_in_any_number_of_rows(
     assert_same(together(model, prompts, rows=rows, **options), alone(model, prompts, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:texts are generated one after the other")  # int4
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])
 def test_texts_of_the_demo_do_not_depend_on_other_rows(

@@ -259,6 +259,7 @@ def always_drafting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SpeculationCosts, "choose", choose)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always_drafting")
 @pytest.mark.parametrize("draft_seed", [0, 1], ids=["a good draft", "a bad draft"])
 def test_sampled_tokens_have_the_models_probabilities(draft_seed: int) -> None:

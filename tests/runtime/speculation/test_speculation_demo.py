@@ -26,7 +26,13 @@ def accepted_by(texts: Iterator[Any]) -> int:
 
 @WARNS
 @pytest.mark.parametrize(
-    ("precision", "count"), [("fp32", 50), ("int8", 50), ("int8-weight", 10), ("int4", 10)]
+    ("precision", "count"),
+    [
+        ("fp32", 50),
+        pytest.param("int8", 50, marks=pytest.mark.slow),
+        pytest.param("int8-weight", 10, marks=pytest.mark.slow),
+        pytest.param("int4", 10, marks=pytest.mark.slow),
+    ],
 )
 def test_greedy_texts_of_200_tokens_are_those_of_plain_decoding(
     demo: Callable[[str], Model], tales: list[str], precision: str, count: int
@@ -40,6 +46,7 @@ def test_greedy_texts_of_200_tokens_are_those_of_plain_decoding(
         assert accepted_by(iter(texts)) > 100
 
 
+@pytest.mark.slow
 @WARNS
 @pytest.mark.parametrize("options", [{"greedy": True}, {"seed": 8}], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("drafted", [False, True], ids=["prompt lookup", "draft"])
