@@ -45,6 +45,7 @@ class Preparer:
 
     def __init__(self, config: GPT2Config, tokenizer: Tokenizer, session: Session) -> None:
         self._config, self._tokenizer, self._session = config, tokenizer, session
+        self._breaker_ids = dict[tuple[str, ...], frozenset[int]]()
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -153,9 +154,15 @@ class Preparer:
         """Ids whose text holds a sequence breaker of DRY."""
         if not options.dry_multiplier:
             return frozenset()
-        breakers = [text.encode() for text in options.dry_sequence_breakers]
-        tokens = enumerate(self.vocabulary.tokens)
-        return frozenset(i for i, token in tokens if any(text in token for text in breakers))
+        texts = options.dry_sequence_breakers
+        if (
+            texts not in self._breaker_ids
+        ):  # all tokens are looked at, which takes as long as a step
+            breakers = [text.encode() for text in texts]
+            tokens = enumerate(self.vocabulary.tokens)
+            found = (i for i, token in tokens if any(text in token for text in breakers))
+            self._breaker_ids[texts] = frozenset(found)
+        return self._breaker_ids[texts]
 
     def _slide(self, options: GenerationOptions) -> Slide | None:
         if options.overflow != "slide":

@@ -37,6 +37,10 @@ def _draws(values: Mapping[str, Any], *, greedy: bool) -> Iterator[tuple[bool, s
         "negative_prompt needs a guidance_scale above 1, such as 1.5.",
     )
     yield (
+        values["processed_logprobs"] and values["logprobs"] is None,
+        "processed_logprobs needs logprobs: those of a prompt are always the model's own.",
+    )
+    yield (
         values["grammar"] is not None and values["token_healing"],
         "grammar and token_healing exclude each other: the grammar would read the end of the prompt.",
     )

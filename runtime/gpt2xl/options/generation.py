@@ -196,7 +196,7 @@ class GenerationOptions:
     prompt_logprobs: int | None = None
     """The same for the tokens of the prompt."""
     processed_logprobs: bool = False
-    """Whether log-probabilities are of the processed logits and not of the model's own."""
+    """Whether ``logprobs`` are of the processed logits and not of the model's own."""
 
     def __post_init__(self) -> None:
         """Validate.

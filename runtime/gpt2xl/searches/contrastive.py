@@ -4,8 +4,7 @@ Su et al., "A contrastive framework for neural text generation", 2022, with the 
 feeds its candidates as rows; the row of the chosen one holds the logits and the KV cache of the next step.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +12,9 @@ import numpy.typing as npt
 from gpt2xl.processors.protocol import LogitsProcessor
 from gpt2xl.searches.beams import check_prompt
 from gpt2xl.searches.candidates import best, log_probabilities, processed
-from gpt2xl.searches.settings import ContrastiveSettings, FinishReason, Hypothesis, Stops
+from gpt2xl.searches.settings import ContrastiveSettings, Hypothesis, Stops
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.protocol import Ids, Session
-
-
-@dataclass(frozen=True)
-class Step:
-    """One token of a contrastive search."""
-
-    id: int
-    log_probability: float
-    """After the processors."""
-    finish_reason: FinishReason | None
-    """``stop``: this id, or the stopping function, ends the text; ``length``: max_new_tokens or the context is reached."""
 
 
 def contrastive_search(
@@ -40,38 +28,7 @@ def contrastive_search(
     stops: Stops | None = None,
     cancel: Cancellation | None = None,
 ) -> Hypothesis:
-    """Continue a prompt; arguments and errors as of `contrastive_steps`.
-
-    Returns:
-        The text; its score is the sum of its tokens' log-probabilities.
-    """
-    *before, last = contrastive_steps(
-        session,
-        ids,
-        settings,
-        max_new_tokens=max_new_tokens,
-        eos_token_ids=eos_token_ids,
-        processors=processors,
-        stops=stops,
-        cancel=cancel,
-    )
-    steps = before if last.id in eos_token_ids else [*before, last]
-    score = sum(step.log_probability for step in (*before, last))
-    return Hypothesis([step.id for step in steps], score, last.finish_reason or "length")
-
-
-def contrastive_steps(
-    session: Session,
-    ids: Sequence[int],
-    settings: ContrastiveSettings,
-    *,
-    max_new_tokens: int,
-    eos_token_ids: Sequence[int] = (),
-    processors: Sequence[LogitsProcessor] = (),
-    stops: Stops | None = None,
-    cancel: Cancellation | None = None,
-) -> Generator[Step]:
-    """Yield the tokens of a text, at least one; nothing runs before the first is asked for.
+    """Continue a prompt.
 
     Args:
         session: of a graph with the output `last_hidden_state`, which the engine graph of an export has.
@@ -83,22 +40,26 @@ def contrastive_steps(
         stops: ends further texts, a stop string say.
         cancel: ends the search from another thread.
 
+    Returns:
+        The text; its score is the sum of its tokens' log-probabilities, after the processors.
+
     Raises:
         RequestError: the prompt does not fit, the graph has no hidden state, or no token is left to choose.
         BundleError: onnxruntime fails.
         Cancelled: by ``cancel``.
     """
-    new, limit = list[int](), min(max_new_tokens, session.n_positions - len(ids))
+    new, score, limit = list[int](), 0.0, min(max_new_tokens, session.n_positions - len(ids))
     check_prompt(ids, session.n_positions, limit)
     search = _Search(session, list(ids), settings, limit, cancel)
-    while True:
+    while len(new) < limit:
         token, log_probability = search.step([*ids, *new], processors)
+        score += log_probability
+        if token in eos_token_ids:
+            return Hypothesis(new, score, "stop")
         new.append(token)
-        is_end = token in eos_token_ids or (stops is not None and stops(new))
-        is_last = len(new) == limit
-        yield Step(token, log_probability, "stop" if is_end else "length" if is_last else None)
-        if is_end or is_last:
-            return
+        if stops is not None and stops(new):
+            return Hypothesis(new, score, "stop")
+    return Hypothesis(new, score, "length")
 
 
 class _Search:

@@ -19,6 +19,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "num_beam_groups": {"num_beams": 4, "diversity_penalty": 1.0, "greedy": True},
     "diversity_penalty": {"num_beams": 4, "num_beam_groups": 2, "greedy": True},
     "early_stopping": {"num_beams": 4},
+    "processed_logprobs": {"logprobs": 0},
 }
 """What an option goes together with."""
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
@@ -125,6 +126,7 @@ def test_values_out_of_the_range_are_refused_by_name(name: str) -> None:
         ({"sampler": int, "mirostat_tau": 3}, "mirostat_tau and a sampler exclude each other"),
         ({"greedy": True, "do_sample": True}, "greedy and do_sample=True exclude each other"),
         ({"negative_prompt": "a"}, "negative_prompt needs a guidance_scale above 1"),
+        ({"processed_logprobs": True}, "processed_logprobs needs logprobs"),
         ({"overflow_keep": 1}, "need overflow 'slide'"),
         ({"overflow_window": 5}, "need overflow 'slide'"),
         ({"num_beam_groups": 2}, "are options of beam search: give num_beams as well"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from gpt2xl import RequestError
 from gpt2xl.bundle.bundle import open_bundle
 from gpt2xl.processors.penalties import repetition_penalty
-from gpt2xl.searches.contrastive import contrastive_search, contrastive_steps
+from gpt2xl.searches.contrastive import contrastive_search
 from gpt2xl.searches.settings import ContrastiveSettings
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.device_engine import DeviceEngineSession
@@ -81,12 +82,14 @@ def test_the_end_of_text_is_left_out_and_a_stop_is_kept(session: Session) -> Non
     assert (stopped.ids, stopped.finish_reason) == (whole[:3], "stop")
 
 
-def test_tokens_come_one_by_one_and_add_up_to_the_score(session: Session) -> None:
-    steps = [*contrastive_steps(session, PROMPT, SETTINGS, max_new_tokens=6)]
-    whole = contrastive_search(session, PROMPT, SETTINGS, max_new_tokens=6)
-    assert [step.id for step in steps] == whole.ids
-    assert [step.finish_reason for step in steps] == [None] * 5 + ["length"]
-    assert whole.score == pytest.approx(sum(step.log_probability for step in steps))
+def test_each_token_adds_its_log_probability_to_the_score(session: Session) -> None:
+    texts = [
+        contrastive_search(session, PROMPT, SETTINGS, max_new_tokens=count) for count in range(1, 7)
+    ]
+    assert [text.ids for text in texts] == [texts[-1].ids[:count] for count in range(1, 7)]
+    assert {text.finish_reason for text in texts} == {"length"}
+    scores = [0.0, *(text.score for text in texts)]
+    assert all(later < earlier for earlier, later in pairwise(scores))
 
 
 def test_every_token_has_to_fit_the_context(session: Session) -> None:
@@ -121,12 +124,19 @@ def test_the_portable_graph_is_refused(bundle: Path) -> None:
 
 
 def test_a_cancelled_search_ends(session: Session) -> None:
-    cancel = Cancellation()
-    steps = contrastive_steps(session, PROMPT, SETTINGS, max_new_tokens=9, cancel=cancel)
-    next(steps)
-    cancel.cancel()
+    cancel, lengths = Cancellation(), list[int]()
+
+    def cancel_at_two(new: Sequence[int]) -> bool:
+        lengths.append(len(new))
+        if len(new) == 2:
+            cancel.cancel()
+        return False
+
     with pytest.raises(Cancelled):
-        next(steps)
+        contrastive_search(
+            session, PROMPT, SETTINGS, max_new_tokens=9, stops=cancel_at_two, cancel=cancel
+        )
+    assert lengths == [1, 2]
 
 
 @pytest.mark.parametrize(
