@@ -39,7 +39,9 @@ PIECES = [
     "7",
     "<|endoftext|>",
 ]
-TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3)).map("".join)
+# The library knows a newer Unicode than Python 3.11: U+2EBF0 is a letter there, and unassigned here.
+KNOWN = st.characters(exclude_categories=["Cs", "Cn"])
+TEXTS = st.lists(st.sampled_from(PIECES) | st.text(KNOWN, max_size=3)).map("".join)
 Change = Callable[[dict[str, Any]], object]
 
 
