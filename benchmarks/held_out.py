@@ -20,11 +20,12 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def held_out_windows(corpora: Path, tokenizer: Tokenizer, length: int) -> npt.NDArray[np.int64]:
-    """The demo's held-out fairy tales as ids, [windows, length]; an incomplete last window is left out."""
-    from train_demo import END_OF_TEXT, split_corpora
+    """The demo's held-out stories as ids, [windows, length]; an incomplete last window is left out."""
+    from story_texts import END_OF_TEXT, read
 
     end = tokenizer.encode(END_OF_TEXT)
-    ids = [i for text in split_corpora(corpora)[1] for i in tokenizer.encode(text) + end]
+    texts = [text for source in read(corpora) for text in source.held_out]
+    ids = [i for text in texts for i in tokenizer.encode(text) + end]
     return np.array(ids[: len(ids) // length * length]).reshape(-1, length)
 
 

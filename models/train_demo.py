@@ -1,85 +1,54 @@
-"""Train the demo checkpoints on public-domain fairy tales and novels.
+"""Train the demo checkpoints on public-domain stories and TinyStories.
 
-    python models/train_demo.py CORPORA models/demo --layers 6 --heads 4 --steps 3600
-    python models/train_demo.py CORPORA models/demo --start models/demo --steps 600 \
-        --rounding-noise --rate-factor 0.3
-    python models/train_demo.py CORPORA models/demo --start models/demo --steps 500 \
-        --rounding --rate-factor 0.1
-    python models/train_demo.py CORPORA models/demo --start models/demo --steps 500 \
-        --rounding --distill --rate-factor 0.1
+    python models/train_demo.py CORPORA models/demo
     python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 1500 \
-        --tokenizer models/demo/tokenizer.json
+        --cooldown 500 --teacher models/demo
 
-CORPORA holds fairy_tales_clean.txt and novels_clean.txt. Needs torch, transformers, tokenizers and
-matplotlib. The figures go to OUT/training.json; model_card.py makes OUT/README.md and OUT/loss.png from it.
+story_texts.py says what CORPORA holds. Needs torch and transformers. Training goes on where it was stopped: its state is
+in OUT.state.pt. The learning rate is constant and falls to 0 in the last ``--cooldown`` steps. In these the context has
+its full length and weights are rounded as the exporter rounds them (rounding_in_training.py). The figures go to
+OUT/training.json; model_card.py makes OUT/README.md and OUT/loss.png from it.
 """
 
 import argparse
-import hashlib
 import json
 import math
-import re
+import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rounding_in_training import round_activations, rounded_weights
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from rounding_in_training import BLOCK, round_activations, rounded_weights
+from story_texts import (
+    END_OF_TEXT,
+    VOCAB_SIZE,
+    Mixture,
+    Source,
+    encode,
+    hashes,
+    read,
+    train_tokenizer,
+)
+from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-END_OF_TEXT = "<|endoftext|>"
-VOCAB_SIZE = 4352  # 256 bytes, 4095 merges, end-of-text
 HEAD_DIM = 64
-SEED = 20261123
-HEADING = re.compile(r"\n\n(?=[A-Z][A-Z0-9 ,;:'\".!?()-]{6,}\n\n)")
+SEED = 20261128
+WARM_UP = 100
+SAVE_EVERY = 100
 
 
-def stories(text: str) -> list[str]:
-    """Split at headings in capitals; title pages and tables of contents are dropped, because they are short."""
-    return [piece.strip() for piece in HEADING.split(text) if len(piece) > 1500]
+@dataclass
+class Progress:
+    """What a run has done so far."""
 
-
-def split_corpora(folder: Path) -> tuple[list[str], list[str], dict[str, str]]:
-    """(training stories, held-out fairy tales, sha256 of each file); every 20th fairy tale is held out."""
-    texts = {
-        name: (folder / name).read_text("utf-8")
-        for name in ("fairy_tales_clean.txt", "novels_clean.txt")
-    }
-    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    tales = stories(texts["fairy_tales_clean.txt"])
-    held_out = tales[10::20]
-    return (
-        [t for t in tales if t not in held_out] + stories(texts["novels_clean.txt"]),
-        held_out,
-        hashes,
-    )
-
-
-def train_tokenizer(texts: list[str]) -> Tokenizer:
-    """A byte-level BPE laid out like GPT-2's: bytes, merges, end-of-text last."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE - 1, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
-    return tokenizer
-
-
-def encode(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
-    """All texts as one row of ids, with end-of-text after each."""
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
-    return torch.tensor(np.concatenate([np.array(row) for row in rows]), dtype=torch.int64)
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -93,19 +62,17 @@ def held_out_loss(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
     return float(np.mean(losses))
 
 
-def optimizers(model: GPT2LMHeadModel, rate_factor: float) -> list[torch.optim.Optimizer]:
+def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for the rest."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     others = [p for n, p in model.named_parameters() if not (p.ndim == 2 and ".h." in n)]
     return [
-        torch.optim.Muon(
-            matrices, lr=0.015 * rate_factor, weight_decay=0.05, adjust_lr_fn="original"
-        ),
-        torch.optim.AdamW(others, lr=2e-3 * rate_factor, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=0.015, weight_decay=0.05, adjust_lr_fn="original"),
+        torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
-def adamw(model: GPT2LMHeadModel, rate_factor: float) -> list[torch.optim.Optimizer]:
+def adamw(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
     """AdamW for everything, without weight decay on norms and biases: as language models get outliers."""
     matrices = [p for p in model.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if p.ndim != 2]
@@ -113,38 +80,13 @@ def adamw(model: GPT2LMHeadModel, rate_factor: float) -> list[torch.optim.Optimi
         {"params": matrices, "weight_decay": 0.1},
         {"params": others, "weight_decay": 0.0},
     ]
-    return [torch.optim.AdamW(groups, lr=2e-3 * rate_factor, betas=(0.9, 0.95))]
+    return [torch.optim.AdamW(groups, lr=2e-3, betas=(0.9, 0.95))]
 
 
-def schedules(
-    opts: list[torch.optim.Optimizer], steps: int, warm_up: int
-) -> list[torch.optim.lr_scheduler.LRScheduler]:
-    """Warm-up, then a cosine down to 1/50."""
-
-    def rate(step: int) -> float:
-        return min((step + 1) / warm_up, 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
-
-    return [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in opts]
-
-
-@contextmanager
-def rounding_noise(model: GPT2LMHeadModel, on: bool) -> Iterator[None]:
-    """Add noise to the matrices of the blocks, as large as rounding to 4 bits in blocks of 64 can be.
-
-    The noise is uniform within half a step. A small model that was trained without it loses much more to rounding
-    than the large models that it stands for.
-    """
-    moved = []
-    for name, weight in model.named_parameters():
-        if on and weight.ndim == 2 and ".h." in name:
-            blocks = weight.data.T.reshape(weight.shape[1], -1, 64)
-            step = blocks.abs().amax(-1, keepdim=True) / 8
-            noise = ((torch.rand_like(blocks) - 0.5) * step).reshape(weight.shape[1], -1).T
-            weight.data += noise
-            moved.append((weight, noise))
-    yield
-    for weight, noise in moved:
-        weight.data -= noise
+def rate(step: int, args: argparse.Namespace) -> float:
+    """The factor of the learning rate: it rises, stays, and falls to 0 in the cooldown."""
+    left = (args.steps - step) / args.cooldown
+    return min((step + 1) / WARM_UP, 1.0, float(left))
 
 
 def divergence(
@@ -157,63 +99,94 @@ def divergence(
     return torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
-def train(
-    model: GPT2LMHeadModel,
-    ids: torch.Tensor,
-    held_out: torch.Tensor,
-    args: argparse.Namespace,
-    first_step: int,
-) -> list[dict[str, float]]:
-    """Train on random full-context windows; returns step, mean training loss and held-out loss, every 100 steps."""
-    steps, batch, length = args.steps, args.batch, model.config.n_positions
-    generator = torch.Generator().manual_seed(SEED + first_step)
-    opts = (adamw if args.adamw else optimizers)(model, args.rate_factor)
-    rates = schedules(opts, steps, 30 if args.rounding else 100)
-    teacher = deepcopy(model).eval() if args.distill else None
-    if args.rounding:
-        round_activations(model)
-    compiled = torch.compile(model)
-    curve, recent, started = [], [], time.time()
-    for step in range(steps):
-        starts = torch.randint(len(ids) - length, (batch,), generator=generator)
-        windows = torch.stack([ids[s : s + length] for s in starts.tolist()])
-        rounding = rounded_weights(model, step % 2 == 0) if args.rounding else None
-        model.zero_grad()
-        with rounding or rounding_noise(model, args.rounding_noise):
+class Trainer:
+    """A model in training, which can be stopped and resumed between any two steps."""
+
+    def __init__(self, model: GPT2LMHeadModel, mixture: Mixture, args: argparse.Namespace) -> None:
+        """Take up the state in OUT.state.pt, if there is one."""
+        self.model, self.mixture, self.args = model, mixture, args
+        self.progress = Progress()
+        self._optimizers = (adamw if args.adamw else optimizers)(model)
+        self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
+        self._state = Path(f"{args.out}.state.pt")
+        self._teacher = (
+            GPT2LMHeadModel.from_pretrained(args.teacher).float().eval() if args.teacher else None
+        )
+        if self._state.exists():
+            self._resume()
+        self._compiled: Any = None
+
+    def _resume(self) -> None:
+        state = torch.load(self._state)
+        self.model.load_state_dict(state["model"])
+        for optimizer, values in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.progress = Progress(**state["progress"])
+
+    def save_state(self) -> None:
+        """Write everything that the next step depends on."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "progress": vars(self.progress),
+        }
+        aside = self._state.with_suffix(".tmp")
+        torch.save(state, aside)
+        os.replace(aside, self._state)
+
+    def run(self, held_out: dict[str, torch.Tensor]) -> None:
+        """Train to the last step; every 100 steps the losses go to the curve and the state to disk."""
+        recent: list[float] = []
+        while self.progress.step < self.args.steps:
+            started = time.monotonic()
+            recent.append(self._step(self.progress.step))
+            self.progress.step += 1
+            self.progress.seconds += time.monotonic() - started
+            if self.progress.step % SAVE_EVERY == 0 or self.progress.step == self.args.steps:
+                losses = {
+                    name: held_out_loss(self.model, ids[:8192]) for name, ids in held_out.items()
+                }
+                point = {"step": self.progress.step, "train": float(np.mean(recent)), **losses}
+                self.progress.curve.append(point)
+                recent = []
+                self.save_state()
+                print(json.dumps(point), f"{self.progress.seconds:.0f} s", flush=True)
+
+    def _step(self, step: int) -> float:
+        args, length = self.args, self.model.config.n_positions
+        cooling = step >= args.steps - args.cooldown
+        if self._compiled is None or (step == args.steps - args.cooldown and not args.adamw):
+            if cooling and not args.adamw:
+                round_activations(self.model)
+            self._compiled = torch.compile(self.model)
+        # Half a context costs less; every second batch lies in the second half of the positions.
+        if cooling:
+            windows, first = self.mixture.batch(args.batch, length, step), 0
+        else:
+            windows = self.mixture.batch(2 * args.batch, length // 2, step)
+            first = step % 2 * (length // 2)
+        positions = torch.arange(first, first + windows.shape[1])[None]
+        rounding = (
+            rounded_weights(self.model, step % 2 == 0)
+            if cooling and not args.adamw
+            else nullcontext()
+        )
+        self.model.zero_grad()
+        with rounding:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                output = compiled(windows, labels=windows)
-                loss = divergence(output.logits, windows, teacher) if teacher else output.loss
+                output = self._compiled(windows, position_ids=positions, labels=windows)
+                loss = (
+                    divergence(output.logits, windows, self._teacher)
+                    if self._teacher
+                    else output.loss
+                )
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0 if args.adamw else 1.0)
-        for optimizer in opts:
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0 if args.adamw else 1.0)
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            for group, full in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = full * rate(step, args)
             optimizer.step()
-        for schedule in rates:
-            schedule.step()
-        recent.append(loss.item())
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            point = {
-                "step": first_step + step + 1,
-                "train": float(np.mean(recent)),
-                "held_out": held_out_loss(model, held_out[:8192]),
-            }
-            curve.append(point)
-            recent = []
-            print(point, f"{time.time() - started:.0f} s", flush=True)
-    return curve
-
-
-def with_positions(model: GPT2LMHeadModel, count: int) -> GPT2LMHeadModel:
-    """The model with at least ``count`` position embeddings: those it has, again from the first on."""
-    known = model.transformer.wpe.weight.data
-    if count <= len(known):
-        return model
-    config = deepcopy(model.config)
-    config.n_positions = count
-    wider = GPT2LMHeadModel(config)
-    weights = model.state_dict()
-    weights["transformer.wpe.weight"] = known.repeat(-(-count // len(known)), 1)[:count]
-    wider.load_state_dict(weights)
-    return wider
+        return float(loss.item())
 
 
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
@@ -225,80 +198,71 @@ def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def main() -> None:
-    """Train, save, and write the figures."""
+def quality(
+    model: GPT2LMHeadModel, sources: list[Source], held_out: dict[str, torch.Tensor]
+) -> dict[str, dict[str, float]]:
+    """Perplexity per token and bits per byte on the held-out texts of each source."""
+    figures = {}
+    for source in sources:
+        ids = held_out[source.name]
+        loss = held_out_loss(model, ids)
+        byte_count = sum(len(text.encode()) for text in source.held_out)
+        figures[source.name] = {
+            "tokens": len(ids),
+            "perplexity": math.exp(loss),
+            "bits_per_byte": loss * len(ids) / byte_count / math.log(2),
+        }
+    return figures
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("corpora", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--positions", type=int, default=512, help="tokens of context, at least")
-    parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument("--start", type=Path, help="train this checkpoint further")
-    parser.add_argument("--rounding-noise", action="store_true")
-    parser.add_argument("--rounding", action="store_true", help="see rounding_in_training.py")
+    parser.add_argument("--heads", type=int, default=5)
+    parser.add_argument("--positions", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--cooldown", type=int, default=1000, help="the last of these steps")
+    parser.add_argument("--batch", type=int, default=8, help="windows of full length a step")
+    parser.add_argument("--teacher", type=Path, help="learn the distributions of this checkpoint")
     parser.add_argument(
-        "--distill",
+        "--adamw",
         action="store_true",
-        help="learn the distributions that the checkpoint gives before training, instead of the text",
+        help="AdamW for everything and no rounding: gives a model with outliers",
     )
-    parser.add_argument("--rate-factor", type=float, default=1.0)
-    parser.add_argument(
-        "--adamw", action="store_true", help="AdamW for everything: gives a model with outliers"
-    )
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Train, save, and write the figures."""
+    args = arguments()
     torch.manual_seed(SEED)
-    train_texts, held_out_texts, hashes = split_corpora(args.corpora)
-    known = args.start / "tokenizer.json" if args.start else args.tokenizer
-    tokenizer = Tokenizer.from_file(str(known)) if known else train_tokenizer(train_texts)
-    ids, held_out = encode(tokenizer, train_texts), encode(tokenizer, held_out_texts)
+    sources = read(args.corpora)
+    tokenizer = train_tokenizer(args.corpora)
     end = tokenizer.token_to_id(END_OF_TEXT)
     config = GPT2Config(
         vocab_size=VOCAB_SIZE, n_positions=args.positions, n_embd=args.heads * HEAD_DIM, n_layer=args.layers,
         n_head=args.heads, bos_token_id=end, eos_token_id=end, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
-    model = GPT2LMHeadModel.from_pretrained(args.start) if args.start else GPT2LMHeadModel(config)
-    model = with_positions(model, args.positions).float().train()
-    if not args.rounding and hasattr(model.config, "int4_rounding"):
-        del model.config.int4_rounding  # the new weights are not trained for it
-    before = json.loads((args.start / "training.json").read_text()) if args.start else {}
-    print(
-        f"{model.num_parameters():,} parameters, {len(ids):,} training tokens, {len(held_out):,} held out",
-        flush=True,
-    )
-    started = time.time()
-    first_step = before.get("steps", 0)
-    curve = before.get("curve", []) + train(model, ids, held_out, args, first_step)
-    minutes = before.get("minutes", 0) + (time.time() - started) / 60
+    trainer = Trainer(GPT2LMHeadModel(config).train(), Mixture(tokenizer, sources), args)
+    model, tokens = trainer.model, trainer.mixture.tokens
+    print(f"{model.num_parameters():,} parameters, {tokens:,} training tokens", flush=True)
+    held_out = {source.name: encode(tokenizer, source.held_out) for source in sources}
+    trainer.run(held_out)
     figures = {
-        "seed": SEED, "steps": first_step + args.steps, "batch": args.batch, "window": model.config.n_positions,
-        "minutes": round(minutes, 1), "training_tokens": len(ids), "sha256": hashes, "curve": curve,
+        "seed": SEED, "steps": args.steps, "cooldown": args.cooldown, "batch": args.batch,
+        "window": args.positions, "minutes": round(trainer.progress.seconds / 60, 1),
+        "parameters": model.num_parameters(), "training_tokens": tokens, "sha256": hashes(args.corpora),
+        "held_out": quality(model, sources, held_out), "curve": trainer.progress.curve,
     }  # fmt: skip
+    if not args.adamw:
+        model.config.int4_rounding = {"method": "nearest", "block_size": BLOCK}
     save(model, tokenizer, args.out)
-    write_figures(args.out, figures, model, held_out, held_out_texts)
-
-
-def write_figures(
-    out: Path,
-    figures: dict[str, Any],
-    model: GPT2LMHeadModel,
-    held_out: torch.Tensor,
-    held_out_texts: list[str],
-) -> None:
-    """Write ``figures`` and the model's quality on all held-out text to training.json."""
-    loss = held_out_loss(model.float(), held_out)
-    byte_count = sum(len(text.encode()) for text in held_out_texts)
-    quality = {
-        "parameters": model.num_parameters(), "held_out_tokens": len(held_out), "held_out_loss": loss,
-        "held_out_perplexity": math.exp(loss),
-        "held_out_bits_per_byte": loss * len(held_out) / byte_count / math.log(2),
-    }  # fmt: skip
-    (out / "training.json").write_text(json.dumps(figures | quality, indent=1) + "\n")
+    (args.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

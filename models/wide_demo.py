@@ -2,10 +2,10 @@
 
     python models/wide_demo.py CORPORA OUT --steps 250
 
-The demo has half as many positions, so it is trained further with twice as many. Padding with zeros would change the
-mean that LayerNorm takes over the features, so whatever is written to the residual stream is kept centred during this
-training: zeros then leave the mean as it is and change the variance by a known factor. Finally all matrices are padded
-with zeros; layers that the demo does not have add nothing. Needs torch and transformers.
+Padding with zeros would change the mean that LayerNorm takes over the features. So the demo is trained further while
+whatever is written to the residual stream is kept centred: zeros then leave the mean as it is and change the variance by
+a known factor. Finally all matrices are padded with zeros; layers that the demo does not have add nothing. Needs torch
+and transformers.
 """
 
 import argparse
@@ -18,25 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
-from train_demo import encode, split_corpora
+from story_texts import Mixture, read
 from transformers import GPT2LMHeadModel
 
 MODELS = Path(__file__).parent
 VOCABULARY, POSITIONS, WIDTH, LAYERS, HEADS = 50257, 1024, 1600, 48, 25
 SILENT = -30.0  # the logit of ids that the demo does not have
 Array = npt.NDArray[np.float32]
-
-
-def lengthened() -> GPT2LMHeadModel:
-    """The demo with POSITIONS positions; the new ones start as copies of its second half."""
-    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(MODELS / "demo").float().train()
-    known = model.transformer.wpe.weight.data
-    later = known[len(known) // 2 :]
-    model.transformer.wpe = torch.nn.Embedding.from_pretrained(
-        torch.cat([known, later, later]), freeze=False
-    )
-    model.config.n_positions = POSITIONS
-    return model
 
 
 @torch.no_grad()
@@ -47,16 +35,14 @@ def centre(model: GPT2LMHeadModel) -> None:
             weight.sub_(weight.mean(-1, keepdim=True))
 
 
-def train(model: GPT2LMHeadModel, ids: torch.Tensor, steps: int) -> None:
+def train(model: GPT2LMHeadModel, mixture: Mixture, steps: int) -> None:
     """Train on random windows of POSITIONS tokens, with a learning rate that falls to almost 0."""
-    generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
     centre(model)
     compiled = torch.compile(model)
     for step in range(steps):
-        starts = torch.randint(len(ids) - POSITIONS, (4,), generator=generator).tolist()
-        windows = torch.stack([ids[start : start + POSITIONS] for start in starts])
+        windows = mixture.batch(4, POSITIONS, step)
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = compiled(windows, labels=windows).loss
@@ -122,8 +108,8 @@ def main() -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(MODELS / "demo" / "tokenizer.json"))
-    model = lengthened()
-    train(model, encode(tokenizer, split_corpora(args.corpora)[0]), args.steps)
+    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(MODELS / "demo").float().train()
+    train(model, Mixture(tokenizer, read(args.corpora)), args.steps)
     weights = {
         name.removeprefix("transformer."): weight.detach().numpy()
         for name, weight in model.named_parameters()
