@@ -25,7 +25,7 @@ def test_features_are_nested_lists_of_those_of_the_model(
 def test_features_of_long_texts_are_truncated_on_request(
     extractor: gpt2xl.FeatureExtractionPipeline,
 ) -> None:
-    long = "The king " * 400
+    long = "The king " * extractor.model.config.n_positions
     with pytest.raises(RequestError, match="context"):
         extractor(long)
     assert np.shape(extractor(long, truncation=True))[1] == extractor.model.config.n_positions

@@ -49,7 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"encoder_repetition_penalty": 1.5}, "no encoder"),
     ({"tools": [{}]}, "no chat template"),
     ({"handle_long_generation": "cut"}, "'hole'"),
-    ({"handle_long_generation": "hole", "max_new_tokens": 600}, "smaller max_new_tokens"),
+    ({"handle_long_generation": "hole", "max_new_tokens": 5000}, "smaller max_new_tokens"),
     ({"truncation": "left"}, "truncation has to be"),
     ({"tokenizer_encode_kwargs": {"stride": 3}}, "stride"),
     ({"generation_config": 3}, "to_dict"),
