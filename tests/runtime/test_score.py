@@ -90,7 +90,8 @@ def test_a_short_or_unknown_text_is_refused(demo: Callable[[str], Model]) -> Non
     for text in ("", [5]):
         with pytest.raises(RequestError, match="a text to score has to have two tokens at least"):
             model.score(text)
-    for stride, message in ((0, ">= 1, but is 0"), (512, "<= 511"), (2.5, "an integer")):
+    last = model.config.n_positions - 1
+    for stride, message in ((0, ">= 1, but is 0"), (last + 1, f"<= {last}"), (2.5, "an integer")):
         with pytest.raises(RequestError, match=f"stride has to be .*{message}"):
             model.score("Once upon a time", stride=stride)  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="top has to be >= 0"):

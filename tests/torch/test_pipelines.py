@@ -185,4 +185,5 @@ def test_features_of_several_texts_are_a_list(extractors: Pipelines) -> None:
 def test_features_are_truncated_as_in_transformers(extractors: Pipelines) -> None:
     given: dict[str, Any] = {"tokenize_kwargs": {"truncation": True, "max_length": 3}}
     ours, theirs = (extractor(TEXTS[1], **given) for extractor in extractors)
-    assert np.shape(ours) == np.shape(theirs) == (1, 3, 256)
+    assert np.shape(ours) == np.shape(theirs)
+    assert np.shape(ours)[:2] == (1, 3)
