@@ -14,6 +14,15 @@ DEMO_NOTE = (
 )
 
 
+def given_model(argument: str | None, option: str | None) -> str | None:
+    """The model that a command is given as an argument or as --model; BadParameter for both."""
+    if argument is not None and option is not None:
+        raise typer.BadParameter(
+            "cannot be combined with the argument MODEL.", param_hint="--model"
+        )
+    return option if argument is None else argument
+
+
 def model_folder(model: str | None) -> Path:
     """Find the bundle; None is the config file's, or the demo. Models with a name are exported at their first use.
 

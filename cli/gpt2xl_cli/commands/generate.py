@@ -1,12 +1,12 @@
 """gpt2xl generate."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt2xl_cli.generating.colors import has_colors
 from gpt2xl_cli.generating.output import Output
 from gpt2xl_cli.generating.prompt import parsed_ids, prompt_text, read_prompt
 from gpt2xl_cli.models import model_folder
@@ -21,7 +21,7 @@ from gpt2xl_cli.options import (
     model_names,
 )
 from gpt2xl_cli.signals import cleaning_up
-from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.terminal import echo_line, has_colors
 from gpt2xl_cli.text_options.layers import layers_of, options_over
 from gpt2xl_cli.text_options.panels import PROMPT, REPORT
 from gpt2xl_cli.text_options.spreading import spread
@@ -77,7 +77,9 @@ def generate(
     prompt_file: Annotated[
         Path | None,
         PROMPT(
-            help="Read the prompt from this file; its final newline is removed.", metavar="FILE"
+            "--prompt-file",
+            "-f",
+            help="Read the prompt from this file; its final newline is removed.",
         ),
     ] = None,
     ids: Annotated[bool, PROMPT("--ids", help="The prompt is token ids, not text.")] = False,
@@ -121,7 +123,7 @@ def generate(
     model, draft = _loaded(loading)
     options = options_over(model.defaults, layers)
     table = options.logprobs is not None or options.prompt_logprobs is not None
-    if show_probs and has_colors() and options.logprobs is None:
+    if show_probs and has_colors(sys.stdout) and options.logprobs is None:
         options = replace(options, logprobs=0)
     if verbose:
         names = model.active_processors(content, options)

@@ -1,15 +1,16 @@
 """Print what gpt2xl generate makes: text, JSON, JSON lines or a table."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gpt2xl_cli.generating.colors import colored, has_colors, legend
+from gpt2xl_cli.generating.colors import colored, legend
 from gpt2xl_cli.generating.tables import logprob_lines, stats_line
-from gpt2xl_cli.terminal import echo_line, echo_text, escaped
+from gpt2xl_cli.terminal import echo_line, echo_text, escaped, has_colors
 
 if TYPE_CHECKING:
     from gpt2xl import Generation, Piece, Stream, Tokenizer
@@ -51,7 +52,7 @@ class Output:
             self._print_result(generation)
 
     def _print_pieces(self, pieces: Iterable["Piece"]) -> None:
-        paints = self.show_probs and has_colors()
+        paints = self.show_probs and has_colors(sys.stdout)
         echo_text(self.prompt if self.echo else "", nl=False)
         try:
             for piece in pieces:
