@@ -24,6 +24,10 @@ class PageCommand(TyperCommand):
         """Write the page."""
         formatter.write("\n".join(_page(self, ctx)))
 
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
+        """The usage as the page has it, for errors."""
+        return [*_usage_pieces(self, ctx)]
+
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Show the page at once where nothing else is asked for: typer's own way imports pydantic."""
         if args in HELP:
@@ -37,6 +41,10 @@ class PageGroup(TyperGroup):
     def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Write the page."""
         formatter.write("\n".join(_page(self, ctx)))
+
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
+        """The usage as the page has it, for errors."""
+        return [*_usage_pieces(self, ctx)]
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Show the page at once where nothing else is asked for."""
