@@ -22,6 +22,7 @@ def verify(
     source: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Checkpoint folder of the bundle; its hashes and logits are compared, too.",
             show_default=False,
         ),
@@ -29,7 +30,9 @@ def verify(
     adapter: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the adapter that was merged into the source.", show_default=False
+            metavar="FOLDER",
+            help="Folder of the adapter that was merged into the source.",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = False,
