@@ -8,17 +8,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gpt2xl_cli.commands import config
-from gpt2xl_cli.commands.batch import batch
-from gpt2xl_cli.commands.bench import bench
-from gpt2xl_cli.commands.bias import bias
-from gpt2xl_cli.commands.export import export
-from gpt2xl_cli.commands.features import features
-from gpt2xl_cli.commands.generate import generate
-from gpt2xl_cli.commands.info import info
-from gpt2xl_cli.commands.repl import repl
-from gpt2xl_cli.commands.tokens import detokenize, tokenize
-from gpt2xl_cli.commands.verify import verify
+from gpt2xl_cli.help_pages.command_table import COMMANDS
+from gpt2xl_cli.help_pages.loading import LazyGroup
+from gpt2xl_cli.help_pages.version import version_line
 from gpt2xl_cli.signals import Stopped
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import show_warning
@@ -26,22 +18,23 @@ from gpt2xl_cli.warning_lines import show_warning
 INTERRUPTED = 130  # typer exits with it after a KeyboardInterrupt, without a message
 
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=LazyGroup,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    generate, repl, batch, features, bias, export, verify, tokenize, detokenize, info, bench,
-):  # fmt: skip
-    app.command()(command)
-app.add_typer(config.app, name="config")
+
+
+def _stand_in() -> None:
+    """For a command that is not imported yet."""
+
+
+for name, entry in COMMANDS.items():
+    app.command(name, help=entry.summary)(_stand_in)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from gpt2xl.version import __version__
-
-        typer.echo(f"gpt2xl {__version__}")
+        typer.echo(version_line())
         raise typer.Exit
 
 

@@ -8,26 +8,36 @@ import typer
 from gpt2xl_cli.config.file import default_model
 from gpt2xl_cli.exporting import export_shown, show_note
 
-DEMO_NOTE = (
-    "Using the built-in demo, a tiny model of fairy tales."
-    " For the real GPT-2 XL: gpt2xl generate -m gpt2-xl"
-)
+
+def given_model(argument: str | None, option: str | None) -> str | None:
+    """The model that a command is given as an argument or as --model; BadParameter for both."""
+    if argument is not None and option is not None:
+        raise typer.BadParameter(
+            "cannot be combined with the argument MODEL.", param_hint="--model"
+        )
+    return option if argument is None else argument
 
 
-def model_folder(model: str | None) -> Path:
+def is_demo_by_default(model: str | None) -> bool:
+    """Whether nobody has named a model."""
+    return model is None and default_model() is None
+
+
+def model_folder(model: str | None, *, quiet: bool = False) -> Path:
     """Find the bundle; None is the config file's, or the demo. Models with a name are exported at their first use.
 
-    A path that exists is a folder even if it could be a name.
+    A path that exists is a folder even if it could be a name. ``quiet`` drops notes and progress bars.
     """
     from gpt2xl_export.named_models import DEMO, bundle_of
     from gpt2xl_export.source.hub import is_hub_name
 
     model = default_model() if model is None else model
-    if model is None:
-        typer.echo(DEMO_NOTE, err=True)
-    elif os.path.exists(model) or not (model == DEMO or is_hub_name(model)):
+    is_name = model in (None, DEMO) or is_hub_name(str(model))
+    if model is not None and (os.path.exists(model) or not is_name):
         return Path(model)
     with export_shown() as bars:
+        if quiet:
+            return bundle_of(model or DEMO)
         return bundle_of(
             model or DEMO, bars.show_export, note=show_note, show_progress=bars.is_shown
         )

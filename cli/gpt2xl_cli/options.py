@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 NAMED_MODELS = ("demo", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
-PRECISIONS = ("fp32", "fp16", "int8", "int8-weight", "int4", "int4-fp16")
+Precision = Literal["fp32", "fp16", "int8", "int8-weight", "int4", "int4-fp16"]
 MODEL_PANEL, REPORT_PANEL = "Model", "Report"
 
 
@@ -24,20 +24,23 @@ def model_names(incomplete: str) -> list[str]:
     return names + [folder for folder in folders if folder.startswith(incomplete)]
 
 
-def precision_names(incomplete: str) -> list[str]:
-    """Precisions, for the shell to complete."""
-    return [name for name in PRECISIONS if name.startswith(incomplete)]
-
-
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="The same as --model.",
+        show_default=False,
+        autocompletion=model_names,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
-        help="Bundle folder, the name of a model on the hub (gpt2-xl), or demo. Default: that of the config"
-        " file, or the built-in demo.",
+        help="Bundle folder, the name of a model on the hub (gpt2-xl), or demo.",
         metavar="MODEL",
-        show_default=False,
+        show_default="that of the config file, else demo",
         autocompletion=model_names,
         rich_help_panel=MODEL_PANEL,
     ),
@@ -86,3 +89,12 @@ Json = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="No progress bars and notes on stderr; results, warnings and errors stay.",
+        rich_help_panel=REPORT_PANEL,
+    ),
+]

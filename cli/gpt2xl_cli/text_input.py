@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-import typer
+from gpt2xl_cli.terminal import echo_note
 
 MAX_INPUT_BYTES = 512 << 20
 
@@ -23,14 +23,14 @@ def without_final_newline(text: str) -> str:
     return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
 
 
-def read_stdin() -> str:
-    """Read all of stdin, which has to be UTF-8."""
+def read_stdin(what: str = "text", *, quiet: bool = False) -> str:
+    """Read all of stdin, which has to be UTF-8. On a terminal a line says that it waits for ``what``."""
     from gpt2xl import RequestError
 
     if sys.stdin is None:
         raise RequestError("there is no stdin to read from.")
-    if sys.stdin.isatty():
-        typer.echo("Reading from the terminal; end with Ctrl-D.", err=True)
+    if sys.stdin.isatty() and not quiet:
+        echo_note(f"Type the {what}; Ctrl-D on a line of its own ends it.")
     return _decode(_read_limited(sys.stdin.buffer, "stdin"), "stdin")
 
 

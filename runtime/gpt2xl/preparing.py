@@ -22,6 +22,8 @@ from gpt2xl.text.tokenizer import Tokenizer
 
 NEW_TOKENS = 128
 """``max_new_tokens`` where neither it nor ``max_length`` is given."""
+SENTENCE_TOKENS = 64
+"""Tokens beyond the limit at most, with ``end_at_sentence``."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Preparer:
         request = Request(
             ids,
             make_chain(options, facts),
-            max_new_tokens=facts.max_length - len(ids),
+            max_new_tokens=self._last_length(facts.max_length, options) - len(ids),
             eos_token_ids=facts.eos_token_ids,
             logprobs=options.logprobs,
             processed_logprobs=options.processed_logprobs,
@@ -133,9 +135,17 @@ class Preparer:
                 f"max_length is {most}, but the prompt alone has {prompt_length} tokens: it counts both;"
                 " max_new_tokens counts new ones only."
             )
+        return self._within_context(most, options)
+
+    def _last_length(self, limit: int, options: GenerationOptions) -> int:
+        """Tokens of prompt and text at which the text is cut, whether or not a sentence has ended."""
+        further = SENTENCE_TOKENS if options.end_at_sentence else 0
+        return self._within_context(limit + further, options)
+
+    def _within_context(self, length: int, options: GenerationOptions) -> int:
         if options.overflow == "slide":
-            return most
-        return min(most, self._config.n_positions + 1)  # the last token is not fed back
+            return length
+        return min(length, self._config.n_positions + 1)  # the last token is not fed back
 
     def _eos_token_ids(self, options: GenerationOptions) -> frozenset[int]:
         own = options.eos_token_id
@@ -189,6 +199,7 @@ class Preparer:
             context_ids=ids,
             max_time=options.max_time,
             repetition_detection=options.repetition_detection,
+            sentence_after=facts.max_length - len(ids) if options.end_at_sentence else None,
         )
 
 

@@ -25,6 +25,7 @@ NOT_IN_SEARCHES = (
     "prompt_logprobs",
     "max_time",
     "repetition_detection",
+    "end_at_sentence",
 )
 """Options that work on a text as it is generated, token by token."""
 

@@ -1,7 +1,6 @@
 """Names and defaults are written in the commands, so that --help need not import the library."""
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import get_args, get_type_hints
@@ -14,7 +13,7 @@ from gpt2xl_cli.batches.lines import PYTHON_ONLY
 from gpt2xl_cli.commands.batch import batch
 from gpt2xl_cli.commands.export import export
 from gpt2xl_cli.commands.generate import generate
-from gpt2xl_cli.options import NAMED_MODELS, PRECISIONS
+from gpt2xl_cli.options import NAMED_MODELS, Precision
 from gpt2xl_cli.text_options.limiting import Constrained
 from gpt2xl_cli.text_options.text_options import TextOptions
 from gpt2xl_export import ExportOptions
@@ -48,10 +47,9 @@ def test_every_option_of_a_text_is_at_the_command_line() -> None:
 
 
 def stated_default(name: str) -> str | None:
-    """What the help of an option says in brackets at its end."""
+    """The default that the help of an option states."""
     option = get_args(get_type_hints(TextOptions, include_extras=True)[name])[1]
-    found = re.search(r"\(([^()]*)\)$", option.help)
-    return found[1] if found else None
+    return option.show_default or None
 
 
 WORDS = {
@@ -81,9 +79,9 @@ def test_the_help_says_the_default_of_every_option_that_has_one() -> None:
             assert stated is None, name
         else:
             assert stated is not None, name
-            assert float(stated.partition(":")[0]) == default, name
+            assert float(stated.partition(" (")[0]) == default, name
 
 
 def test_names_that_a_shell_completes_are_those_of_the_exporter() -> None:
     assert {*NAMED_MODELS} == {DEMO, *ALIASES}
-    assert {*PRECISIONS} == {*RECIPES}
+    assert {*get_args(Precision)} == {*RECIPES}

@@ -70,6 +70,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "dry_multiplier": 0.8, "dry_base": 2.0, "dry_allowed_length": 3, "dry_window": 64,
     },
     "--dry-sequence-breakers a --dry-sequence-breakers b": {"dry_sequence_breakers": ("a", "b")},
+    "--end-at-sentence": {"end_at_sentence": True},
     "--repetition-detection 4": {"repetition_detection": 4},
     "--bad-words-ids 1,2 --bad-words-ids 3": {"bad_words_ids": ((1, 2), (3,))},
     "--sequence-bias 1,2=-1.5 --sequence-bias 3=2": {"sequence_bias": {(1, 2): -1.5, (3,): 2.0}},

@@ -25,7 +25,9 @@ def bias(
     samples: Annotated[
         int, typer.Option(help="Continuations of each prompt to draw as well.", min=0)
     ] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the continuations.", min=0)] = 42,
+    seed: Annotated[
+        int, typer.Option("--seed", "-s", help="Seed of the continuations.", min=0)
+    ] = 42,
     picture: Annotated[
         Path | None,
         typer.Option(help="Also draw the comparison into this PNG file.", show_default=False),

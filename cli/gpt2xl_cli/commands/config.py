@@ -22,7 +22,7 @@ from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.text_options.conversion import option_name
 from gpt2xl_cli.text_options.layers import field_of, options_over, table_layer, value_of_words
 
-app = typer.Typer(no_args_is_help=True, help="Show or change the defaults and presets of options.")
+app = typer.Typer(help="Show or change the defaults and presets of options.", add_completion=False)
 
 Key = Annotated[
     str,
@@ -39,13 +39,13 @@ Preset = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog='gpt2xl config path\ncat "$(gpt2xl config path)"')
 def path() -> None:
     """Print the name of the config file, which need not exist."""
     typer.echo(_path())
 
 
-@app.command()
+@app.command(epilog="gpt2xl config show\ngpt2xl config show --json")
 def show(*, as_json: Json = False) -> None:
     """Show what the config file sets; it is checked."""
     config = read_config()
@@ -60,7 +60,7 @@ def show(*, as_json: Json = False) -> None:
         _print_table(f"{PRESETS}.{name}", table)
 
 
-@app.command()
+@app.command(epilog="gpt2xl config presets\ngpt2xl config presets --json")
 def presets(*, as_json: Json = False) -> None:
     """List all presets, the built-in ones first, and what they set."""
     known = {**BUILT_IN, **read_config().presets}
@@ -72,11 +72,14 @@ def presets(*, as_json: Json = False) -> None:
         echo_line(f"{name:{width}}  {_in_one_line(table)}")
 
 
-@app.command("set")
+@app.command(
+    "set",
+    epilog='gpt2xl config set temperature 0.7\ngpt2xl config set --preset short stop-strings "." "!"',
+)
 def set_(
     key: Key,
     values: Annotated[
-        list[str], typer.Argument(help="Its value; several for a list.", metavar="VALUE...")
+        list[str], typer.Argument(help="Its value; several for a list.", metavar="VALUE")
     ],
     *,
     preset: Preset = None,
@@ -88,7 +91,9 @@ def set_(
         _change(option_name(field_of(key)), value_of_words(key, values), preset)
 
 
-@app.command()
+@app.command(
+    epilog="gpt2xl config unset temperature\ngpt2xl config unset --preset short stop-strings"
+)
 def unset(key: Key, *, preset: Preset = None) -> None:
     """Remove an option from the config file."""
     from gpt2xl import RequestError

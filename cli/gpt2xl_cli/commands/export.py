@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
-from gpt2xl_cli.options import Force, Json, precision_names
+from gpt2xl_cli.options import Force, Json, Precision
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import warnings_collected
 
@@ -23,13 +23,8 @@ def export(
     out: Annotated[Path, typer.Argument(help="Bundle folder to create.", show_default=False)],
     *,
     precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            "-p",
-            help="How the weights are stored: fp32, fp16, int8, int8-weight, int4 or int4-fp16.",
-            autocompletion=precision_names,
-        ),
+        Precision,
+        typer.Option("--precision", "-p", help="How the weights are stored."),
     ] = "fp32",
     block_size: Annotated[
         int, typer.Option(help="Number of int4 weights that share one scale.")

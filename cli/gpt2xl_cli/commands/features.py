@@ -18,7 +18,7 @@ def features(
         list[str] | None,
         typer.Argument(
             help="Texts; without any, each line of --file or of stdin is one.",
-            metavar="[TEXT]...",
+            metavar="TEXT",
             show_default=False,
         ),
     ] = None,

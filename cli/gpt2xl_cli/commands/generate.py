@@ -1,15 +1,16 @@
 """gpt2xl generate."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt2xl_cli.generating.colors import has_colors
+from gpt2xl_cli.generating.closing import Closing, hint_lines, is_first_demo
 from gpt2xl_cli.generating.output import Output
 from gpt2xl_cli.generating.prompt import parsed_ids, prompt_text, read_prompt
-from gpt2xl_cli.models import model_folder
+from gpt2xl_cli.models import is_demo_by_default, model_folder
 from gpt2xl_cli.options import (
     MODEL_PANEL,
     CudaGraph,
@@ -17,11 +18,12 @@ from gpt2xl_cli.options import (
     Json,
     Model,
     Provider,
+    Quiet,
     Threads,
     model_names,
 )
 from gpt2xl_cli.signals import cleaning_up
-from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.terminal import echo_line, echo_note, has_colors, is_terminal
 from gpt2xl_cli.text_options.layers import layers_of, options_over
 from gpt2xl_cli.text_options.panels import PROMPT, REPORT
 from gpt2xl_cli.text_options.spreading import spread
@@ -77,7 +79,9 @@ def generate(
     prompt_file: Annotated[
         Path | None,
         PROMPT(
-            help="Read the prompt from this file; its final newline is removed.", metavar="FILE"
+            "--prompt-file",
+            "-f",
+            help="Read the prompt from this file; its final newline is removed.",
         ),
     ] = None,
     ids: Annotated[bool, PROMPT("--ids", help="The prompt is token ids, not text.")] = False,
@@ -86,6 +90,7 @@ def generate(
         PROMPT("--echo/--no-echo", help="Print the prompt before the new text.", default="echo"),
     ] = True,
     as_json: Json = False,
+    quiet: Quiet = False,
     jsonl: Annotated[
         bool,
         REPORT("--jsonl", help="Print one JSON object for each token, as soon as it is there."),
@@ -116,25 +121,30 @@ def generate(
     """
     _refuse_together(("--json", as_json), ("--jsonl", jsonl), ("--show-probs", show_probs))
     layers = layers_of(text)
-    given = read_prompt(prompt, prompt_file)
+    given = read_prompt(prompt, prompt_file, quiet=quiet)
     content: Prompt = parsed_ids(given) if ids else given
-    model, draft = _loaded(loading)
+    model, draft = _loaded(loading, quiet)
     options = options_over(model.defaults, layers)
     table = options.logprobs is not None or options.prompt_logprobs is not None
-    if show_probs and has_colors() and options.logprobs is None:
+    if show_probs and has_colors(sys.stdout) and options.logprobs is None:
         options = replace(options, logprobs=0)
     if verbose:
         names = model.active_processors(content, options)
         echo_line(f"Logits processors: {', '.join(names) or 'none'}.", err=True)
+    is_watched = is_terminal(sys.stdout) and is_terminal(sys.stderr)
+    is_watched = is_watched and not (quiet or as_json or jsonl)
     output = Output(
         prompt_text(content, model.tokenizer), model.tokenizer,
         echo=echo, as_json=as_json, as_json_lines=jsonl, show_probs=show_probs, table=table,
-        stats=stats,
+        stats=stats, closing=Closing(options, model.config.n_positions) if is_watched else None,
     )  # fmt: skip
     with cleaning_up():
         _print(output, model, content, options, draft)
         if loading.prompt_cache:
             model.save_prompt(content, loading.prompt_cache, parse_special=options.parse_special)
+    if is_watched and is_demo_by_default(loading.model) and is_first_demo():
+        for line in hint_lines():
+            echo_note(line)
 
 
 def _print(
@@ -157,7 +167,7 @@ def _print(
     output.print_texts(model.generate_sequences(prompt, options, draft=draft))
 
 
-def _loaded(loading: LoadingOptions) -> "tuple[gpt2xl.Model, gpt2xl.Model | None]":
+def _loaded(loading: LoadingOptions, quiet: bool) -> "tuple[gpt2xl.Model, gpt2xl.Model | None]":
     """The model and the draft model."""
     import gpt2xl
 
@@ -167,10 +177,11 @@ def _loaded(loading: LoadingOptions) -> "tuple[gpt2xl.Model, gpt2xl.Model | None
         cuda_graph=loading.cuda_graph,
         generation_config=loading.generation_config,
     )
-    model = gpt2xl.load(model_folder(loading.model), options)
+    model = gpt2xl.load(model_folder(loading.model, quiet=quiet), options)
     draft = None
     if loading.draft is not None:
-        draft = gpt2xl.load(model_folder(loading.draft), replace(options, spinning=False))
+        folder = model_folder(loading.draft, quiet=quiet)
+        draft = gpt2xl.load(folder, replace(options, spinning=False))
     if loading.prompt_cache and loading.prompt_cache.exists():
         model.load_prompt(loading.prompt_cache)
     return model, draft

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gpt2xl_cli.options import Json
+from gpt2xl_cli.models import given_model, model_folder
+from gpt2xl_cli.options import Json, Model, ModelArgument
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -19,19 +19,20 @@ MAX_NAME, MAX_VALUE = 60, 400  # characters to show
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)],
+    bundle: ModelArgument = None,
     *,
+    model: Model = None,
     as_json: Json = False,
 ) -> None:
     """Show what a bundle holds, where it comes from and how exact it is."""
     from gpt2xl.bundle.bundle import open_bundle
     from gpt2xl.errors import one_line
 
-    bundle = open_bundle(model)
+    found = open_bundle(model_folder(given_model(bundle, model)))
     if as_json:
-        typer.echo(json.dumps(_facts(bundle)))
+        typer.echo(json.dumps(_facts(found)))
         return
-    lines = {one_line(n, MAX_NAME): one_line(v, MAX_VALUE) for n, v in _lines(bundle).items()}
+    lines = {one_line(n, MAX_NAME): one_line(v, MAX_VALUE) for n, v in _lines(found).items()}
     width = max(map(len, lines))
     for name, value in lines.items():
         echo_line(f"{name:{width}}  {value if value.strip() else repr(value)}")

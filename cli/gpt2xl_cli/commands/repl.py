@@ -26,9 +26,9 @@ def repl(
     provider: Provider = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Write a text with a model at a prompt: continue, undo, try alternatives. /help there lists all.
+    """Write a text with a model at a prompt: continue, undo, try alternatives.
 
-    Options are those of `gpt2xl generate`, and can be changed with /set. A turn has 64 new tokens at most.
+    There, /help lists all commands. Options are those of `gpt2xl generate`, and can be changed with /set. A turn has 64 new tokens at most.
     """
     import gpt2xl
 

@@ -10,16 +10,19 @@ from typing import Annotated
 import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained
-from gpt2xl_cli.options import Json
+from gpt2xl_cli.models import given_model, model_folder
+from gpt2xl_cli.options import Json, Model, ModelArgument
 from gpt2xl_cli.terminal import echo_line
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)],
+    bundle: ModelArgument = None,
     *,
+    model: Model = None,
     source: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Checkpoint folder of the bundle; its hashes and logits are compared, too.",
             show_default=False,
         ),
@@ -27,7 +30,9 @@ def verify(
     adapter: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the adapter that was merged into the source.", show_default=False
+            metavar="FOLDER",
+            help="Folder of the adapter that was merged into the source.",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = False,
@@ -40,17 +45,18 @@ def verify(
     with missing_extra_explained():
         from gpt2xl_export import verify as checks_of
 
+    folder = model_folder(given_model(bundle, model))
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # the checks report what is wrong
     checks = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a check reports overflows
-        for check in checks_of(bundle, source, adapter):
+        for check in checks_of(folder, source, adapter):
             checks.append(check)
             if not as_json:
                 echo_line(f"{check.status:7}  {check.name}: {check.detail}")
     failed = [check for check in checks if check.status == "failed"]
     if as_json:
-        content = {"bundle": str(bundle), "ok": not failed, "checks": [asdict(c) for c in checks]}
+        content = {"bundle": str(folder), "ok": not failed, "checks": [asdict(c) for c in checks]}
         typer.echo(json.dumps(content))
     if failed:
         raise BundleError(f"{failed[0].name}: {failed[0].detail}")

@@ -1,20 +1,11 @@
 """Colours for the probabilities of tokens, on terminals that have colours."""
 
 import math
-import os
-import sys
 
 STEPS = ((0.02, 196, "< 2%"), (0.1, 208, "< 10%"), (0.3, 220, "< 30%"), (0.6, 148, "< 60%"))
 """Upper bound of the probability, colour of the 256 of terminals, and legend; from red to green."""
 LAST = (40, "from 60%")
 RESET = "\x1b[0m"
-
-
-def has_colors() -> bool:
-    """Whether stdout is a terminal with colours; NO_COLOR says that it has none."""
-    if sys.stdout is None or not sys.stdout.isatty():
-        return False
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def colored(text: str, logprob: float) -> str:

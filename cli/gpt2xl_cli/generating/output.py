@@ -1,15 +1,17 @@
 """Print what gpt2xl generate makes: text, JSON, JSON lines or a table."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gpt2xl_cli.generating.colors import colored, has_colors, legend
+from gpt2xl_cli.generating.closing import Closing
+from gpt2xl_cli.generating.colors import colored, legend
 from gpt2xl_cli.generating.tables import logprob_lines, stats_line
-from gpt2xl_cli.terminal import echo_line, echo_text, escaped
+from gpt2xl_cli.terminal import BOLD, echo_line, echo_note, echo_text, escaped, has_colors
 
 if TYPE_CHECKING:
     from gpt2xl import Generation, Piece, Stream, Tokenizer
@@ -32,6 +34,8 @@ class Output:
     table: bool = False
     """Whether the log-probabilities that were asked for follow the text."""
     stats: bool = False
+    closing: Closing | None = None
+    """Makes the last line of a text; None shows none."""
 
     def print_stream(self, stream: "Stream") -> None:
         """Print a text as it is generated."""
@@ -47,12 +51,13 @@ class Output:
             if not self.as_json:
                 if number:
                     typer.echo(BETWEEN)
-                echo_text((self.prompt if self.echo else "") + generation.text)
+                self._print_prompt()
+                echo_text(generation.text)
             self._print_result(generation)
 
     def _print_pieces(self, pieces: Iterable["Piece"]) -> None:
-        paints = self.show_probs and has_colors()
-        echo_text(self.prompt if self.echo else "", nl=False)
+        paints = self.show_probs and has_colors(sys.stdout)
+        self._print_prompt()
         try:
             for piece in pieces:
                 if paints and piece.logprobs:
@@ -65,6 +70,10 @@ class Output:
         if paints:
             typer.echo(legend(), err=True, color=True)
 
+    def _print_prompt(self) -> None:
+        if self.echo:
+            echo_text(self.prompt, nl=False, style=BOLD)
+
     def _print_result(self, generation: "Generation") -> None:
         """Print what follows a text."""
         if self.as_json:
@@ -74,6 +83,8 @@ class Output:
                 echo_line(line)
         if self.stats:
             echo_line(stats_line(generation), err=True)
+        elif self.closing:
+            echo_note(self.closing.line(generation))
 
 
 def _print_json_lines(stream: "Stream") -> None:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from gpt2xl.text.prompts import Prompt
 
 
-def read_prompt(argument: str | None, file: Path | None) -> str:
+def read_prompt(argument: str | None, file: Path | None, *, quiet: bool = False) -> str:
     """The prompt as it is given; the final newline of stdin or a file is removed.
+
+    ``quiet`` says nothing where it waits for somebody to type.
 
     Raises:
         RequestError: it cannot be read.
@@ -24,7 +26,7 @@ def read_prompt(argument: str | None, file: Path | None) -> str:
             raise typer.BadParameter("cannot be combined with PROMPT.", param_hint="--prompt-file")
         return without_final_newline(read_text_file(file))
     if argument is None or argument == "-":
-        return without_final_newline(read_stdin())
+        return without_final_newline(read_stdin("prompt", quiet=quiet))
     return argument
 
 

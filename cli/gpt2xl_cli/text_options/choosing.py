@@ -18,6 +18,13 @@ class Length:
         int | None,
         LENGTH(help="Tokens of prompt and text at most; no effect beside --max-new-tokens."),
     ] = None
+    end_at_sentence: Annotated[
+        bool | None,
+        LENGTH(
+            "--end-at-sentence",
+            help="Do not cut a sentence at the limit: go on until it ends, for 64 further tokens at most.",
+        ),
+    ] = None
     min_new_tokens: Annotated[
         int | None, LENGTH(help="No end-of-text before so many new tokens.", default="0")
     ] = None
@@ -73,14 +80,14 @@ class Sampling:
         SAMPLING(
             "--top-p", "-p",
             help="Sample from the most probable tokens whose probabilities reach this sum.",
-            default="1: off",
+            default="1 (off)",
         ),
     ] = None  # fmt: skip
     min_p: Annotated[
         float | None,
         SAMPLING(
             help="Exclude tokens less probable than this share of the most probable one.",
-            default="0: off",
+            default="0 (off)",
         ),
     ] = None
     top_h: Annotated[
@@ -91,27 +98,27 @@ class Sampling:
         float | None,
         SAMPLING(
             help="Sample from the tokens whose information is nearest to the entropy, up to this sum.",
-            default="1: off",
+            default="1 (off)",
         ),
     ] = None
     epsilon_cutoff: Annotated[
-        float | None, SAMPLING(help="Exclude tokens less probable than this.", default="0: off")
+        float | None, SAMPLING(help="Exclude tokens less probable than this.", default="0 (off)")
     ] = None
     eta_cutoff: Annotated[
         float | None,
-        SAMPLING(help="The same, or a share of it that falls with the entropy.", default="0: off"),
+        SAMPLING(help="The same, or a share of it that falls with the entropy.", default="0 (off)"),
     ] = None
     top_n_sigma: Annotated[
         float | None,
         SAMPLING(
-            help="Exclude logits so many standard deviations below the largest.", default="0: off"
+            help="Exclude logits so many standard deviations below the largest.", default="0 (off)"
         ),
     ] = None
     xtc_probability: Annotated[
         float | None,
         SAMPLING(
             help="Probability that a step excludes all tokens above --xtc-threshold but the least.",
-            default="0: off",
+            default="0 (off)",
         ),
     ] = None
     xtc_threshold: Annotated[
@@ -120,7 +127,7 @@ class Sampling:
     dynatemp_range: Annotated[
         float | None,
         SAMPLING(
-            help="Temperature follows the entropy, by at most this up and down.", default="0: off"
+            help="Temperature follows the entropy, by at most this up and down.", default="0 (off)"
         ),
     ] = None
     dynatemp_exponent: Annotated[
@@ -137,7 +144,7 @@ class Sampling:
     ] = None
     guidance_scale: Annotated[
         float | None,
-        SAMPLING(help="Above 1, guidance away from --negative-prompt.", default="1: off"),
+        SAMPLING(help="Above 1, guidance away from --negative-prompt.", default="1 (off)"),
     ] = None
     negative_prompt: Annotated[
         str | None, SAMPLING(help="See --guidance-scale.", default="the prompt's last token")
@@ -164,30 +171,30 @@ class Repetition:
     repetition_penalty: Annotated[
         float | None,
         REPETITION(
-            help="Above 1, tokens of prompt and text become less probable.", default="1: off"
+            help="Above 1, tokens of prompt and text become less probable.", default="1 (off)"
         ),
     ] = None
     repetition_window: Annotated[
         int | None,
-        REPETITION(help="Last tokens that count for --repetition-penalty.", default="0: all"),
+        REPETITION(help="Last tokens that count for --repetition-penalty.", default="0 (all)"),
     ] = None
     presence_penalty: Annotated[
         float | None,
-        REPETITION(help="Subtracted from logits of tokens of the new text.", default="0: off"),
+        REPETITION(help="Subtracted from logits of tokens of the new text.", default="0 (off)"),
     ] = None
     frequency_penalty: Annotated[
         float | None,
         REPETITION(
-            help="Subtracted for each time that the new text has a token.", default="0: off"
+            help="Subtracted for each time that the new text has a token.", default="0 (off)"
         ),
     ] = None
     no_repeat_ngram_size: Annotated[
         int | None,
-        REPETITION(help="No sequence of so many tokens occurs twice.", default="0: off"),
+        REPETITION(help="No sequence of so many tokens occurs twice.", default="0 (off)"),
     ] = None
     dry_multiplier: Annotated[
         float | None,
-        REPETITION(help="Strength of DRY, against longer repeated sequences.", default="0: off"),
+        REPETITION(help="Strength of DRY, against longer repeated sequences.", default="0 (off)"),
     ] = None
     dry_base: Annotated[
         float | None, REPETITION(help="Growth of the DRY penalty for each token.", default="1.75")
@@ -202,11 +209,11 @@ class Repetition:
         ),
     ] = None
     dry_window: Annotated[
-        int | None, REPETITION(help="Last tokens that DRY looks at.", default="0: all")
+        int | None, REPETITION(help="Last tokens that DRY looks at.", default="0 (all)")
     ] = None
     repetition_detection: Annotated[
         int | None,
         REPETITION(
-            help="End a text whose end is one sequence so many times in a row.", default="0: never"
+            help="End a text whose end is one sequence so many times in a row.", default="0 (never)"
         ),
     ] = None

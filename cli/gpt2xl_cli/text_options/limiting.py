@@ -97,7 +97,7 @@ class Search:
         ),
     ] = None  # fmt: skip
     num_beams: Annotated[
-        int | None, SEARCH(help="Beams of beam search.", default="1: no beam search")
+        int | None, SEARCH(help="Beams of beam search.", default="1 (no beam search)")
     ] = None
     num_beam_groups: Annotated[
         int | None, SEARCH(help="Groups of beams that differ.", default="1")
@@ -121,7 +121,7 @@ class Search:
         float | None,
         SEARCH(
             help="Above 0, contrastive search among --top-k candidates: weight of the similarity.",
-            default="0: off",
+            default="0 (off)",
         ),
     ] = None
 

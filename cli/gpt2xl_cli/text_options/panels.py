@@ -25,9 +25,9 @@ class Panel:
         """
         return typer.Option(
             *names,
-            help=f"{help} ({default})" if default else help,
+            help=help,
             metavar=metavar,
-            show_default=False,
+            show_default=default or False,
             rich_help_panel=self.title,
         )
 

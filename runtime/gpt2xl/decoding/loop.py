@@ -12,7 +12,7 @@ from gpt2xl.decoding.sliding import Slide
 from gpt2xl.decoding.speculation import Speculator
 from gpt2xl.sessions.protocol import Logits, PositionLogits, TopLogits
 
-FinishReason = Literal["stop", "length", "time", "repetition", "cancelled"]
+FinishReason = Literal["stop", "length", "sentence", "time", "repetition", "cancelled"]
 
 
 @dataclass(frozen=True)

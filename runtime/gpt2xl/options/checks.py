@@ -204,6 +204,7 @@ below_1 = Number(" from 0 to below 1", lambda value: 0 <= value < 1)
 CHECKS: Mapping[str, Check] = {
     "max_new_tokens": Optional(Integer(1)),
     "max_length": Optional(Integer(1)),
+    "end_at_sentence": flag,
     "min_new_tokens": Integer(0),
     "min_length": Integer(0),
     "max_time": Optional(at_least_0),

@@ -33,6 +33,9 @@ class GenerationOptions:
     with finish_reason "length"."""
     max_length: int | None = None
     """Tokens of prompt and text at most; has no effect beside ``max_new_tokens``, as in transformers."""
+    end_at_sentence: bool = False
+    """Where ``max_new_tokens`` or ``max_length`` would cut a sentence, the text goes on until it ends, for at most 64
+    further tokens; its finish_reason is "sentence"."""
     min_new_tokens: int = 0
     """End-of-text is excluded before so many new tokens."""
     min_length: int = 0

@@ -26,6 +26,7 @@ class GenerationKeywords(TypedDict, total=False):
 
     max_new_tokens: int | None
     max_length: int | None
+    end_at_sentence: bool
     min_new_tokens: int
     min_length: int
     max_time: float | None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpt2xl.decoding.loop import FinishReason
+from gpt2xl.text.sentences import CONSIDERED, ends_between
 from gpt2xl.text.stop_strings import StopStrings
 
 LONGEST_LOOP = 128  # tokens of a sequence that is looked for
@@ -27,6 +28,8 @@ class Endings:
     """In seconds."""
     repetition_detection: int = 0
     """How many times in a row one sequence of tokens ends the text."""
+    sentence_after: int | None = None
+    """New tokens from which on the end of a sentence ends the text."""
 
     def watch(self) -> "Watch":
         """For one text, whose time begins now."""
@@ -40,6 +43,13 @@ class Watch:
         self._endings = endings
         self._start = time.monotonic()
         self.stop_strings = StopStrings(endings.stop_strings, keeps_found=endings.keep_stop_string)
+        self._last = ""
+
+    def ends_before(self, added: str, count: int) -> bool:
+        """Whether a text of ``count`` new tokens ends with a sentence, before ``added``."""
+        after, before = self._endings.sentence_after, self._last
+        self._last = (before + added)[-CONSIDERED:]
+        return after is not None and count >= after and ends_between(before, added)
 
     def reason(self, new_ids: Sequence[int]) -> FinishReason | None:
         """Why the text ends here, if it does."""

@@ -44,10 +44,10 @@ class Generation:
     """The new text, without the prompt."""
     prompt_ids: list[int]
     new_ids: list[int]
-    """Without the end-of-text that stopped it."""
+    """Without the end-of-text that stopped it, or the token that showed that a sentence had ended."""
     finish_reason: FinishReason
     """``stop``: end-of-text, a stop string or the function ``stopping``; ``length``: max_new_tokens or the context;
-    ``time``: max_time; ``repetition``: repetition_detection; ``cancelled``: `Stream.cancel`."""
+    ``sentence``: end_at_sentence, after max_new_tokens; ``time``: max_time; ``repetition``: repetition_detection; ``cancelled``: `Stream.cancel`."""
     seed: int | None
     """What the sampler was seeded with; None when greedy, or with a sampler of your own."""
     timings: Timings
@@ -124,11 +124,14 @@ class Transcript:
     def add(self, token: Token) -> Piece:
         """The piece that ``token`` adds to the text; its finish_reason says whether the text ends with it."""
         stops, is_eos = self._watch.stop_strings, token.finish_reason == "stop"
-        if not is_eos:
-            self._new_ids.append(token.id)
         # A model whose vocabulary is padded to a round size may draw ids that the tokenizer lacks.
         silent = is_eos or token.id not in self._tokenizer
-        text = stops.add("" if silent else self._decoder.add(token.id))
+        added = "" if silent else self._decoder.add(token.id)
+        if self._watch.ends_before(added, len(self._new_ids)):
+            return self._keep(Piece(stops.finish(), token.id, "sentence", token.logprobs))
+        if not is_eos:
+            self._new_ids.append(token.id)
+        text = stops.add(added)
         reason = token.finish_reason or self._watch.reason(self._new_ids)
         if reason and stops.found is None:
             text += stops.add(self._decoder.finish())
@@ -136,9 +139,12 @@ class Transcript:
             reason = "stop"
         elif reason:
             text += stops.finish()
-        self.pieces.append(Piece(text, token.id, reason, token.logprobs))
+        return self._keep(Piece(text, token.id, reason, token.logprobs))
+
+    def _keep(self, piece: Piece) -> Piece:
+        self.pieces.append(piece)
         self._times.append(time.perf_counter())
-        return self.pieces[-1]
+        return piece
 
     def result(self) -> Generation:
         """The text so far; "cancelled" unless its last token is there."""

@@ -40,7 +40,7 @@ class Stream:
 
     @property
     def ids(self) -> list[int]:
-        """The new ids so far, an end-of-text that stopped the text included."""
+        """The new ids so far, an end-of-text that stopped the text, or what would follow its last sentence, included."""
         return [piece.id for piece in self._transcript.pieces]
 
     @property

@@ -48,7 +48,6 @@ def test_the_folder_has_the_usual_permissions(run: Run, checkpoint: Path) -> Non
 
 
 OPTIONS = {
-    "-p int99": "precision has to be one of fp32, fp16, int8, int8-weight, int4, int4-fp16, but is 'int99'",
     "--block-size 7": "block_size has to be a power of 2, at least 16, but is 7",
     "--block-size -32": "block_size has to be a power of 2, at least 16, but is -32",
     "--keep fp99:h.0.*": "'fp99:h.0.*': the format has to be one of fp32",

@@ -155,7 +155,7 @@ def test_show_probs_colours_tokens_on_a_terminal(
     stream = model.stream("Once", seed=4, max_new_tokens=6, logprobs=0)
     wanted = [piece for piece in stream if piece.text]
     whole = "".join(piece.text for piece in wanted)
-    arguments = ["generate", "-m", bundle, "Once", "-s", 4, "-n", 6, "--show-probs"]
+    arguments = ["generate", "-m", bundle, "Once", "-s", 4, "-n", 6, "-q", "--show-probs"]
     text, legend = on_terminal(*arguments).split(b"\r\n")[:2]
     painted = COLOR.findall(text)
     assert b"".join(piece for _, piece in painted).decode() == whole

@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "max_length": ([None, 1], [0, -1]),
     "min_new_tokens": ([0, 9], [-1, None]),
     "min_length": ([0, 9], [-1]),
+    "end_at_sentence": ([True, False], [1.5, "yes"]),
     "max_time": ([None, 0, 1.5], [-1, NAN, "1"]),
     "do_sample": ([None, True, False], [1, "yes"]),
     "seed": ([None, 0, 2**64], [-1, 1.5]),
