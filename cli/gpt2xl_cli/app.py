@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gpt2xl_cli.commands import config
+from gpt2xl_cli.commands import config, models
 from gpt2xl_cli.commands.batch import batch
 from gpt2xl_cli.commands.bench import bench
 from gpt2xl_cli.commands.bias import bias
@@ -34,6 +34,7 @@ for command in (
     generate, repl, batch, features, bias, export, verify, tokenize, detokenize, info, bench,
 ):  # fmt: skip
     app.command()(command)
+app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 
 
