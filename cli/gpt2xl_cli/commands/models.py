@@ -49,7 +49,8 @@ def models(context: typer.Context, *, as_json: Json = False) -> None:
     for line in _table(stored) if stored else [NO_MODELS]:
         echo_line(line)
     if stored:
-        echo_line(f"{size_text(free_space(cache_folder()))} are free.")
+        free = size_text(free_space(cache_folder()))
+        echo_line(f"{free} are free; `gpt2xl models rm NAME` removes a model.")
     if not is_readable():
         echo_line(NO_HUB)
 
@@ -83,7 +84,7 @@ def rm(
     chosen = [model for name in names or () for model in find_models(name, only)]
     if leftovers:
         chosen += [model for model in stored_models() if model.kind == "unfinished"]
-    chosen = [*{model.folder: model for model in chosen}.values()]
+    chosen = sorted({model.folder: model for model in chosen}.values(), key=lambda m: -m.size)
     for model in chosen:
         check_removable(model)
     if not chosen:

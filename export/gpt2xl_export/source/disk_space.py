@@ -54,18 +54,23 @@ class DiskNeeds:
 
     def check(self) -> None:
         """Raise ExportError where a disk cannot hold both."""
-        hub, missing, bundle = _hub_cache(), self.plan.download_size, self.bundle_size
-        together = _device(hub) == _device(self.out)
-        needs = [(self.out, missing + bundle if together else bundle)]
-        needs += [] if together else [(hub, missing)]
-        for folder, need in needs:
-            if need > (free := free_space(folder)):
-                raise ExportError(
-                    f"'{self.plan.repo_id}' needs {size_text(need)} on the disk of '{folder}', where"
-                    f" {size_text(free)} are free ({size_text(missing)} to download, about"
-                    f" {size_text(bundle)} for the bundle): make room (`gpt2xl models` lists what is"
-                    " there), or set HF_HOME or choose a folder on a larger disk."
-                )
+        hub, out = _hub_cache(), self.out
+        missing, bundle = self.plan.download_size, self.bundle_size
+        download = f"a download of {size_text(missing)}"
+        made = f"a bundle of about {size_text(bundle)}"
+        if _device(hub) == _device(out):
+            self._check(out, missing + bundle, f"{download} and {made}")
+        else:
+            self._check(hub, missing, download)
+            self._check(out, bundle, made)
+
+    def _check(self, folder: Path, need: float, what: str) -> None:
+        if need > (free := free_space(folder)):
+            raise ExportError(
+                f"'{self.plan.repo_id}' needs {size_text(need)} on the disk of '{folder}', for {what},"
+                f" but {size_text(free)} are free: make room (`gpt2xl models` lists what is there), or"
+                " choose a larger disk with HF_HOME or another output folder."
+            )
 
     def _free_places(self) -> Iterator[str]:
         hub = _hub_cache()

@@ -56,7 +56,7 @@ def test_an_export_is_listed_with_its_size(run: Run, export: Path) -> None:
     size = sum(path.stat().st_size for path in export.rglob("*") if path.is_file())
     assert row.split() == [f"{size / 1e3:.1f}", "kB", "fp32", "today", "bundle", str(export)]
     assert total == f"{size / 1e3:.1f} kB  in all"
-    assert re.fullmatch(r"\d+\.\d [kMG]B are free\.", free)
+    assert re.fullmatch(r"\d+\.\d [kMG]B are free; `gpt2xl models rm NAME` removes a model\.", free)
     content = json.loads(run("models", "--json").stdout)
     assert content["size"] == size
     assert content["models"][0]["folder"] == str(export)
@@ -218,7 +218,7 @@ class TestDownloads:
         ):
             message = error_line(gpt2xl(*arguments))
             assert "'owner/tale' needs " in message
-            assert "GB for the bundle): make room (`gpt2xl models` lists what is there)" in message
+            assert "are free: make room (`gpt2xl models` lists what is there)" in message
         assert server.fetched() == []
 
     def test_after_ctrl_c_the_same_command_continues(

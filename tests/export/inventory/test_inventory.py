@@ -14,6 +14,7 @@ import pytest
 import gpt2xl
 from gpt2xl import BundleError, BusyError, CheckpointError
 from gpt2xl.files.atomic import locked
+from gpt2xl_export import bundle_of
 from gpt2xl_export.inventory import hub_cache
 from gpt2xl_export.inventory.listing import find_models, stored_models
 from gpt2xl_export.inventory.registry import forget_missing_exports, remember_export
@@ -70,6 +71,16 @@ def test_bundles_of_the_cache_have_the_names_that_made_them(bundle: Path, cache:
     files = [path for path in bundle.rglob("*") if path.is_file()]
     assert (one.kind, one.precision) == ("bundle", "fp32")
     assert one.size == sum(path.stat().st_size for path in files)
+
+
+def test_the_demo_is_listed_once_it_is_there(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt2xl_export.named_models.demo_checkpoint", lambda: checkpoint)
+    folder = bundle_of("demo")
+    assert [(model.name, model.folder) for model in stored_models()] == [("demo", folder)]
+    remove(find_models("demo")[0])
+    assert stored_models() == []
 
 
 def test_a_bundle_of_another_version_is_named_by_its_folder(bundle: Path, cache: Path) -> None:
