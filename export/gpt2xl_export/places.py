@@ -66,7 +66,7 @@ def checkpoint_names() -> list[str]:
 
 
 def _is_gpt2(config: Path) -> bool:
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
         return bool(json.loads(config.read_text("utf-8")).get("model_type") == "gpt2")
     return False
 
@@ -86,7 +86,7 @@ def remembered_exports() -> list[Path]:
 
 def read_registry() -> list[Path]:
     """The folders in the registry; none where it cannot be read."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         content = json.loads((cache_folder() / REGISTRY).read_text("utf-8"))
         if isinstance(content, list):
             return [Path(folder) for folder in content if isinstance(folder, str)]

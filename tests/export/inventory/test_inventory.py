@@ -102,7 +102,7 @@ def test_an_export_elsewhere_is_remembered_until_its_folder_is_gone(export: Path
     assert read_registry() == []
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1, null]", "\0"])
+@pytest.mark.parametrize("content", ["", "{}", "[1, null]", "\0", "[" * 100_000])
 def test_a_damaged_registry_is_written_anew(content: str, cache: Path, export: Path) -> None:
     (cache / "exports.json").write_text(content)
     assert remembered_exports() == []
