@@ -1,19 +1,23 @@
 """Run an export from a command: name a missing extra, announce downloads, show progress."""
 
+import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt2xl_cli.progress import ProgressBars
-from gpt2xl_cli.signals import cleaning_up
+from gpt2xl_cli.signals import cleaning_up, with_detail
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from gpt2xl_export import ExportOptions
     from gpt2xl_export.source.hub import Plan
+
+
+DOWNLOAD_KEPT = "what has been downloaded is kept, the same command continues."
 
 
 @contextmanager
@@ -42,25 +46,32 @@ def run_export(
     """Download what is missing and export it; returns the manifest."""
     with missing_extra_explained():
         from gpt2xl_export.exporting import export
+        from gpt2xl_export.inventory.registry import remember_export
         from gpt2xl_export.source.sources import resolve
 
-    with export_shown() as bars:
-        download = partial(resolve, announce=_announce, show_progress=bars.is_shown)
-        return export(
-            partial(download, source, revision),
+    with export_shown(may_download=not os.path.isdir(source)) as bars:
+        download = partial(resolve, show_progress=bars.is_shown)
+        announce = partial(_announce, out, options.precision)
+        manifest = export(
+            partial(download, source, revision, announce=announce),
             out,
             options,
-            adapter=None if adapter is None else partial(download, adapter, adapter=True),
+            adapter=None
+            if adapter is None
+            else partial(download, adapter, adapter=True, announce=announce),
             calibration=calibration,
             force=force,
             progress=bars.show_export,
         )
+    remember_export(out)
+    return manifest
 
 
 @contextmanager
-def export_shown() -> Iterator[ProgressBars]:
+def export_shown(*, may_download: bool) -> Iterator[ProgressBars]:
     """Let signals stop the export in the block so that it cleans up, and show its progress."""
-    with cleaning_up(), ProgressBars() as bars, warnings.catch_warnings():
+    told = with_detail(lambda: DOWNLOAD_KEPT) if may_download else nullcontext()
+    with cleaning_up(), told, ProgressBars() as bars, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the parity check reports overflows
         yield bars
 
@@ -70,7 +81,13 @@ def show_note(note: str) -> None:
     echo_line(note, err=True)
 
 
-def _announce(plan: "Plan") -> None:
-    from gpt2xl_export.named_models import download_note
+def _announce(out: Path, precision: str, plan: "Plan") -> None:
+    """Say what a download and its bundle need; raises ExportError where a disk is too small."""
+    from gpt2xl_export.source.disk_space import DiskNeeds, download_note
 
-    show_note(download_note(plan))
+    if plan.adapter:
+        show_note(download_note(plan))
+        return
+    needs = DiskNeeds(plan, out, precision)
+    needs.check()
+    show_note(needs.note())

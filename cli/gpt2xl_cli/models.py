@@ -27,17 +27,30 @@ def model_folder(model: str | None, *, quiet: bool = False) -> Path:
     """Find the bundle; None is the config file's, or the demo. Models with a name are exported at their first use.
 
     A path that exists is a folder even if it could be a name. ``quiet`` drops notes and progress bars.
+
+    Raises:
+        BundleError: it is neither a folder nor a name.
     """
     from gpt2xl_export.named_models import DEMO, bundle_of
     from gpt2xl_export.source.hub import is_hub_name
 
     model = default_model() if model is None else model
-    is_name = model in (None, DEMO) or is_hub_name(str(model))
-    if model is not None and (os.path.exists(model) or not is_name):
+    if model is not None and os.path.exists(model):
         return Path(model)
-    with export_shown() as bars:
+    if not (model in (None, DEMO) or is_hub_name(str(model))):
+        raise _no_model(str(model))
+    with export_shown(may_download=model not in (None, DEMO)) as bars:
         if quiet:
             return bundle_of(model or DEMO)
         return bundle_of(
             model or DEMO, bars.show_export, note=show_note, show_progress=bars.is_shown
         )
+
+
+def _no_model(model: str) -> Exception:
+    from gpt2xl import BundleError
+    from gpt2xl.bundle.hints import did_you_mean
+    from gpt2xl_export.named_models import known_names
+
+    hint = did_you_mean(model, known_names())
+    return BundleError(f"'{model}' is not a folder, nor the name of a model{hint}")

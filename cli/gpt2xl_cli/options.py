@@ -1,8 +1,9 @@
-"""Options that several commands share, each written once. This module imports nothing of ours.
+"""Options that several commands share, each written once. This module imports nothing of ours when it is loaded.
 
 The options of a text are in `gpt2xl_cli.text_options`.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,12 +17,20 @@ MODEL_PANEL, REPORT_PANEL = "Model", "Report"
 def model_names(incomplete: str) -> list[str]:
     """Names of models, and folders, for the shell to complete."""
     start = Path(incomplete).parent if incomplete else Path()
-    names = [name for name in NAMED_MODELS if name.startswith(incomplete)]
-    try:
-        folders = sorted(str(path) for path in start.iterdir() if path.is_dir())
-    except OSError:
-        folders = []
-    return names + [folder for folder in folders if folder.startswith(incomplete)]
+    names = [*NAMED_MODELS, *stored_names(incomplete)]
+    with suppress(OSError):
+        names += sorted(str(path) for path in start.iterdir() if path.is_dir())
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
+def stored_names(incomplete: str) -> list[str]:
+    """Names of models on this machine, for the shell to complete."""
+    names = list[str]()
+    with suppress(OSError, ImportError):
+        from gpt2xl_export.places import bundle_names, checkpoint_names, remembered_exports
+
+        names = [*bundle_names(), *checkpoint_names(), *map(str, remembered_exports())]
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
 ModelArgument = Annotated[

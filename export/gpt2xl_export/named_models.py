@@ -4,7 +4,6 @@ They are exported at their first use, into the user's cache. Exporter and platfo
 they are needed: a bundle that is there is found without them.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gpt2xl
+from gpt2xl.bundle.hints import did_you_mean
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BusyError, CheckpointError, ExportError
-from gpt2xl_export.source.hub import Plan, is_hub_name
+from gpt2xl_export.places import (
+    HUB_PRECISION,
+    bundle_folder,
+    bundle_names,
+    cache_folder,
+    remembered_exports,
+)
+from gpt2xl_export.source.disk_space import DiskNeeds
+from gpt2xl_export.source.hub import ALIASES, Plan, is_hub_name, short_name
 from gpt2xl_export.source.sources import Source, resolve
 from gpt2xl_export.source.sums import file_sha256
 
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
 
 DEMO = "demo"
 DEMO_PRECISION = "fp32"
-HUB_PRECISION = "int8"  # nearly exact, a quarter of the size
 POLL_SECONDS = 0.2
 Note = Callable[[str], None]
 
@@ -56,26 +63,30 @@ def bundle_of(
     if name == DEMO:
         return _demo(progress or _ignore, tell)
     if not is_hub_name(name):
-        raise CheckpointError(f"'{name}' is neither '{DEMO}' nor a model's name on the hub.")
-    folder = f"{name.replace('/', '--')}-{HUB_PRECISION}-{gpt2xl.__version__}"
+        hint = did_you_mean(name, known_names())
+        raise CheckpointError(f"'{name}' is neither '{DEMO}' nor a model's name on the hub{hint}")
+    bundle = hub_bundle(name)
+
+    def announce(plan: Plan) -> None:
+        needs = DiskNeeds(plan, bundle, HUB_PRECISION)
+        needs.check()
+        tell(needs.note())
 
     def fetch() -> Source:
-        return resolve(
-            name,
-            announce=lambda plan: tell(download_note(plan)),
-            show_progress=show_progress,
-        )
+        return resolve(name, announce=announce, show_progress=show_progress)
 
-    return _exported(fetch, cache_folder() / folder, HUB_PRECISION, progress or _ignore, tell)
+    return _exported(fetch, bundle, HUB_PRECISION, progress or _ignore, tell)
 
 
-def cache_folder() -> Path:
-    """The folder that GPT2XL_CACHE names, else gpt2xl's folder in the user's cache."""
-    if named := os.environ.get("GPT2XL_CACHE"):
-        return Path(named)
-    with _missing_extra_explained():
-        import platformdirs
-    return platformdirs.user_cache_path("gpt2xl")
+def hub_bundle(name: str) -> Path:
+    """Where the bundle of a model on the hub is, or will be."""
+    return bundle_folder(short_name(name), gpt2xl.__version__)
+
+
+def known_names() -> list[str]:
+    """Names of models, and folders of bundles, that `bundle_of` or `gpt2xl.load` takes on this machine."""
+    exports = [str(folder) for folder in remembered_exports()]
+    return [*dict.fromkeys((DEMO, *ALIASES, *bundle_names(), *exports))]
 
 
 def demo_checkpoint() -> Path:
@@ -84,27 +95,20 @@ def demo_checkpoint() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "models" / "demo"
 
 
-def download_note(plan: Plan) -> str:
-    """A sentence that announces a download and what is made of it."""
-    then = (
-        "."
-        if plan.adapter
-        else "; the bundle exported from it takes at most as much disk space as float32 weights"
-        " (int8: a quarter of that)."
-    )
-    return (
-        f"Downloading {plan.repo_id}: {plan.download_size / 1e6:.0f} MB of"
-        f" {plan.total_size / 1e6:.0f} MB are not in the cache yet{then}"
-    )
+def demo_folder() -> Path:
+    """Where the demo's bundle is, or will be.
+
+    Raises:
+        CheckpointError: the demo is not in this installation.
+    """
+    weights = demo_checkpoint() / "model.safetensors"
+    if not weights.is_file():
+        raise CheckpointError(f"the demo's weights '{weights}' are missing: install gpt2xl again.")
+    return cache_folder() / f"demo-{gpt2xl.__version__}-{file_sha256(weights)[:12]}"
 
 
 def _demo(progress: "Callable[[Progress], None]", note: Note) -> Path:
-    checkpoint = demo_checkpoint()
-    weights = checkpoint / "model.safetensors"
-    if not weights.is_file():
-        raise CheckpointError(f"the demo's weights '{weights}' are missing: install gpt2xl again.")
-    folder = f"demo-{gpt2xl.__version__}-{file_sha256(weights)[:12]}"
-    bundle = cache_folder() / folder
+    checkpoint, bundle = demo_checkpoint(), demo_folder()
 
     def fetch() -> Source:
         return Source(checkpoint, checkpoint.name)

@@ -22,6 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GPT2XL_CONFIG", str(tmp_path / "config" / "config.toml"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("GPT2XL_DEBUG", raising=False)
     monkeypatch.delenv("GPT2XL_CACHE", raising=False)

@@ -125,7 +125,7 @@ def test_a_checkpoint_is_refused_with_the_command_to_export_it(
 ) -> None:
     message = refused(*command, checkpoint)
     assert f"'{checkpoint}' holds no ONNX file" in message
-    assert "run `gpt2xl export` on it first" in message
+    assert f"run `gpt2xl export {checkpoint} OUT` first" in message
 
 
 @pytest.mark.parametrize("command", [["info"], ["generate", "Once", "-m"]])

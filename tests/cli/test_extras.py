@@ -52,6 +52,9 @@ def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
         ("gpt2xl generate --draft fold", "folder\n"),
         ("gpt2xl export in out --precision int8", "int8\nint8-weight\n"),
         ("gpt2xl generate --early-stopping n", "never\n"),
+        ("gpt2xl batch -m owner/", "owner/made\nowner/fetched\n"),
+        ("gpt2xl models rm owner/", "owner/made\nowner/fetched\n"),
+        ("gpt2xl models where owner/m", "owner/made\n"),
     ],
 )
 def test_a_shell_completes_values_without_the_library(
@@ -59,6 +62,11 @@ def test_a_shell_completes_values_without_the_library(
 ) -> None:
     (tmp_path / "config.toml").write_text("[presets.mymine]\nseed = 1\n")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "cache" / "gpt2xl" / "owner--made-int8-0.0.1").mkdir(parents=True)
+    for name, kind in (("fetched", "gpt2"), ("other", "bert")):
+        snapshot = tmp_path / "hf" / "hub" / f"models--owner--{name}" / "snapshots" / "1"
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").write_text(f'{{"model_type": "{kind}"}}')
     monkeypatch.setenv("GPT2XL_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("_GPT2XL_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", line)

@@ -134,7 +134,7 @@ def test_a_demo_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
 def test_a_name_on_the_hub_is_downloaded_and_exported_as_int8(
     checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = (HubFile("config.json", 3_000_000, None),)
+    files = (HubFile("config.json", 1_000, None), HubFile("model.safetensors", 4_000_000, None))
     monkeypatch.setattr(Plan, "download_size", 2_000_000)
     monkeypatch.setattr(
         "gpt2xl_export.source.sources.plan",
@@ -146,7 +146,15 @@ def test_a_name_on_the_hub_is_downloaded_and_exported_as_int8(
     notes: list[str] = []
     bundle = bundle_of("gpt2-xl", note=notes.append)
     assert bundle == cache / f"gpt2-xl-int8-{gpt2xl.__version__}"
-    assert notes[0].startswith("Downloading owner/gpt2-xl: 2 MB of 3 MB are not in the cache yet")
+    download, _, free = notes[0].partition(" Disk space needed: ")
+    assert download == (
+        "Downloading owner/gpt2-xl: 2.0 MB of 4.0 MB, the rest is in the cache, less than 1 min at"
+        " 100 Mbit/s."
+    )
+    assert free.startswith("3.0 MB, with the int8 bundle, about 1.0 MB; ")
+    assert "are free" in free
+    assert bundle_of("openai-community/gpt2-xl") == bundle  # the alias and the name share it
+    assert len(notes) == 1
     model = gpt2xl.load(bundle)
     assert model.config.n_layer == 2
 

@@ -102,6 +102,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Measure how fast bundles are on this machine, and how much memory they take.",
         ("gpt2xl bench", "gpt2xl bench my-gpt2 my-gpt2-int4 --recommend"),
     ),
+    "models": Entry(
+        "models:app",
+        MODELS,
+        "List, find and remove the models on this machine.",
+        ("gpt2xl models", "gpt2xl models rm gpt2-xl --only checkpoint"),
+    ),
     "config": Entry(
         "config:app",
         SETTINGS,

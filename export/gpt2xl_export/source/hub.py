@@ -48,11 +48,29 @@ class Plan:
 
     @property
     def download_size(self) -> int:
-        """Bytes of the files that are not in the cache now."""
+        """Bytes that are not in the cache now."""
         from huggingface_hub import try_to_load_from_cache as cached
 
         repo, commit = self.repo_id, self.revision
-        return sum(f.size for f in self.files if not cached(repo, f.name, revision=commit))
+        missing = [f for f in self.files if not cached(repo, f.name, revision=commit)]
+        return sum(max(0, f.size - self._partial_size(f)) for f in missing)
+
+    def _partial_size(self, file: HubFile) -> int:
+        """Bytes that an interrupted download has left of ``file``."""
+        from huggingface_hub import constants
+
+        repo = Path(constants.HF_HUB_CACHE, f"models--{self.repo_id.replace('/', '--')}")
+        partial = repo / "blobs" / f"{file.sha256}.incomplete"
+        return partial.stat().st_size if partial.is_file() else 0
+
+
+def short_name(source: str) -> str:
+    """The alias of a model on the hub; ``source`` itself where there is none.
+
+    >>> short_name("openai-community/gpt2-xl"), short_name("owner/name")
+    ('gpt2-xl', 'owner/name')
+    """
+    return {repo_id: alias for alias, repo_id in ALIASES.items()}.get(source, source)
 
 
 def is_hub_name(source: str) -> bool:

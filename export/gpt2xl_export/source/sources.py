@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt2xl.bundle.hints import did_you_mean, most_alike
 from gpt2xl.errors import CheckpointError
-from gpt2xl_export.source.hub import Plan, is_hub_name, plan
+from gpt2xl_export.source.hub import ALIASES, Plan, is_hub_name, plan
 from gpt2xl_export.source.hub_download import download
 
 
@@ -47,7 +48,18 @@ def resolve(
         return Source(Path(source), Path(source).resolve().name)
     if not is_hub_name(source) or os.path.exists(source):
         what = "an adapter's" if adapter else "a model's"
-        raise CheckpointError(f"'{source}' is not a folder, nor {what} name on the hub.")
-    wanted = plan(source, revision, adapter=adapter)
+        hint = did_you_mean(source, () if adapter else ALIASES)
+        raise CheckpointError(f"'{source}' is not a folder, nor {what} name on the hub{hint}")
+    wanted = planned(source, revision, adapter=adapter)
     announce(wanted)
     return Source(download(wanted, show_progress=show_progress), wanted.repo_id, wanted.revision)
+
+
+def planned(source: str, revision: str | None = None, *, adapter: bool = False) -> Plan:
+    """Do what `plan` does; the error for a name that may be a mistyped folder says so."""
+    try:
+        return plan(source, revision, adapter=adapter)
+    except CheckpointError as reason:
+        if (folder := most_alike(source)) is None:
+            raise
+        raise CheckpointError(f"{reason} Or did you mean the folder '{folder}'?") from None

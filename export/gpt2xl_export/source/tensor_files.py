@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from gpt2xl.bundle.hints import is_lfs_pointer, lfs_hint
+from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import CheckpointError, first_line
 from gpt2xl.files.json_values import read_json
 from gpt2xl_export.source.tensors import Shape
@@ -65,6 +67,11 @@ def find_weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
             return _shards(folder / f"{name}.index.json")
+    if (folder / MANIFEST).is_file():
+        raise CheckpointError(
+            f"'{folder}' is a bundle already, not a checkpoint: run `gpt2xl generate -m"
+            f" {shlex.quote(str(folder))}`, or export the checkpoint that it was made of."
+        )
     present = sorted(path.name for path in folder.iterdir())
     more = f" and {len(present) - 12} more" if len(present) > 12 else ""
     raise CheckpointError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt2xl.bundle.config import GPT2Config, read_config
-from gpt2xl.bundle.hints import is_lfs_pointer, lfs_hint, no_bundle
+from gpt2xl.bundle.hints import did_you_mean, is_lfs_pointer, lfs_hint, no_bundle
 from gpt2xl.bundle.manifest import Manifest, read_manifest
 from gpt2xl.errors import BundleError
 
@@ -62,7 +62,7 @@ def open_bundle(folder: Path) -> Bundle:
         BundleError: no such folder, no graph, or a file whose size is not the manifest's.
     """
     if not os.path.isdir(folder):
-        raise BundleError(f"'{folder}' is not a folder.")
+        raise BundleError(f"'{folder}' is not a folder{did_you_mean(str(folder))}")
     if not any([*folder.glob("*.onnx"), *folder.glob("*/*.onnx")]):
         raise BundleError(no_bundle(folder))
     config = read_config(folder, BundleError)

@@ -2,6 +2,10 @@
 
 import re
 import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import Path
 
 from gpt2xl.errors import BundleError, Gpt2xlError
@@ -11,6 +15,8 @@ ADAPTER_CONFIG = "adapter_config.json"  # PEFT's, as the next
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 MODEL_WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
+LIKE_ENOUGH = 0.7  # from 0 to 1, as difflib measures it: "dmo" and "demo" have 0.86
+MAX_COMPARED = 1000  # characters of a name, and folders beside a path
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -52,9 +58,48 @@ def no_bundle(folder: Path) -> str:
     """The error message for a ``folder`` without a graph."""
     if is_adapter(folder):
         return adapter_hint(folder, BundleError)
-    hint = "; it is a checkpoint: run `gpt2xl export` on it first"
+    hint = f"; it is a checkpoint: run `gpt2xl export {shlex.quote(str(folder))} OUT` first"
     checkpoint = _holds(folder, "*.safetensors", *MODEL_WEIGHTS)
     return f"'{folder}' holds no ONNX file{hint if checkpoint else ''}."
+
+
+def did_you_mean(name: str, known: Iterable[str] = ()) -> str:
+    """How the message about an unknown ``name`` ends: with the name most like it, or with a full stop.
+
+    Args:
+        name: of a model, or the path of a folder that does not exist.
+        known: names of models. Folders of models beside the path are considered, too.
+
+    >>> did_you_mean("GPT-2-xl", ["demo", "gpt2", "gpt2-xl"]), did_you_mean("zebra", ["demo"])
+    ("; did you mean 'gpt2-xl'?", '.')
+    """
+    found = most_alike(name, known)
+    return "." if found is None else f"; did you mean '{found}'?"
+
+
+def most_alike(name: str, known: Iterable[str] = ()) -> str | None:
+    """The name or folder that `did_you_mean` names; None where nothing is like ``name``."""
+    path = Path(name)
+    likeness = {word: _likeness(name, word) for word in known}
+    for folder in _model_folders(path.parent):
+        likeness[str(folder)] = _likeness(path.name, folder.name)
+    best = max(likeness, key=likeness.__getitem__, default="")
+    return best if likeness.get(best, 0) >= LIKE_ENOUGH else None
+
+
+def _likeness(one: str, other: str) -> float:
+    """From 0 to 1."""
+    if max(len(one), len(other)) > MAX_COMPARED:
+        return 0.0
+    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
+
+
+def _model_folders(parent: Path) -> Iterator[Path]:
+    """The folders in ``parent`` that hold a bundle or a checkpoint."""
+    with suppress(OSError, ValueError):
+        for folder in islice(parent.iterdir(), MAX_COMPARED):
+            if (folder / "config.json").is_file():
+                yield folder
 
 
 def _holds(folder: Path, *patterns: str) -> bool:

@@ -92,6 +92,28 @@ def written_atomically(target: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def remove_atomically(target: Path) -> None:
+    """Remove a file or folder: readers see all of it or nothing. The caller holds `locked` meanwhile.
+
+    Raises:
+        OSError: a part of it cannot be removed; what is left has a temporary name.
+    """
+    real = _real(target)
+    temporary = real.rename(_beside(real, f"partial-{secrets.token_hex(4)}"))
+    if temporary.is_dir():
+        shutil.rmtree(temporary)
+    else:
+        temporary.unlink()
+
+
+def leftovers(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """What killed writers have left in ``folder``, or others are writing: the target, and its temporary name."""
+    kind = re.compile(r"\.(.+)\.(?:partial|old)-[0-9a-f]{8}")
+    for name in os.listdir(folder):
+        if found := kind.fullmatch(name):
+            yield folder / found[1], folder / name
+
+
 def _replace_folder(temporary: Path, target: Path) -> None:
     """Swap the folders: afterwards the old one has the name ``temporary``."""
     old = temporary.with_name(temporary.name.replace(".partial-", ".old-"))

@@ -31,7 +31,7 @@ def test_export_prints_a_summary(run: Run, checkpoint: Path, tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Wrote out: fp32, 0.2 MB; largest logit difference ")
     assert done.stdout.count("\n") == 1
-    assert os.listdir(tmp_path) == ["out"]
+    assert sorted(os.listdir(tmp_path)) == ["cache", "out"]
     assert run("generate", "-m", "out", "Once", "--greedy").returncode == 0
 
 
@@ -195,14 +195,14 @@ def test_force_replaces_a_whole_bundle(
     assert run("export", checkpoint, old, "--force").returncode == 0
     assert not (old / "mark").exists()
     assert run("generate", "-m", old, "Once").returncode == 0
-    assert os.listdir(tmp_path) == ["old"]
+    assert sorted(os.listdir(tmp_path)) == ["cache", "old"]
 
 
 def test_force_without_an_existing_output_is_allowed(
     run: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert run("export", checkpoint, "out", "--force").returncode == 0
-    assert os.listdir(tmp_path) == ["out"]
+    assert sorted(os.listdir(tmp_path)) == ["cache", "out"]
 
 
 def test_force_replaces_the_target_of_a_link(
@@ -213,7 +213,7 @@ def test_force_replaces_the_target_of_a_link(
     assert run("export", checkpoint, link, "--force").returncode == 0
     assert link.is_symlink()
     assert not (old / "mark").exists()
-    assert sorted(os.listdir(tmp_path)) == ["link", "old"]
+    assert sorted(os.listdir(tmp_path)) == ["cache", "link", "old"]
 
 
 @pytest.mark.parametrize("place", [".", "original"])

@@ -121,6 +121,23 @@ def test_ctrl_c_ends_a_download_at_once(server: HubServer, client: Client) -> No
     assert stderr.rstrip().endswith("KeyboardInterrupt")
 
 
+def test_an_interrupted_download_continues(server: HubServer, client: Client) -> None:
+    server.stall.add("model.safetensors")
+    with client.start("o/big", None, True, False) as process:
+        while not any(path.stat().st_size >= 10 << 20 for path in client.blobs()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert client.plan("o/big")["missing"] == len(BIG) - (10 << 20)
+    server.stall.clear()
+    server.requests.clear()
+    folder = Path(client.download("o/big")["folder"])
+    assert (folder / "model.safetensors").read_bytes() == BIG
+    ranges = [r.range for r in server.requests if r.method == "GET" and r.path.endswith("tensors")]
+    assert ranges == [f"bytes={10 << 20}-"]
+
+
 def test_too_little_space(server: HubServer, client: Client) -> None:
     server.declared_size["model.safetensors"] = 10**16
     error = client.error("gpt2")

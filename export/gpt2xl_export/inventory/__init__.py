@@ -1,0 +1,1 @@
+"""The models on this machine: list them, find one by its name, remove it."""
