@@ -1,8 +1,9 @@
 """Draw figures as bars: a panel for each quantity, a group for each size, a colour for each system."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,7 +23,7 @@ PANELS: tuple[tuple[Quantity, str], ...] = (
 )
 COLOURS = ("#1b6ca8", "#e08214", "#3a8f5c", "#8e5ea2", "#c0504d", "#6f6f6f", "#9c7a2b", "#3fa7a7")
 GROUP_WIDTH = 0.82  # of the distance between two groups
-NAME_WIDTH, TITLE_WIDTH = 70, 130  # characters
+NAME_WIDTH, TITLE_WIDTH = 70, 145  # characters
 PANEL_WIDTH, PANEL_HEIGHT, LINE = 5.6, 3.0, 0.19  # inches
 MARGIN = 0.015  # of the width
 
@@ -64,7 +65,12 @@ def draw(report: Report, path: Path) -> None:
 
 
 def draw_panels(
-    title: str, lines: Sequence[str], panels: Sequence[Panel], systems: dict[str, str], path: Path
+    title: str,
+    lines: Sequence[str],
+    panels: Sequence[Panel],
+    systems: Mapping[str, str],
+    path: Path,
+    colours: Sequence[str] = COLOURS,
 ) -> None:
     """Write a PNG.
 
@@ -74,6 +80,7 @@ def draw_panels(
         panels: at least one.
         systems: what the legend calls each system.
         path: of the PNG.
+        colours: of the systems, repeated where there are fewer.
     """
     mpl.use("Agg")
     import matplotlib.pyplot as plt
@@ -88,13 +95,14 @@ def draw_panels(
     drawing.set_layout_engine("constrained", rect=area, h_pad=0.1, w_pad=0.1)
     drawing.text(MARGIN, 1 - 0.15 / height, title, fontsize=15, fontweight="bold", va="top")
     _add_lines(drawing, text, 1 - 0.5 / height)
+    colour = dict(zip(systems, cycle(colours), strict=False))
     grid = drawing.add_gridspec(rows, columns)
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
         is_alone = number == len(panels) - 1 and column == 0
         axis = drawing.add_subplot(grid[row, :] if is_alone else grid[row, column])
-        _draw_panel(axis, panel, list(systems))
-    _add_legend(drawing, systems, legend_columns)
+        _draw_panel(axis, panel, colour)
+    _add_legend(drawing, systems, colour, legend_columns)
     drawing.savefig(path, dpi=120)
     plt.close(drawing)
 
@@ -121,14 +129,14 @@ def _bar(figure: Figure) -> Bar:
     )
 
 
-def _draw_panel(axis: Axes, panel: Panel, systems: Sequence[str]) -> None:
+def _draw_panel(axis: Axes, panel: Panel, colour: Mapping[str, str]) -> None:
     most = max(len(bars) for bars in panel.groups.values())
     width = GROUP_WIDTH / max(most, 2)  # not wider where there is one system only
     for group, bars in enumerate(panel.groups.values()):
-        present = [system for system in systems if system in bars]
+        present = [system for system in colour if system in bars]
         for number, system in enumerate(present):
             place = group + width * (number - (len(present) - 1) / 2)
-            _draw_bar(axis, place, width, bars[system], _colour(systems.index(system)))
+            _draw_bar(axis, place, width, bars[system], colour[system])
     axis.set_title(panel.title, loc="left", fontweight="bold")
     axis.set_ylabel(panel.axis)
     axis.set_xticks(range(len(panel.groups)), list(panel.groups))
@@ -156,15 +164,13 @@ def _add_lines(drawing: Drawing, lines: Sequence[str], top: float) -> None:
         drawing.text(MARGIN, place, line, fontsize=9, va="top", color="#444444", parse_math=False)
 
 
-def _add_legend(drawing: Drawing, systems: dict[str, str], columns: int) -> None:
-    handles = [patches.Patch(color=_colour(number)) for number in range(len(systems))]
+def _add_legend(
+    drawing: Drawing, systems: Mapping[str, str], colour: Mapping[str, str], columns: int
+) -> None:
+    handles = [patches.Patch(color=colour[system]) for system in systems]
     labels = [textwrap.shorten(name, NAME_WIDTH, placeholder="…") for name in systems.values()]
     legend = drawing.legend(
         handles, labels, loc="lower center", ncols=columns, frameon=False, fontsize=9
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a folder's name may hold dollars
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
