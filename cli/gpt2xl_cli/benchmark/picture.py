@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from gpt2xl.speed import Quantity
-from gpt2xl_cli.benchmark.measured import Figure, Measured
+from gpt2xl_cli.benchmark.measured import Figure, Measured, shortened
 from gpt2xl_cli.benchmark.report import Report, method_lines
 
 PANELS: tuple[tuple[Quantity, str], ...] = (
@@ -23,7 +23,7 @@ PANELS: tuple[tuple[Quantity, str], ...] = (
 )
 COLOURS = ("#1b6ca8", "#e08214", "#3a8f5c", "#8e5ea2", "#c0504d", "#6f6f6f", "#9c7a2b", "#3fa7a7")
 GROUP_WIDTH = 0.82  # of the distance between two groups
-NAME_WIDTH, TITLE_WIDTH = 70, 145  # characters
+NAME_WIDTH, LEGEND_WIDTH, TITLE_WIDTH = 40, 75, 145  # characters
 PANEL_WIDTH, PANEL_HEIGHT, LINE = 5.6, 3.0, 0.19  # inches
 MARGIN = 0.015  # of the width
 
@@ -55,7 +55,8 @@ def draw(report: Report, path: Path) -> None:
     panels = [
         panel for name, title in PANELS if (panel := _panel(report.bundles, name, title)).groups
     ]
-    names = {m.name: f"{m.name}: {m.precision}" for m in report.bundles}
+    short = shortened([measured.name for measured in report.bundles], NAME_WIDTH)
+    names = {m.name: f"{short[m.name]}: {m.precision}" for m in report.bundles}
     repeats = report.settings.repeats
     spread = f"Bars are medians of {repeats} rounds, lines reach from the smallest to the largest."
     lines = [report.machine.hardware, report.machine.software, *method_lines(report.settings)]
@@ -168,7 +169,7 @@ def _add_legend(
     drawing: Drawing, systems: Mapping[str, str], colour: Mapping[str, str], columns: int
 ) -> None:
     handles = [patches.Patch(color=colour[system]) for system in systems]
-    labels = [textwrap.shorten(name, NAME_WIDTH, placeholder="…") for name in systems.values()]
+    labels = [name[:LEGEND_WIDTH] for name in systems.values()]
     legend = drawing.legend(
         handles, labels, loc="lower center", ncols=columns, frameon=False, fontsize=9
     )
