@@ -133,10 +133,11 @@ class Measured:
 
     @property
     def parity(self) -> Parity | None:
-        """How far its logits are from its checkpoint's; None where the manifest does not say."""
+        """How far its logits are from its checkpoint's, on a page of text if the manifest has that; None without any."""
         manifest = self.bundle.manifest
         parity = manifest.parity if manifest else {}
-        return (parity.get("engine") or parity.get("portable") or {}).get("whole")
+        modes = parity.get("engine") or parity.get("portable") or {}
+        return modes.get("page") or modes.get("whole")
 
 
 def opened(folders: Mapping[Path, str]) -> list[Measured]:
