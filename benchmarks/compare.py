@@ -29,7 +29,9 @@ def main() -> None:
     if options.picture:
         from picture import draw  # matplotlib is optional
 
-        draw(figures, options.picture)
+        from gpt2xl_cli.benchmark.machine import this_machine
+
+        draw(figures, options.picture, this_machine().hardware)
 
 
 def _round(systems: list[System], options: argparse.Namespace, round_: int) -> Iterator[Figure]:

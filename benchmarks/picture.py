@@ -1,74 +1,92 @@
 """Draw a comparison: a panel a quantity, a group of bars a case, a colour a system.
 
-As a program it draws what ``compare.py --json`` saved:
+As a program it draws what ``compare.py --json`` saved, or published medians such as docs/lab/performance.json:
 ``python benchmarks/picture.py FIGURES.json FILE.png``.
 """
 
 import argparse
+import json
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-import matplotlib
-from figures import COLUMNS, LOWER_IS_BETTER, Case, Figure, cases_of, read_figures, systems_of
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from figures import LOWER_IS_BETTER, Case, Figure, cases_of, read_figures, systems_of
 
-WIDTH = 0.8  # of a group of bars
+from gpt2xl_cli.benchmark.picture import Bar, Panel, draw_panels
 
-
-def draw(figures: list[Figure], path: Path) -> None:
-    """Draw medians over the rounds; batches get a panel of their own."""
-    matplotlib.use("agg")
-    single = [case for case in cases_of(figures) if case.rows == 1]
-    batches = [case for case in cases_of(figures) if case.rows > 1]
-    panels = [("start_s", single[:1]), ("prefill_tok_s", single), ("decode_tok_s", single)]
-    panels += [("peak_rss_mb", single), ("decode_tok_s", batches)]
-    picture, axes = plt.subplots(2, 3, figsize=(15, 8), layout="constrained")
-    filled = [(name, cases) for name, cases in panels if cases]
-    for ax, (name, cases) in zip(axes.flat, filled, strict=False):
-        _panel(ax, figures, name, cases)
-    for ax in axes.flat[len(filled) :]:
-        ax.axis("off")
-    axes.flat[5].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", frameon=False)
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
+OURS = ("#1b6ca8", "#0b3c5d", "#5fa3d3", "#9cc9e8")  # blues
+PEERS = ("#c05621", "#e6a15c", "#8c3b12", "#f2cf9d")
+PANELS = (
+    ("start_s", "From the start to the second token", "s"),
+    ("prefill_tok_s", "Reading a prompt", "tokens/s"),
+    ("decode_tok_s", "Generating", "tokens/s"),
+    ("peak_rss_mb", "Peak memory", "MB"),
+)
 
 
-def _panel(ax: Axes, figures: list[Figure], name: str, cases: list[Case]) -> None:
-    systems = systems_of(figures)
-    colours = _colours(figures)
-    width = WIDTH / len(systems)
-    for i, system in enumerate(systems):
-        heights = [_median(figures, system, case, name) for case in cases]
-        places = [group + i * width for group in range(len(cases))]
-        bars = ax.bar(places, heights, width, align="edge", label=system, color=colours[system])
-        ax.bar_label(bars, [_label(height) for height in heights], fontsize=7)
+def draw(figures: list[Figure], path: Path, machine: str) -> None:
+    """Draw medians over the rounds, and the spread, of a comparison that ran on ``machine``."""
+    rounds = len({figure.round for figure in figures})
+    lines = [
+        *([machine] if machine else []),
+        f"Bars are medians of {rounds} interleaved rounds, lines reach from the smallest to the largest.",
+    ]
+    panels = [_panel(figures, *panel) for panel in PANELS]
+    systems = {system: system for system in systems_of(figures)}
+    peers = {figure.system for figure in figures if not figure.ours}
+    colours = _colours(list(systems), peers)
+    draw_panels("gpt2xl beside other systems", lines, panels, systems, path, colours)
+
+
+def draw_published(content: dict[str, Any], path: Path) -> None:
+    """Draw medians of which no spread is kept."""
+    panels = [
+        Panel(
+            panel["title"],
+            panel["axis"],
+            {
+                group: {
+                    system: Bar(value, f"{value:#.3g}".rstrip("."))
+                    for system, value in values.items()
+                }
+                for group, values in panel["groups"].items()
+            },
+        )
+        for panel in content["panels"]
+    ]
+    systems = content["systems"]
+    colours = _colours(list(systems), set(content["peers"]))
+    draw_panels(content["title"], content["lines"], panels, systems, path, colours)
+
+
+def _panel(figures: list[Figure], name: str, title: str, unit: str) -> Panel:
+    cases = cases_of(figures)
+    groups = {_title(case): _bars([f for f in figures if f.case == case], name) for case in cases}
     better = "lower" if name in LOWER_IS_BETTER else "higher"
-    ax.set_title(f"{COLUMNS[name][0]} ({better} is better)")
-    ax.set_xticks([group + WIDTH / 2 for group in range(len(cases))], map(_title, cases))
-    ax.spines[["top", "right"]].set_visible(False)
+    return Panel(title, f"{unit} ({better} is better)", groups)
 
 
-def _colours(figures: list[Figure]) -> dict[str, tuple[float, ...]]:
-    """Ours in greens, the peers in blues."""
-    ours = systems_of([figure for figure in figures if figure.ours])
-    peers = [system for system in systems_of(figures) if system not in ours]
-    return _shades("Greens", ours) | _shades("Blues", peers)
+def _bars(figures: list[Figure], name: str) -> dict[str, Bar]:
+    bars = {}
+    for system in systems_of(figures):
+        values = [getattr(figure, name) for figure in figures if figure.system == system]
+        value = median(values)
+        bars[system] = Bar(value, _number(value), min(values), max(values))
+    return bars
 
 
-def _shades(name: str, systems: list[str]) -> dict[str, tuple[float, ...]]:
-    shades = plt.colormaps[name]
-    return {system: shades(0.85 - 0.6 * i / len(systems)) for i, system in enumerate(systems)}
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _median(figures: list[Figure], system: str, case: Case, name: str) -> float:
-    runs = [f for f in figures if f.system == system and f.case == case]
-    return median(getattr(run, name) for run in runs) if runs else 0
-
-
-def _label(height: float) -> str:
-    """Nothing for a run that failed."""
-    return f"{height:.{0 if height >= 100 else 1}f}" if height else ""
+def _colours(systems: list[str], peers: set[str]) -> list[str]:
+    """Ours in blues, the peers in browns."""
+    ours = [system for system in systems if system not in peers]
+    others = [system for system in systems if system in peers]
+    return [
+        PEERS[others.index(s) % len(PEERS)] if s in peers else OURS[ours.index(s) % len(OURS)]
+        for s in systems
+    ]
 
 
 def _title(case: Case) -> str:
@@ -76,8 +94,13 @@ def _title(case: Case) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw the figures of a comparison again.")
-    parser.add_argument("figures", type=Path, help="what compare.py --json wrote")
+    parser = argparse.ArgumentParser(description="Draw the figures of a comparison.")
+    parser.add_argument("figures", type=Path, help="what compare.py --json wrote, or medians")
     parser.add_argument("picture", type=Path, help="PNG to write")
+    parser.add_argument("--machine", default="", help="where compare.py ran, for the title")
     options = parser.parse_args()
-    draw(read_figures(options.figures), options.picture)
+    content = json.loads(options.figures.read_text())
+    if isinstance(content, dict):
+        draw_published(content, options.picture)
+    else:
+        draw(read_figures(options.figures), options.picture, options.machine)

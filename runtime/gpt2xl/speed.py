@@ -1,49 +1,37 @@
 """How fast a bundle is on this machine: loading, prompts, decoding, batches, memory."""
 
-import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from gpt2xl.decoding.chain import Chain
-from gpt2xl.decoding.loop import Request
-from gpt2xl.decoding.samplers import Categorical
-from gpt2xl.decoding.scheduler import Scheduler
+from gpt2xl.errors import RequestError
 from gpt2xl.loading import load
 from gpt2xl.model import Model
+from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.keywords import updated
-from gpt2xl.processors.scaling import temperature
-from gpt2xl.processors.truncation import top_k
-from gpt2xl.sessions.protocol import Ids, Session
-from gpt2xl.startup.options import LoadKeywords, LoadOptions
+from gpt2xl.startup.options import LoadKeywords, LoadOptions, checked_integer
 
-PROMPTS = (64, 512, 900)  # tokens
-CONTEXTS = (64, 900)  # tokens
-ROWS = (1, 8, 16)
-ROW_CONTEXT = 64  # tokens of each row's prompt
-TOP_K = 40
-STEPS = 16  # decoded tokens; their median counts
-BATCH_TOKENS = 2 * STEPS  # of each row: the first rows decode while other prompts are fed
-BANDWIDTH_BYTES = 1 << 28  # per thread: far more than caches hold
-SIZES = {"prefill": "{} tokens", "decode": "after {} tokens", "batch": "{} rows"}
+WARM_UP_TOKENS = 8
+SIZES = {
+    "prefill": "{} tokens",
+    "decode": "after {} tokens",
+    "batch": "{} rows",
+    "peak memory": "{} rows",
+}
 
-RandomIds = Callable[[int], Ids]
+Quantity = Literal["load", "prefill", "decode", "batch", "peak memory"]
 
 
 @dataclass(frozen=True)
 class Speed:
     """One figure."""
 
-    name: str
-    """load, prefill, decode, batch, peak memory, bandwidth or bandwidth reached."""
+    name: Quantity
     size: int | None
     """Tokens of the prompt or the context, or rows."""
     value: float
@@ -56,127 +44,171 @@ class Speed:
         >>> Speed("decode", 64, 18.4, "tokens/s").label
         'decode, after 64 tokens'
         """
-        size = "1 row" if (self.name, self.size) == ("batch", 1) else self._sized()
-        return f"{self.name}, {size}" if size else self.name
+        return label(self.name, self.size)
 
-    def _sized(self) -> str:
-        return SIZES.get(self.name, "").format(self.size)
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedSizes:
+    """What is measured.
+
+    Raises:
+        RequestError: a size is out of its range.
+    """
+
+    prompt_tokens: tuple[int, ...] = (64, 512)
+    """Lengths of single prompts; the rows of a batch have the shortest one."""
+    rows: tuple[int, ...] = (8,)
+    """Texts at a time in `generate_batch`."""
+    new_tokens: int = 24
+    """Tokens that each text generates, at least 2."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt_tokens", "rows"):
+            values = sorted({checked_integer(name, value, 1) for value in getattr(self, name)})
+            object.__setattr__(self, name, tuple(values))
+        checked_integer("new_tokens", self.new_tokens, 2)
+
+    def within(self, n_positions: int) -> "SpeedSizes":
+        """Without the prompts that do not fit a context of ``n_positions`` with their new tokens, or all batches.
+
+        >>> SpeedSizes().within(128).prompt_tokens
+        (64,)
+        """
+        fitting = tuple(n for n in self.prompt_tokens if n + self.new_tokens <= n_positions)
+        return replace(self, prompt_tokens=fitting, rows=self.rows if fitting else ())
+
+    def check(self, n_positions: int) -> None:
+        """Raise RequestError unless all prompts fit a context of ``n_positions`` with their new tokens."""
+        if self.within(n_positions) != self:
+            raise RequestError(
+                f"prompts of {self.prompt_tokens[-1]} tokens with {self.new_tokens} new ones do not fit the"
+                f" context of {n_positions} tokens: choose smaller prompt_tokens or new_tokens."
+            )
+
+    @property
+    def figures(self) -> list[tuple[Quantity, int | None]]:
+        """Name and size of each figure, in the order in which they are measured."""
+        single: list[tuple[Quantity, int | None]] = [
+            (name, size) for size in self.prompt_tokens for name in ("prefill", "decode")
+        ]
+        batches: list[tuple[Quantity, int | None]] = [
+            (name, rows)
+            for rows in self.rows
+            for name in (("batch", "peak memory") if rows > 1 else ("batch",))
+        ]
+        return [("load", None), *single, ("peak memory", 1), *batches]
+
+
+def label(name: Quantity, size: int | None) -> str:
+    """Name and size of a figure in words.
+
+    >>> label("batch", 1), label("load", None)
+    ('batch, 1 row', 'load')
+    """
+    shown = SIZES.get(name, "").format(size) if size is not None else ""
+    shown = "1 row" if shown == "1 rows" else shown
+    return f"{name}, {shown}" if shown else name
 
 
 def measure_speed(
     folder: str | Path,
     options: LoadOptions | None = None,
+    sizes: SpeedSizes | None = None,
     **keywords: Unpack[LoadKeywords],
 ) -> Iterator[Speed]:
-    """Measure the bundle in ``folder`` with random ids; sizes beyond its context are left out.
+    """Measure the bundle in ``folder`` once, by generating texts after prompts of random ids, without speculation.
 
     Args:
         folder: as of `load`.
         options: as of `load`.
+        sizes: what to measure; prompts that do not fit the context are left out.
         **keywords: as of `load`.
 
     Yields:
-        Figures, as they are known; batches of several rows only where they share steps. Peak memory is the
-        process's, so measure one bundle a process.
+        Figures, as they are known: seconds to load; prompt tokens a second until the first new token; new tokens a
+        second after it; new tokens a second of `Model.generate_batch`, prompts included. A batch of a bundle whose
+        texts do not share steps is measured on one text. Peak memory is the process's so far, so measure one
+        bundle a process; Windows does not say it.
+
+    Raises:
+        Gpt2xlError: as of `load`.
+
+    Example::
+
+        for speed in measure_speed("my-gpt2-xl", sizes=SpeedSizes(prompt_tokens=(900,))):
+            print(speed.label, speed.value, speed.unit)
     """
-    options = updated(LoadOptions() if options is None else options, keywords)
     start = time.perf_counter()
-    model = load(folder, options)
+    model = load(folder, updated(LoadOptions() if options is None else options, keywords))
     yield Speed("load", None, time.perf_counter() - start, "s")
-    session, ids = model.session, _random_ids(model.config.vocab_size)
-    session.forward(ids(8), session.new_cache(capacity=8))  # the first run allocates
-    for size in _within(session, PROMPTS):
-        yield Speed("prefill", size, size / _prefill(session, ids(size)), "tokens/s")
-    decoding = 0.0
-    for size in _within(session, CONTEXTS):
-        rate = 1 / _decode(session, ids(size), ids)
-        decoding = decoding or rate
-        yield Speed("decode", size, rate, "tokens/s")
-    for rows in _rows(model):
-        yield Speed("batch", rows, rows / _batch_step(model, rows, ids), "tokens/s")
-    yield from _memory()
-    if model.device == "cpu":
-        yield from _bandwidth(model, decoding, options.threads)
+    sizes = (SpeedSizes() if sizes is None else sizes).within(model.config.n_positions)
+    texts = _Texts(model, sizes.new_tokens)
+    texts.warm_up()
+    for size in sizes.prompt_tokens:
+        yield from texts.single(size)
+    yield from _peak_memory(1)
+    for rows in sizes.rows:
+        yield Speed("batch", rows, texts.batch(rows, sizes.prompt_tokens[0]), "tokens/s")
+        if rows > 1:
+            yield from _peak_memory(rows)
 
 
-def memory_bandwidth(threads: int) -> float:
-    """Bytes a second that ``threads`` threads read together: the best of four dot products each."""
-    arrays = [np.ones(BANDWIDTH_BYTES // 4, np.float32) for _ in range(threads)]
+class _Texts:
+    """Generates texts of a fixed length from random ids."""
 
-    def read(array: npt.NDArray[np.float32]) -> float:
-        return float(np.dot(array, array))
+    def __init__(self, model: Model, new_tokens: int) -> None:
+        self._model, self._new_tokens = model, new_tokens
+        self._options = GenerationOptions(
+            max_new_tokens=new_tokens, seed=0, ignore_eos=True, prompt_lookup=False
+        )
+        self._rng = np.random.default_rng(0)
 
-    with ThreadPoolExecutor(threads) as pool:
-        seconds = min(_timed(lambda: list(pool.map(read, arrays))) for _ in range(4))
-    return threads * BANDWIDTH_BYTES / seconds
+    def warm_up(self) -> None:
+        """The first run allocates."""
+        room = self._model.config.n_positions - 2
+        if room > 0:
+            options = replace(self._options, max_new_tokens=2)
+            self._model.generate(self._ids(min(WARM_UP_TOKENS, room)), options)
+
+    def single(self, size: int) -> Iterator[Speed]:
+        stream = self._model.stream(self._ids(size), self._options)
+        seconds = _seconds(lambda: next(stream))
+        yield Speed("prefill", size, size / seconds, "tokens/s")
+        seconds = _seconds(stream.result)
+        yield Speed("decode", size, (self._new_tokens - 1) / seconds, "tokens/s")
+
+    def batch(self, rows: int, prompt_tokens: int) -> float:
+        """New tokens a second of `Model.generate_batch`."""
+        count = rows if self._model.shares_steps else 1  # one after the other is as fast as one
+        prompts = [self._ids(prompt_tokens) for _ in range(count)]
+        texts = self._model.generate_batch(prompts, self._options, rows=rows)
+        return count * self._new_tokens / _seconds(lambda: list(texts))
+
+    def _ids(self, count: int) -> list[int]:
+        ids = self._rng.integers(0, self._model.config.vocab_size, count)
+        return [int(id_) for id_ in ids]
 
 
-def _random_ids(vocab_size: int) -> RandomIds:
-    rng = np.random.default_rng(0)
-    return lambda count: rng.integers(0, vocab_size, (1, count))
-
-
-def _within(session: Session, sizes: tuple[int, ...]) -> list[int]:
-    return [size for size in sizes if size + STEPS <= session.n_positions]
-
-
-def _rows(model: Model) -> tuple[int, ...]:
-    if model.session.n_positions < ROW_CONTEXT + BATCH_TOKENS:
-        return ()
-    return ROWS if model.shares_steps else ROWS[:1]
-
-
-def _timed(action: Callable[[], object]) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
-def _prefill(session: Session, ids: Ids) -> float:
-    """Seconds until the first logits: the better of two."""
-    return min(
-        _timed(lambda: session.forward(ids, session.new_cache(capacity=ids.shape[1])))
-        for _ in range(2)
-    )
+def _peak_memory(rows: int) -> Iterator[Speed]:
+    if (size := _peak_bytes()) is not None:
+        yield Speed("peak memory", rows, size / 1e6, "MB")
 
 
-def _decode(session: Session, prompt: Ids, ids: RandomIds) -> float:
-    """Seconds of a step after ``prompt``."""
-    cache = session.new_cache(capacity=prompt.shape[1] + STEPS)
-    session.forward(prompt, cache)
-    return statistics.median(
-        _timed(lambda: session.forward_top(ids(1), cache, TOP_K)) for _ in range(STEPS)
-    )
-
-
-def _batch_step(model: Model, rows: int, ids: RandomIds) -> float:
-    """Seconds of a step of `generate_batch` in which all ``rows`` decode."""
-    scheduler, started = Scheduler(model.session, rows=rows), set[int]()
-    for seed in range(rows):
-        prompt = ids(ROW_CONTEXT)[0].tolist()
-        scheduler.submit(Request(prompt, _chain(seed), BATCH_TOKENS))
-    while len(started) < rows:
-        started |= {number for number, _ in scheduler.step()}
-    return statistics.median(_timed(scheduler.step) for _ in range(STEPS))
-
-
-def _chain(seed: int) -> Chain:
-    return Chain((top_k(TOP_K), temperature(0.8)), Categorical(seed), TOP_K)
-
-
-def _bandwidth(model: Model, decoding: float, threads: int) -> Iterator[Speed]:
-    """The memory's bandwidth, and how much of it reading all weights for each decoded token takes."""
-    bandwidth = memory_bandwidth(threads or os.cpu_count() or 1)
-    yield Speed("bandwidth", None, bandwidth / 1e9, "GB/s")
-    if decoding and model.bundle:
-        reached = decoding * model.bundle.weights_size / bandwidth
-        yield Speed("bandwidth reached", None, 100 * reached, "%")
-
-
-def _memory() -> Iterator[Speed]:
+def _peak_bytes() -> int | None:
+    """The most memory that this process has had; None where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss may be the parent's here: exec inherits it
+        lines = status.read_text().splitlines()
+        return next((int(n.split()[1]) * 1024 for n in lines if n.startswith("VmHWM:")), None)
     if sys.platform == "win32":  # has no resource module
-        return
+        return None
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield Speed("peak memory", None, peak * (1 if sys.platform == "darwin" else 1024) / 1e6, "MB")
+    return peak * (1 if sys.platform == "darwin" else 1024)

@@ -61,7 +61,7 @@ def rm(
         list[str] | None,
         typer.Argument(
             help="Models as `gpt2xl models` names them, or folders of bundles.",
-            metavar="NAME...",
+            metavar="NAME",
             show_default=False,
             autocompletion=stored_names,
         ),

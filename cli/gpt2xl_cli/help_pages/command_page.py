@@ -36,7 +36,7 @@ class PageCommand(TyperCommand):
 
 
 class PageGroup(TyperGroup):
-    """A command with commands of its own; alone, it shows its page."""
+    """A command with commands of its own; alone, it shows its page unless it can run without one."""
 
     def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Write the page."""
@@ -48,7 +48,8 @@ class PageGroup(TyperGroup):
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Show the page at once where nothing else is asked for."""
-        if args in ([], *HELP) and not ctx.resilient_parsing:
+        is_incomplete = not args and not self.invoke_without_command
+        if (args in HELP or is_incomplete) and not ctx.resilient_parsing:
             _show_page(ctx)
         return super().parse_args(ctx, args)
 

@@ -1,0 +1,74 @@
+"""Which bundle gpt2xl bench recommends, and the reasons that it gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.speed import Speed
+from gpt2xl_cli.benchmark.measured import Measured
+from gpt2xl_cli.benchmark.recommendation import recommend
+
+Make = Callable[..., Measured]
+
+
+@pytest.fixture
+def make_measured(make_bundle: Callable[..., Path]) -> Make:
+    """Call it with a precision, decode speeds, batch speed and memory."""
+
+    def make(
+        precision: str, decode: list[float], batch: float = 50, memory: float = 100
+    ) -> Measured:
+        measured = Measured(precision, open_bundle(make_bundle({"n_embd": 64}, precision)))
+        for rate in decode:
+            measured.add(Speed("decode", 64, rate, "tokens/s"))
+        measured.add(Speed("peak memory", 1, memory, "MB"))
+        measured.add(Speed("batch", 8, batch, "tokens/s"))
+        return measured
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("exact", "rounded", "chosen"), [(95, 100, "fp32"), (50, 100, "int8"), (100, 50, "fp32")]
+)
+def test_the_fastest_unless_a_more_exact_one_is_nearly_as_fast(
+    make_measured: Make, exact: float, rounded: float, chosen: str
+) -> None:
+    found = recommend([make_measured("fp32", [exact]), make_measured("int8", [rounded])])
+    assert found is not None
+    assert found.chosen.name == chosen
+
+
+def test_the_reasons_name_speed_memory_loss_and_what_is_better_for_batches(
+    make_measured: Make,
+) -> None:
+    exact = make_measured("fp32", [20, 21, 22], batch=90, memory=400)
+    found = recommend([exact, make_measured("int8", [30, 31, 32], batch=40, memory=200)])
+    assert found is not None
+    speed, memory, loss, batches = found.reasons
+    assert speed == "It decodes 31 tokens/s, the fastest for a single text (fp32 21 tokens/s)."
+    assert memory == "It takes 200 MB of memory with one text (fp32 400 MB)."
+    assert "checkpoint's at" in loss
+    assert batches == "For batches use fp32: batch, 8 rows: 90.0 tokens/s (int8 40.0 tokens/s)."
+
+
+def test_a_nearly_as_fast_bundle_says_why_it_is_chosen(make_measured: Make) -> None:
+    found = recommend(
+        [make_measured("fp32", [95, 95.5], memory=90), make_measured("int8", [100, 100.5])]
+    )
+    assert found is not None
+    assert "at least 90% of the fastest, and closer to its checkpoint" in found.reasons[0]
+
+
+def test_rounds_that_overlap_are_named(make_measured: Make) -> None:
+    found = recommend([make_measured("fp32", [50, 98]), make_measured("int8", [95, 100])])
+    assert found is not None
+    assert found.reasons[1] == (
+        "Its rounds overlap with those of fp32: more --repeats make this surer."
+    )
+
+
+def test_without_decoding_nothing_is_recommended(make_measured: Make) -> None:
+    assert recommend([make_measured("fp32", []), make_measured("int8", [])]) is None
