@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import cleaning_up
-from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from gpt2xl_export import ExportOptions
-    from gpt2xl_export.source.hub import Plan
 
 
 @contextmanager
@@ -38,14 +36,20 @@ def run_export(
     revision: str | None = None,
     calibration: Path | None = None,
     force: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Download what is missing and export it; returns the manifest."""
     with missing_extra_explained():
         from gpt2xl_export.exporting import export
+        from gpt2xl_export.named_models import download_note
         from gpt2xl_export.source.sources import resolve
 
-    with export_shown() as bars:
-        download = partial(resolve, announce=_announce, show_progress=bars.is_shown)
+    with export_shown(quiet=quiet) as bars:
+        download = partial(
+            resolve,
+            announce=lambda plan: bars.say(download_note(plan), always=True),
+            progress=bars.show_export,
+        )
         return export(
             partial(download, source, revision),
             out,
@@ -58,19 +62,8 @@ def run_export(
 
 
 @contextmanager
-def export_shown() -> Iterator[ProgressBars]:
+def export_shown(*, quiet: bool = False) -> Iterator[ProgressBars]:
     """Let signals stop the export in the block so that it cleans up, and show its progress."""
-    with cleaning_up(), ProgressBars() as bars, warnings.catch_warnings():
+    with cleaning_up(), ProgressBars(quiet=quiet) as bars, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the parity check reports overflows
         yield bars
-
-
-def show_note(note: str) -> None:
-    """Print a line about an export on stderr."""
-    echo_line(note, err=True)
-
-
-def _announce(plan: "Plan") -> None:
-    from gpt2xl_export.named_models import download_note
-
-    show_note(download_note(plan))

@@ -86,3 +86,12 @@ Json = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="No progress bars and notes on stderr; results, warnings and errors stay.",
+        rich_help_panel=REPORT_PANEL,
+    ),
+]

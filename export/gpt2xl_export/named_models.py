@@ -20,7 +20,7 @@ from gpt2xl_export.source.sources import Source, resolve
 from gpt2xl_export.source.sums import file_sha256
 
 if TYPE_CHECKING:
-    from gpt2xl_export.exporting import Progress
+    from gpt2xl_export.progress import Progress
 
 DEMO = "demo"
 DEMO_PRECISION = "fp32"
@@ -34,15 +34,13 @@ def bundle_of(
     progress: Callable[["Progress"], None] | None = None,
     *,
     note: Note | None = None,
-    show_progress: bool = False,
 ) -> Path:
     """The bundle folder of the model ``name``; downloads and exports it at its first use.
 
     Args:
         name: "demo", an alias such as "gpt2-xl", or owner/name on the hub.
-        progress: called often during an export.
+        progress: called often during an export; during a download from a thread of its own.
         note: called with a sentence when an export, a download or a wait for another process begins.
-        show_progress: whether huggingface_hub shows progress bars of downloads.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be downloaded.
@@ -63,7 +61,7 @@ def bundle_of(
         return resolve(
             name,
             announce=lambda plan: tell(download_note(plan)),
-            show_progress=show_progress,
+            progress=progress or _ignore,
         )
 
     return _exported(fetch, cache_folder() / folder, HUB_PRECISION, progress or _ignore, tell)
