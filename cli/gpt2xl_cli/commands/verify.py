@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained
-from gpt2xl_cli.options import Json
+from gpt2xl_cli.options import Json, Quiet
+from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.terminal import echo_line
+from gpt2xl_cli.verdicts import of_checks
 
 
 def verify(
@@ -31,6 +33,7 @@ def verify(
         ),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check a bundle: file hashes, tokenization, graphs, parity, and published outputs of its model."""
     from gpt2xl import BundleError
@@ -42,9 +45,10 @@ def verify(
 
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # the checks report what is wrong
     checks = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ProgressBars(quiet=quiet) as bars:
         warnings.simplefilter("ignore", RuntimeWarning)  # a check reports overflows
-        for check in checks_of(bundle, source, adapter):
+        for check in checks_of(bundle, source, adapter, progress=bars.show_export):
+            bars.clear()
             checks.append(check)
             if not as_json:
                 echo_line(f"{check.status:7}  {check.name}: {check.detail}")
@@ -52,5 +56,7 @@ def verify(
     if as_json:
         content = {"bundle": str(bundle), "ok": not failed, "checks": [asdict(c) for c in checks]}
         typer.echo(json.dumps(content))
+    else:
+        echo_line(of_checks(checks))
     if failed:
         raise BundleError(f"{failed[0].name}: {failed[0].detail}")
