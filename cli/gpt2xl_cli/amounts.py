@@ -3,8 +3,8 @@
 from math import exp
 
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-FIRST_SECONDS = 1.5
-"""How long nothing is said of the time left."""
+FIRST_SECONDS, FIRST_SHARE = 1.5, 0.02
+"""How long, and up to which share of the work, nothing is said of the time left."""
 SAMPLE_SECONDS, MEMORY_SECONDS = 0.5, 10.0
 """How often the speed is measured, and how long a measurement counts, at least."""
 REMEMBERED = 0.3
@@ -100,7 +100,9 @@ class Pace:
 
     def left(self, share: float, now: float) -> str:
         """The time that the rest takes, such as "0:42 left"; empty while it cannot be said."""
-        if not self.speed or self._start is None or now - self._start[1] < FIRST_SECONDS:
+        if not self.speed or self._start is None:
+            return ""
+        if now - self._start[1] < FIRST_SECONDS or share - self._start[0] < FIRST_SHARE:
             return ""
         seconds = max(0.0, 1 - share) / self.speed
         if self._shown is not None:

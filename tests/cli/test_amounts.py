@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from gpt2xl_cli.amounts import FIRST_SECONDS, Pace
+from gpt2xl_cli.amounts import FIRST_SHARE, Pace
 
 
 def shown(
@@ -25,7 +25,7 @@ def shown(
 
 def test_the_time_left_of_a_steady_work_counts_down_to_its_end() -> None:
     found = shown(lambda time: time / 200, 200)
-    assert found[0][0] < FIRST_SECONDS + 1
+    assert FIRST_SHARE * 200 <= found[0][0] < FIRST_SHARE * 200 + 1
     assert [left for _, left in found] == sorted((left for _, left in found), reverse=True)
     assert all(abs(time + left - 200) <= 2 for time, left in found)
 

@@ -17,6 +17,7 @@ from gpt2xl_cli.batches.printer import OrderedPrinter
 from gpt2xl_cli.batches.resume_file import ResumeFile
 from gpt2xl_cli.batches.run_header import run_header
 from gpt2xl_cli.models import model_folder
+from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import with_detail
 from gpt2xl_cli.text_input import read_stdin, read_text_file
 from gpt2xl_cli.text_options.layers import Layer, options_over
@@ -93,6 +94,7 @@ def read_batch(
     rows: int,
     *,
     quiet: bool = False,
+    announced: bool = True,
 ) -> Batch:
     """Read the input and load the model.
 
@@ -103,6 +105,7 @@ def read_batch(
         layers: options of all texts, over the model's own.
         rows: texts that share a step.
         quiet: whether to show no notes and no bars.
+        announced: whether to say what begins, where stderr is a terminal.
 
     Raises:
         RequestError: a line, a prompt or the whole input cannot be used.
@@ -111,6 +114,9 @@ def read_batch(
     content = read_stdin() if source == "-" else read_text_file(Path(source))
     lines = parse(content, name)
     folder = model_folder(model, quiet=quiet)
+    ProgressBars(enabled=announced, quiet=quiet).say(
+        f"Continuing {len(lines)} texts of {name} with {folder}"
+    )
     loaded = gpt2xl.load(folder, load)
     options = options_over(loaded.defaults, layers)
     if options.num_return_sequences > 1:

@@ -1,6 +1,7 @@
 """gpt2xl batch."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +64,9 @@ def batch(
     layers = layers_of(text)
     with cleaning_up():
         if to_stdout:
-            print_texts(read_batch(source, model, load, layers, rows, quiet=quiet))
+            announced = not sys.stdout.isatty()
+            batch = read_batch(source, model, load, layers, rows, quiet=quiet, announced=announced)
+            print_texts(batch)
             return
         with claimed(out, force=force):
             batch = read_batch(source, model, load, layers, rows, quiet=quiet)

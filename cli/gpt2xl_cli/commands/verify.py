@@ -40,6 +40,7 @@ def verify(
 
     if adapter and not source:
         raise typer.BadParameter("an adapter needs --source, the checkpoint it was merged into.")
+    ProgressBars(quiet=quiet).say(f"Verifying {bundle}" + (f" and {source}" if source else ""))
     with missing_extra_explained():
         from gpt2xl_export import verify as checks_of
 
