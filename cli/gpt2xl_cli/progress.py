@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gpt2xl_cli.amounts import Pace, amount_text, speed_text
+from gpt2xl_cli.reporting.amounts import Pace, amount_text, speed_text
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:

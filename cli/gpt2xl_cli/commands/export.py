@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gpt2xl_cli.amounts import duration_text
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
 from gpt2xl_cli.options import Force, Json, Quiet, precision_names
 from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.reporting.amounts import duration_text
+from gpt2xl_cli.reporting.verdicts import exactness, precision_text
 from gpt2xl_cli.terminal import echo_line
-from gpt2xl_cli.verdicts import exactness, precision_text
 from gpt2xl_cli.warning_lines import warnings_collected
 
 

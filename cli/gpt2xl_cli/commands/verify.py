@@ -12,8 +12,8 @@ import typer
 from gpt2xl_cli.exporting import missing_extra_explained
 from gpt2xl_cli.options import Json, Quiet
 from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.reporting.verdicts import of_checks
 from gpt2xl_cli.terminal import echo_line
-from gpt2xl_cli.verdicts import of_checks
 
 
 def verify(

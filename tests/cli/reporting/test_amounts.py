@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from gpt2xl_cli.amounts import FIRST_SHARE, Pace
+from gpt2xl_cli.reporting.amounts import FIRST_SHARE, Pace
 
 
 def shown(

@@ -100,7 +100,7 @@ class Pace:
 
     def left(self, share: float, now: float) -> str:
         """The time that the rest takes, such as "0:42 left"; empty while it cannot be said."""
-        if not self.speed or self._start is None:
+        if not self.speed or self._start is None or share >= 1:
             return ""
         if now - self._start[1] < FIRST_SECONDS or share - self._start[0] < FIRST_SHARE:
             return ""
