@@ -20,6 +20,7 @@ LABELS = {
     "download": "downloading",
     "arrived": "verifying",
     "hash": "reading",
+    "tokenizer": "tokenizing",
     "text": "sampling",
     "weights": "converting",
     "check": "checking",

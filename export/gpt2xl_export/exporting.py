@@ -166,9 +166,13 @@ def _write_bundle(
     stages: Stages,
 ) -> dict[str, Any]:
     recipe = options.recipe
+    report = stages.counter("tokenizer")
+    report(0, 2)
     expected = write_companions(checkpoint, folder, recipe.suffix, recipe.dtype)
     tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
+    report(1, 2)
     tokenization = check_tokenization(PlainTokenizer(expected.content), tokenizer)
+    report(2, 2)
     encode = tokenizer.encode
     if options.backend == "optimum":
         graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, stages)

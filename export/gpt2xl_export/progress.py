@@ -6,17 +6,20 @@ from dataclasses import dataclass
 Count = Callable[[int, int], None]
 """Called with (done, total) of one stage."""
 
+COUNTED = ("tokenizer", "text")
+"""The stages of an export that do not count bytes."""
+
 
 @dataclass(frozen=True)
 class Progress:
     """How far an export, a download or a verification is."""
 
     stage: str
-    """Of an export, in this order: "hash" (reading the source), "text" (sampling calibration text, where that is
+    """Of an export, in this order: "hash" (reading the source), "tokenizer", "text" (sampling calibration text, where that is
     done), "weights" (equalizing, rounding and writing), "check" (comparing with the source). Of a download:
     "download", and "arrived" (hashing what came). Of a verification: the name of the check."""
     done: int
-    """Bytes, or positions of a text. A matrix counts with its size in float32, in parts for the steps it goes through."""
+    """Bytes; steps in "tokenizer"; positions of a text. A matrix counts with its size in float32, in parts for the steps it goes through."""
     total: int
     """What ``done`` is at the end of the stage; 0 while that is not known."""
     share: float | None = None
@@ -44,7 +47,7 @@ class Stages:
 
         def count(done: int, total: int) -> None:
             share = (before + self._costs[stage] * (done / total if total else 1)) / everything
-            self._report(Progress(stage, done, total, share, "" if stage == "text" else "B"))
+            self._report(Progress(stage, done, total, share, "" if stage in COUNTED else "B"))
 
         return count
 

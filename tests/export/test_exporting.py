@@ -118,7 +118,7 @@ def test_progress_counts_all_work_in_small_steps(
         for stage in dict.fromkeys(p.stage for p in seen)
     }
     writes = options.precision == "int4" and options.rounding == "auto"
-    assert [*by_stage] == ["hash", *["text"] * writes, "weights", "check"]
+    assert [*by_stage] == ["hash", "tokenizer", *["text"] * writes, "weights", "check"]
     for found in by_stage.values():
         assert {p.total for p in found} == {found[-1].done}
         assert [p.done for p in found] == sorted(p.done for p in found)

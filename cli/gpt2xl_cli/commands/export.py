@@ -10,7 +10,7 @@ import typer
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
 from gpt2xl_cli.options import Force, Json, Quiet, precision_names
 from gpt2xl_cli.progress import ProgressBars
-from gpt2xl_cli.reporting.amounts import duration_text
+from gpt2xl_cli.reporting.amounts import bytes_text, duration_text
 from gpt2xl_cli.reporting.verdicts import exactness, precision_text
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import warnings_collected
@@ -121,6 +121,6 @@ def _summary(out: Path, manifest: dict[str, Any]) -> str:
     whole = parity.get("engine", parity["portable"])["whole"]
     size = sum(entry["size"] for entry in manifest["files"].values())
     return (
-        f"Wrote {out}: {manifest['precision']}, {size / 1e6:.1f} MB;"
+        f"Wrote {out}: {manifest['precision']}, {bytes_text(size)};"
         f" largest logit difference {whole['max_abs_logit_diff']:.2g}, KL {whole['mean_kl']:.2g}."
     )

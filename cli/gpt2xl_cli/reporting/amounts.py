@@ -14,15 +14,12 @@ RAISED_BY = 1.15
 
 
 def bytes_text(size: float) -> str:
-    """A number of bytes.
+    """A number of bytes in MB or GB.
 
-    >>> bytes_text(6430000000), bytes_text(3500000), bytes_text(12)
-    ('6.4 GB', '3.5 MB', '12 B')
+    >>> bytes_text(6430000000), bytes_text(3500000)
+    ('6.4 GB', '3.5 MB')
     """
-    for one, unit in UNITS:
-        if size >= one:
-            return f"{size / one:.1f} {unit}"
-    return f"{size:.0f} B"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def amount_text(done: int, total: int, unit: str) -> str:

@@ -18,8 +18,9 @@ PART_COSTS: Mapping[Part, float] = {"run": 18e-9, "search": 18e-9, "round": 9e-9
 """For a byte of a matrix in float32."""
 HASH_COST, CHECK_COST = 1.1e-9, 13e-9
 """For a byte of the weight files; for a byte of the model in float32."""
+TOKENIZER_COST = 1.2
 TEXT_COST = 4e-11
-"""For a parameter and a token that the model writes itself."""
+"""For the tokenizer of any model; for a parameter and a token that the model writes itself."""
 
 
 def float_sizes(checkpoint: Checkpoint) -> dict[str, int]:
@@ -48,6 +49,7 @@ def export_costs(
         parts += PART_COSTS["run"] + PART_COSTS["search"] + rounds * PART_COSTS["round"]
     return {
         "hash": HASH_COST * sum(path.stat().st_size for path in checkpoint.weight_files),
+        "tokenizer": TOKENIZER_COST,
         "text": TEXT_COST * written,
         "weights": parts * size,
         "check": CHECK_COST * size,
