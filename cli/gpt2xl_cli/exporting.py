@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import cleaning_up, with_detail
-from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from gpt2xl_export import ExportOptions
@@ -42,6 +41,7 @@ def run_export(
     revision: str | None = None,
     calibration: Path | None = None,
     force: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Download what is missing and export it; returns the manifest."""
     with missing_extra_explained():
@@ -49,16 +49,17 @@ def run_export(
         from gpt2xl_export.inventory.registry import remember_export
         from gpt2xl_export.source.sources import resolve
 
-    with export_shown(may_download=not os.path.isdir(source)) as bars:
-        download = partial(resolve, show_progress=bars.is_shown)
-        announce = partial(_announce, out, options.precision)
+    with export_shown(quiet=quiet, may_download=not os.path.isdir(source)) as bars:
+        download = partial(
+            resolve,
+            announce=partial(_announce, bars, out, options.precision),
+            progress=bars.show_export,
+        )
         manifest = export(
-            partial(download, source, revision, announce=announce),
+            partial(download, source, revision),
             out,
             options,
-            adapter=None
-            if adapter is None
-            else partial(download, adapter, adapter=True, announce=announce),
+            adapter=None if adapter is None else partial(download, adapter, adapter=True),
             calibration=calibration,
             force=force,
             progress=bars.show_export,
@@ -68,26 +69,21 @@ def run_export(
 
 
 @contextmanager
-def export_shown(*, may_download: bool) -> Iterator[ProgressBars]:
+def export_shown(*, may_download: bool, quiet: bool = False) -> Iterator[ProgressBars]:
     """Let signals stop the export in the block so that it cleans up, and show its progress."""
     told = with_detail(lambda: DOWNLOAD_KEPT) if may_download else nullcontext()
-    with cleaning_up(), told, ProgressBars() as bars, warnings.catch_warnings():
+    with cleaning_up(), told, ProgressBars(quiet=quiet) as bars, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the parity check reports overflows
         yield bars
 
 
-def show_note(note: str) -> None:
-    """Print a line about an export on stderr."""
-    echo_line(note, err=True)
-
-
-def _announce(out: Path, precision: str, plan: "Plan") -> None:
+def _announce(bars: ProgressBars, out: Path, precision: str, plan: "Plan") -> None:
     """Say what a download and its bundle need; raises ExportError where a disk is too small."""
     from gpt2xl_export.source.disk_space import DiskNeeds, download_note
 
     if plan.adapter:
-        show_note(download_note(plan))
+        bars.say(download_note(plan), always=True)
         return
     needs = DiskNeeds(plan, out, precision)
     needs.check()
-    show_note(needs.note())
+    bars.say(needs.note(), always=True)

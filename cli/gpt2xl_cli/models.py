@@ -1,12 +1,13 @@
 """The bundle folder that --model means: a folder, the built-in demo, or a model on the hub."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from gpt2xl_cli.config.file import default_model
-from gpt2xl_cli.exporting import export_shown, show_note
+from gpt2xl_cli.exporting import export_shown
 
 
 def given_model(argument: str | None, option: str | None) -> str | None:
@@ -39,12 +40,8 @@ def model_folder(model: str | None, *, quiet: bool = False) -> Path:
         return Path(model)
     if not (model in (None, DEMO) or is_hub_name(str(model))):
         raise _no_model(str(model))
-    with export_shown(may_download=model not in (None, DEMO)) as bars:
-        if quiet:
-            return bundle_of(model or DEMO)
-        return bundle_of(
-            model or DEMO, bars.show_export, note=show_note, show_progress=bars.is_shown
-        )
+    with export_shown(quiet=quiet, may_download=model not in (None, DEMO)) as bars:
+        return bundle_of(model or DEMO, bars.show_export, note=partial(bars.say, always=True))
 
 
 def _no_model(model: str) -> Exception:

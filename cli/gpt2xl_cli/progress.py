@@ -1,26 +1,57 @@
-"""Progress bars on stderr; none where stderr is not a terminal."""
+"""Progress bars and notes on stderr; none where stderr is not a terminal, or with --quiet."""
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from gpt2xl_cli.reporting.amounts import Pace, amount_text, speed_text
+from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from gpt2xl_export import Progress as ExportProgress
 
+WIDEST_BAR, NARROWEST_BAR, TEXT_WIDTH = 40, 8, 60
+"""Columns: of a bar, and of what stands beside it."""
+REDRAW_SECONDS = 0.05
+LABELS = {
+    "download": "downloading",
+    "arrived": "verifying",
+    "hash": "reading",
+    "tokenizer": "tokenizing",
+    "text": "sampling",
+    "weights": "converting",
+    "check": "checking",
+}
+"""What is done in a stage of the exporter."""
+
 
 class ProgressBars:
     """One bar for each stage of a command; all are removed at the end of the context.
 
+    Each bar has the time left and, if it counts bytes, the speed.
+
     Args:
         enabled: False shows nothing even on a terminal.
+        quiet: show and say nothing at all.
+
+    Example::
+
+        with ProgressBars(enabled=not quiet) as bars:
+            bars.say("Measuring demo: 2 threads")
+            for number, name in enumerate(names):
+                bars.show("figures", number, len(names), name)
     """
 
-    def __init__(self, *, enabled: bool = True) -> None:
-        self.is_shown = enabled and sys.stderr is not None and sys.stderr.isatty()
+    def __init__(self, *, enabled: bool = True, quiet: bool = False) -> None:
+        self._is_quiet = quiet
+        self.is_shown = enabled and not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, Pace] = {}
+        self._drawn: dict[str, float] = {}
 
     def __enter__(self) -> "ProgressBars":
         return self
@@ -31,31 +62,106 @@ class ProgressBars:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all bars; the next `show` begins anew."""
         if self._bars:
             self._bars.stop()
+        self._bars = None
+        for values in (self._tasks, self._paces, self._drawn):
+            values.clear()
 
-    def show(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Set the bar of ``stage``, with ``note`` beside it; the first call for a stage adds its bar."""
-        if not self.is_shown:
+    def say(self, line: str, *, always: bool = False) -> None:
+        """Print a line on stderr, above the bars; it stays.
+
+        Args:
+            line: the text.
+            always: also where stderr is not a terminal; nothing is printed where the bars are quiet.
+        """
+        if self._bars is None and (self.is_shown or (always and not self._is_quiet)):
+            echo_line(line, err=True)
+        elif self._bars is not None:
+            from gpt2xl.errors import one_line
+
+            self._bars.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+    def show(
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        note: str = "",
+        *,
+        unit: str = "",
+        share: float | None = None,
+        ahead: float = 0.0,
+    ) -> None:
+        """Set the bar of ``stage``; the first call adds it.
+
+        Args:
+            stage: the bar's name.
+            done: what is done of ``total``.
+            total: the work of the stage; 0 while it is not known.
+            note: a text beside the bar.
+            unit: "B" for bytes; otherwise counts.
+            share: of the whole work of several stages, from 0 to 1; these then share one bar.
+            ahead: what is begun beyond ``done``: it moves the bar, and is not counted.
+        """
+        now = time.monotonic()
+        key = stage if share is None else ""
+        if not self.is_shown or (done < total and now - self._drawn.get(stage, 0) < REDRAW_SECONDS):
             return
-        if self._bars is None:  # not earlier: a download may show bars of its own before
+        self._drawn[stage] = now
+        if self._bars is None:  # not earlier: a note may come before
             self._bars = _started_bars()
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, note=note)
-        self._bars.update(self._tasks[stage], completed=done, note=note)
+        own = (done + ahead) / total if total else 0.0
+        whole = own if share is None else share
+        if unit and not note:
+            note = speed_text(self._pace(f"{stage} alone", own, now).speed * total)
+        left = self._pace(key, whole, now).left(whole, now)
+        amount = f"{whole:4.0%}" if share is not None else amount_text(done, total, unit)
+        if key not in self._tasks:
+            self._tasks[key] = self._bars.add_task(stage, total=1.0, amount="", note="", left="")
+        self._bars.update(
+            self._tasks[key],
+            completed=whole,
+            description=stage,
+            amount=amount,
+            note=note,
+            left=left,
+        )
+
+    def _pace(self, key: str, share: float, now: float) -> Pace:
+        pace = self._paces.setdefault(key, Pace())
+        pace.measure(share, now)
+        return pace
 
     def show_export(self, progress: "ExportProgress") -> None:
-        """Set the bar of the stage that an export is in."""
-        self.show(progress.stage, progress.done, progress.total)
+        """Set the bar of what the exporter reports: an export, a download, a verification."""
+        self.show(
+            LABELS.get(progress.stage, progress.stage),
+            progress.done,
+            progress.total,
+            unit=progress.unit,
+            share=progress.share,
+        )
 
 
 def _started_bars() -> "Progress":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
 
-    stage, note = TextColumn("{task.description:8}"), TextColumn("{task.fields[note]}")
-    columns = (stage, BarColumn(), MofNCompleteColumn(), note, Elapsed())
-    bars = Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    width = min(WIDEST_BAR, max(NARROWEST_BAR, console.width - TEXT_WIDTH))
+    stage = TextColumn("{task.description:11}", markup=False)
+    texts = [
+        TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("amount", "note", "left")
+    ]
+    bars = Progress(
+        stage, BarColumn(width), *texts, Elapsed(), console=console, transient=True,
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # else it would go to stderr
+    )  # fmt: skip
     bars.start()
     return bars

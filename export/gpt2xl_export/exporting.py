@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,6 +32,8 @@ from gpt2xl_export.output.companions import write_companions
 from gpt2xl_export.output.graphs import write_graphs
 from gpt2xl_export.output.optimum_backend import write_optimum_graph
 from gpt2xl_export.output.staging import claimed, staged_folder
+from gpt2xl_export.output.work import export_costs
+from gpt2xl_export.progress import Count, Progress, Stages
 from gpt2xl_export.reference.activations import ACTIVATIONS
 from gpt2xl_export.rounding.calibration import CalibrationText
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
@@ -54,17 +56,6 @@ TOOLS = {
 """Versions for the manifest."""
 
 AnySource = str | Path | Source | Callable[[], Source]
-Stage = Literal["weights", "check"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an export is."""
-
-    stage: Stage
-    done: int
-    """Tensors in stage "weights", parts of the model in stage "check"."""
-    total: int
 
 
 def export(
@@ -93,7 +84,7 @@ def export(
         calibration: UTF-8 text like that which the model will see; its first 4096 tokens are run to
             calibrate quantized precisions. None: a text of gpt2xl's own, or the model's own.
         force: whether to replace an existing bundle.
-        progress: called often, from this thread.
+        progress: called often, from this thread, with the bytes that have been read, converted and checked.
 
     Returns:
         The manifest, as written to gpt2xl.json.
@@ -125,8 +116,11 @@ def export(
         fetched = _fetched(source)
         checkpoint = _opened(fetched, merged)
         with staged_folder(target, force=force) as staging:
-            origin = _origin(checkpoint, fetched, merged)
-            manifest = _write_bundle(checkpoint, origin, staging, options, text_file, progress)
+            options = options.resolved(checkpoint)
+            costs = export_costs(checkpoint, options, has_text=text_file is not None)
+            stages = Stages(progress, costs)
+            origin = _origin(checkpoint, fetched, merged, stages.counter("hash"))
+            manifest = _write_bundle(checkpoint, origin, staging, options, text_file, stages)
     for warning in losses(manifest):
         warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
     return manifest
@@ -169,18 +163,22 @@ def _write_bundle(
     folder: Path,
     options: ExportOptions,
     text_file: Path | None,
-    progress: Callable[[Progress], None],
+    stages: Stages,
 ) -> dict[str, Any]:
-    options, recipe = options.resolved(checkpoint), options.recipe
+    recipe = options.recipe
+    report = stages.counter("tokenizer")
+    report(0, 2)
     expected = write_companions(checkpoint, folder, recipe.suffix, recipe.dtype)
     tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
+    report(1, 2)
     tokenization = check_tokenization(PlainTokenizer(expected.content), tokenizer)
+    report(2, 2)
     encode = tokenizer.encode
     if options.backend == "optimum":
-        graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, progress)
+        graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, stages)
     else:
-        chooser = text_chooser(checkpoint, encode, text_file)
-        graphs = _write_graphs(checkpoint, folder / "onnx", options, encode, chooser, progress)
+        chooser = text_chooser(checkpoint, encode, text_file, stages.counter("text"))
+        graphs = _write_graphs(checkpoint, folder / "onnx", options, encode, chooser, stages)
     if text_file and graphs.calibration.text is None:
         raise ExportError(f"nothing is calibrated: leave out the calibration text '{text_file}'.")
     manifest = {
@@ -207,10 +205,12 @@ def _other_base(checkpoint: Checkpoint, source: Source) -> Iterator[str]:
         yield f"the adapter was made for {known}, not for {source.name}."
 
 
-def _origin(checkpoint: Checkpoint, source: Source, adapter: Source | None) -> dict[str, Any]:
+def _origin(
+    checkpoint: Checkpoint, source: Source, adapter: Source | None, report: Count
+) -> dict[str, Any]:
     """Where the weights come from, for the manifest."""
     origin: dict[str, Any] = {"name": source.name, "revision": source.revision}
-    origin["sha256"] = checkpoint.sha256()
+    origin["sha256"] = checkpoint.sha256(report)
     if adapter:
         named = {"name": adapter.name, "revision": adapter.revision}
         origin["adapter"] = named | {"sha256": checkpoint.adapter_sha256()}
@@ -234,16 +234,14 @@ def _write_graphs(
     options: ExportOptions,
     encode: Callable[[str], list[int]],
     choose_text: Callable[[bool], CalibrationText],
-    progress: Callable[[Progress], None],
+    stages: Stages,
 ) -> _CheckedGraphs:
     """Build the graphs in ``folder`` and compare them with the checkpoint."""
     folder.mkdir()
     prompt_ids = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
-    report_weights, report_check = _reporter("weights", progress), _reporter("check", progress)
-    graphs = write_graphs(checkpoint, folder, options, choose_text, report_weights)
-    parity = check_parity(
-        checkpoint, graphs.models, folder, prompt_ids, options.tolerance, report_check
-    )
+    graphs = write_graphs(checkpoint, folder, options, choose_text, stages.counter("weights"))
+    report = stages.counter("check")
+    parity = check_parity(checkpoint, graphs.models, folder, prompt_ids, options.tolerance, report)
     return _CheckedGraphs(
         graphs.errors, graphs.weights_name, graphs.weights_sha256, parity, graphs.calibration
     )
@@ -254,21 +252,17 @@ def _write_with_optimum(
     folder: Path,
     options: ExportOptions,
     encode: Callable[[str], list[int]],
-    progress: Callable[[Progress], None],
+    stages: Stages,
 ) -> _CheckedGraphs:
     """Do what `_write_graphs` does, with a graph that optimum builds."""
     folder.mkdir()
     prompt_ids = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
     name, digest = write_optimum_graph(checkpoint.folder, folder)
     runners = {"portable": partial(run_whole, folder / "model.onnx", checkpoint.config)}
-    report = _reporter("check", progress)
+    report = stages.counter("check")
     return _CheckedGraphs(
         {}, name, digest, compare(checkpoint, runners, prompt_ids, options.tolerance, report)
     )
-
-
-def _reporter(stage: Stage, progress: Callable[[Progress], None]) -> Callable[[int, int], None]:
-    return lambda done, total: progress(Progress(stage, done, total))
 
 
 def _files(folder: Path, known: Mapping[str, str]) -> dict[str, dict[str, Any]]:

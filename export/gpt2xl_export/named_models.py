@@ -28,7 +28,7 @@ from gpt2xl_export.source.sources import Source, resolve
 from gpt2xl_export.source.sums import file_sha256
 
 if TYPE_CHECKING:
-    from gpt2xl_export.exporting import Progress
+    from gpt2xl_export.progress import Progress
 
 DEMO = "demo"
 DEMO_PRECISION = "fp32"
@@ -41,15 +41,13 @@ def bundle_of(
     progress: Callable[["Progress"], None] | None = None,
     *,
     note: Note | None = None,
-    show_progress: bool = False,
 ) -> Path:
     """The bundle folder of the model ``name``; downloads and exports it at its first use.
 
     Args:
         name: "demo", an alias such as "gpt2-xl", or owner/name on the hub.
-        progress: called often during an export.
+        progress: called often during an export; during a download from a thread of its own.
         note: called with a sentence when an export, a download or a wait for another process begins.
-        show_progress: whether huggingface_hub shows progress bars of downloads.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be downloaded.
@@ -73,7 +71,7 @@ def bundle_of(
         tell(needs.note())
 
     def fetch() -> Source:
-        return resolve(name, announce=announce, show_progress=show_progress)
+        return resolve(name, announce=announce, progress=progress or _ignore)
 
     return _exported(fetch, bundle, HUB_PRECISION, progress or _ignore, tell)
 

@@ -94,10 +94,12 @@ def refused(run: Run, error_line: Callable[..., str], tmp_path: Path) -> Callabl
 
 @pytest.fixture
 def on_terminal() -> Callable[..., bytes]:
-    """Run `gpt2xl` on a terminal; return what it writes there."""
+    """Run `gpt2xl` on a terminal; return what it writes there. ``shell`` may redirect some of that."""
 
-    def on_terminal(*arguments: object) -> bytes:
+    def on_terminal(*arguments: object, shell: str = "") -> bytes:
         command = [sys.executable, "-m", "gpt2xl_cli", *map(str, arguments)]
+        if shell:
+            command = ["sh", "-c", f"'{sys.executable}' -m gpt2xl_cli {shell}"]
         master, slave = pty.openpty()
         with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, close_fds=True):
             os.close(slave)

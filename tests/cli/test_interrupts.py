@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import gpt2xl_export.exporting
+import gpt2xl_export.progress
 from gpt2xl import StreamDecoder
 
 Run = Callable[..., CompletedProcess[str]]
@@ -191,22 +191,24 @@ def test_ctrl_c_ends_an_export_and_leaves_nothing(
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(("stage", "done"), [("weights", 1), ("weights", 28), ("check", 1), ("check", 4)])  # fmt: skip
+@pytest.mark.parametrize(("stage", "number"), [("hash", 1), ("weights", 1), ("weights", 28), ("check", 1), ("check", 4)])  # fmt: skip
 def test_ctrl_c_at_any_stage_leaves_nothing(
     stage: str,
-    done: int,
+    number: int,
     checkpoint: Path,
     tmp_path: Path,
     refused: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupting(*arguments: Any) -> Any:
-        if arguments[:2] == (stage, done):
+        stages.append(arguments[0])
+        if stages.count(stage) == number:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    real = gpt2xl_export.exporting.Progress
-    monkeypatch.setattr("gpt2xl_export.exporting.Progress", interrupting)
+    stages: list[str] = []
+    real = gpt2xl_export.progress.Progress
+    monkeypatch.setattr("gpt2xl_export.progress.Progress", interrupting)
     assert refused("export", checkpoint, "out", status=130) == "error: interrupted.\n"
 
 

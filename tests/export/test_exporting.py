@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 import gpt2xl_export.output.graphs
 import gpt2xl_export.reference.forward
 from gpt2xl import CheckpointError, ExportError, GPT2Config, ParityError, RequestError, load
-from gpt2xl_export.exporting import Progress, export
+from gpt2xl_export import Progress
+from gpt2xl_export.exporting import export
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.options import ExportOptions
@@ -90,18 +92,43 @@ def test_the_same_checkpoint_gives_the_same_files(
         assert (bundle / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
-def test_progress_runs_from_the_first_weight_to_the_last_check(
-    checkpoint: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("precision", "tied", "more"),
+    [
+        ("fp32", True, {}),
+        ("fp16", False, {}),
+        ("int8", True, {"keep": ("fp32:h.0.*",)}),
+        ("int4", False, {"kv": "float"}),
+        ("int4", True, {"rounding": "nearest", "keep": ("int8:h.1.*", "int4:wte.weight")}),
+    ],
+)
+def test_progress_counts_all_work_in_small_steps(
+    precision: str,
+    tied: bool,
+    more: dict[str, Any],
+    make_checkpoint: MakeCheckpoint,
+    tmp_path: Path,
 ) -> None:
+    source = make_checkpoint({"n_layer": 4, "tie_word_embeddings": tied})
     seen: list[Progress] = []
-    export(checkpoint, tmp_path / "out", progress=seen.append)
-    weights = [(p.done, p.total) for p in seen if p.stage == "weights"]
-    checks = [(p.done, p.total) for p in seen if p.stage == "check"]
-    assert len(seen) == len(weights) + len(checks)
-    assert weights == sorted(weights)
-    assert {done for done, _ in weights} == set(range(1, 29))
-    assert {total for _, total in weights} == {28}
-    assert checks == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    options = ExportOptions(precision, **more)
+    export(source, tmp_path / "out", options, progress=seen.append)
+    by_stage = {
+        stage: [p for p in seen if p.stage == stage]
+        for stage in dict.fromkeys(p.stage for p in seen)
+    }
+    writes = options.precision == "int4" and options.rounding == "auto"
+    assert [*by_stage] == ["hash", "tokenizer", *["text"] * writes, "weights", "check"]
+    for found in by_stage.values():
+        assert {p.total for p in found} == {found[-1].done}
+        assert [p.done for p in found] == sorted(p.done for p in found)
+    for stage in ("weights", "check"):
+        steps = [b.done - a.done for a, b in pairwise(by_stage[stage])]
+        assert max(steps) <= by_stage[stage][-1].total / 3
+    shares = [p.share for p in seen if p.share is not None]
+    assert shares == sorted(shares)
+    assert len(shares) == len(seen)
+    assert shares[-1] == pytest.approx(1)
 
 
 Build = Callable[[GPT2Config, Callable[[str], Any]], Any]
@@ -176,7 +203,7 @@ def test_weights_that_are_no_numbers_fail_the_export(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("stage", ["weights", "check"])
+@pytest.mark.parametrize("stage", ["hash", "weights", "check"])
 def test_an_interrupted_export_leaves_nothing_behind(
     checkpoint: Path, tmp_path: Path, stage: str
 ) -> None:

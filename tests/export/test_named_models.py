@@ -40,7 +40,7 @@ def test_the_demo_is_exported_at_its_first_use_and_generates(cache: Path) -> Non
     bundle = bundle_of("demo", seen.append, note=notes.append)
     assert bundle.parent == cache
     assert notes == [f"First use: exporting {ROOT / 'models' / 'demo'} as fp32 to {bundle}"]
-    assert {progress.stage for progress in seen} == {"weights", "check"}
+    assert {progress.stage for progress in seen} == {"hash", "tokenizer", "weights", "check"}
     text = gpt2xl.load(bundle).generate("Once upon a time", max_new_tokens=20, seed=1).text
     assert len(text.split()) > 8
 
@@ -140,9 +140,7 @@ def test_a_name_on_the_hub_is_downloaded_and_exported_as_int8(
         "gpt2xl_export.source.sources.plan",
         lambda source, revision, *, adapter: Plan(f"owner/{source}", "abc", files, "main"),
     )
-    monkeypatch.setattr(
-        "gpt2xl_export.source.sources.download", lambda plan, *, show_progress: checkpoint
-    )
+    monkeypatch.setattr("gpt2xl_export.source.sources.download", lambda plan, progress: checkpoint)
     notes: list[str] = []
     bundle = bundle_of("gpt2-xl", note=notes.append)
     assert bundle == cache / f"gpt2-xl-int8-{gpt2xl.__version__}"

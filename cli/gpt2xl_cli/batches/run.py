@@ -1,9 +1,7 @@
 """Run gpt2xl batch: read the input, generate its texts, and write them to a file or to stdout."""
 
 import sys
-import time
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ import typer
 import gpt2xl
 from gpt2xl import Generation, GenerationOptions, LoadOptions, RequestError
 from gpt2xl.searching import is_search
+from gpt2xl_cli.batches.batch_progress import BatchProgress
 from gpt2xl_cli.batches.lines import Line, check_prompts, parse
 from gpt2xl_cli.batches.printer import OrderedPrinter
 from gpt2xl_cli.batches.resume_file import ResumeFile
@@ -36,12 +35,26 @@ class Batch:
     model: gpt2xl.Model
     options: GenerationOptions
     rows: int
+    quiet: bool = False
+    """Whether to show no notes and no bar."""
 
-    def texts(self, seed: int | None, done: Container[int] = ()) -> Texts:
-        """Generate the texts that are not ``done``; ``seed`` is that of the first line."""
+    def texts(
+        self, seed: int | None, done: Container[int], count: Callable[[], None] | None
+    ) -> Texts:
+        """Generate the texts that are not ``done``.
+
+        Args:
+            seed: of the first line's text.
+            done: numbers of lines.
+            count: called after each new token.
+        """
         options = replace(self.options, seed=seed)
         if is_search(options):
             return self._searched(options, done)
+        if count is not None:
+            options = replace(
+                options, stopping=lambda _: bool(count())
+            )  # it sees each token, and never stops
         prompts = (line.prompt for line in self.lines)
         return self.model.generate_batch(prompts, options, rows=self.rows, skip=done)
 
@@ -63,10 +76,25 @@ class Summary:
     done_before: int
     """Texts that an earlier run had finished."""
     new_tokens: int
+    tokens_per_second: float | None
+    """Of this run; None where there was nothing left to generate."""
+
+    @property
+    def speed(self) -> str:
+        """The speed for the last line, with a comma before it."""
+        speed = self.tokens_per_second
+        return "" if speed is None else f", {speed:.{0 if speed >= 10 else 1}f} tokens/s"
 
 
 def read_batch(
-    source: str, model: str | None, load: LoadOptions, layers: Sequence[Layer], rows: int
+    source: str,
+    model: str | None,
+    load: LoadOptions,
+    layers: Sequence[Layer],
+    rows: int,
+    *,
+    quiet: bool = False,
+    announced: bool = True,
 ) -> Batch:
     """Read the input and load the model.
 
@@ -76,6 +104,8 @@ def read_batch(
         load: how to load it.
         layers: options of all texts, over the model's own.
         rows: texts that share a step.
+        quiet: whether to show no notes and no bars.
+        announced: whether to say what begins, where stderr is a terminal.
 
     Raises:
         RequestError: a line, a prompt or the whole input cannot be used.
@@ -83,28 +113,30 @@ def read_batch(
     name = "stdin" if source == "-" else f"'{source}'"
     content = read_stdin() if source == "-" else read_text_file(Path(source))
     lines = parse(content, name)
-    folder = model_folder(model)
+    folder = model_folder(model, quiet=quiet)
+    ProgressBars(enabled=announced, quiet=quiet).say(
+        f"Continuing {len(lines)} texts of {name} with {folder}"
+    )
     loaded = gpt2xl.load(folder, load)
     options = options_over(loaded.defaults, layers)
     if options.num_return_sequences > 1:
         raise RequestError("a batch writes one text for each line: leave num_return_sequences out.")
     check = partial(loaded.prompt_ids, parse_special=options.parse_special)
     check_prompts(lines, name, check)
-    return Batch(content, lines, folder, loaded, options, rows)
+    return Batch(content, lines, folder, loaded, options, rows, quiet)
 
 
 def print_texts(batch: Batch) -> None:
     """Print each line with its text on stdout, in the order of the input."""
     printer, total = OrderedPrinter(batch.lines), len(batch.lines)
     on_terminal = sys.stdout.isatty()  # where the lines themselves show the progress
-    texts = batch.texts(batch.options.seed)
     with (
         with_detail(lambda: f"{printer.count} of {total} texts are written."),
-        _progress(0, total, shown=not on_terminal) as count,
+        BatchProgress(batch.options, 0, total, shown=not (on_terminal or batch.quiet)) as progress,
     ):
-        for index, generation in texts:
+        for index, generation in batch.texts(batch.options.seed, (), progress.each_token):
             printer.add(index, generation)
-            count(len(generation.new_ids))
+            progress.finish(generation)
 
 
 def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
@@ -112,8 +144,7 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
     header = run_header(batch.content, batch.folder, batch.options)
     resume = ResumeFile(out, header, force=force)
     before, total = len(resume.done), len(batch.lines)
-    texts = batch.texts(resume.seed, frozenset(resume.done))
-    if before:
+    if before and not batch.quiet:
         typer.echo(f"{before} of {total} texts were done already; resuming.", err=True)
     with with_detail(
         lambda: (
@@ -121,26 +152,14 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
             " run the same command again to resume."
         )
     ):
-        with resume, _progress(before, total) as count:
-            for index, generation in texts:
+        with (
+            resume,
+            BatchProgress(batch.options, before, total, shown=not batch.quiet) as progress,
+        ):
+            done = frozenset(resume.done)
+            for index, generation in batch.texts(resume.seed, done, progress.each_token):
                 resume.add(index, generation)
-                count(len(generation.new_ids))
+                progress.finish(generation)
         resume.finish(batch.lines, force=force)
     new_tokens = sum(result["new_tokens"] for result in resume.done.values())
-    return Summary(str(out), total, before, new_tokens)
-
-
-@contextmanager
-def _progress(done: int, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a bar of finished texts; call it with the number of tokens of each."""
-    start, tokens = time.perf_counter(), 0
-    with ProgressBars(enabled=shown) as bars:
-        bars.show("texts", done, total)
-
-        def count(new_tokens: int) -> None:
-            nonlocal done, tokens
-            done, tokens = done + 1, tokens + new_tokens
-            rate = tokens / (time.perf_counter() - start)
-            bars.show("texts", done, total, f"{rate:.0f} tokens/s")
-
-        yield count
+    return Summary(str(out), total, before, new_tokens, progress.speed or None)

@@ -1,13 +1,14 @@
 """gpt2xl batch."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gpt2xl_cli.options import Force, GenerationConfig, Json, Model, Provider, Threads
+from gpt2xl_cli.options import Force, GenerationConfig, Json, Model, Provider, Quiet, Threads
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.text_options.layers import layers_of
@@ -47,6 +48,7 @@ def batch(
     threads: Threads = 0,
     force: Force = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Continue many texts; after an interruption, the same command generates what is missing."""
     from gpt2xl import LoadOptions
@@ -62,12 +64,16 @@ def batch(
     layers = layers_of(text)
     with cleaning_up():
         if to_stdout:
-            print_texts(read_batch(source, model, load, layers, rows))
+            announced = not sys.stdout.isatty()
+            batch = read_batch(source, model, load, layers, rows, quiet=quiet, announced=announced)
+            print_texts(batch)
             return
         with claimed(out, force=force):
-            batch = read_batch(source, model, load, layers, rows)
+            batch = read_batch(source, model, load, layers, rows, quiet=quiet)
             summary = write_texts(batch, out, force=force)
     if as_json:
         typer.echo(json.dumps(asdict(summary)))
     else:
-        echo_line(f"Wrote {out}: {summary.rows} texts, {summary.new_tokens} new tokens.")
+        echo_line(
+            f"Wrote {out}: {summary.rows} texts, {summary.new_tokens} new tokens{summary.speed}."
+        )

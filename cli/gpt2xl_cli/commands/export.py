@@ -1,5 +1,6 @@
 """gpt2xl export."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,7 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
-from gpt2xl_cli.options import Force, Json, Precision
+from gpt2xl_cli.options import Force, Json, Precision, Quiet
+from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.reporting.amounts import bytes_text, duration_text
+from gpt2xl_cli.reporting.verdicts import exactness, precision_text
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import warnings_collected
 
@@ -73,10 +77,14 @@ def export(
     ] = None,
     force: Force = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Export a checkpoint to an ONNX bundle, and check it against the checkpoint."""
     import json
+    import time
 
+    start, notes = time.monotonic(), ProgressBars(quiet=quiet)
+    notes.say(f"Exporting {source} to {out}: {precision_text(precision)}")
     with missing_extra_explained():
         from gpt2xl_export import ExportOptions
 
@@ -86,7 +94,7 @@ def export(
     )  # fmt: skip
     run = partial(
         run_export, source, out, options,
-        adapter=adapter, revision=revision, calibration=calibration, force=force,
+        adapter=adapter, revision=revision, calibration=calibration, force=force, quiet=quiet,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(run()))
@@ -94,8 +102,13 @@ def export(
     with warnings_collected() as warned:  # the summary says what was left out
         manifest = run()
     echo_line(_summary(out, manifest))
+    echo_line(exactness(manifest))
     for message in warned:
         echo_line(f"warning: {message}")
+    notes.say(
+        f"Took {duration_text(time.monotonic() - start)}. Next:"
+        f' gpt2xl generate -m {shlex.quote(str(out))} "Once upon a time"'
+    )
 
 
 def _summary(out: Path, manifest: dict[str, Any]) -> str:
@@ -103,6 +116,6 @@ def _summary(out: Path, manifest: dict[str, Any]) -> str:
     whole = parity.get("engine", parity["portable"])["whole"]
     size = sum(entry["size"] for entry in manifest["files"].values())
     return (
-        f"Wrote {out}: {manifest['precision']}, {size / 1e6:.1f} MB;"
+        f"Wrote {out}: {manifest['precision']}, {bytes_text(size)};"
         f" largest logit difference {whole['max_abs_logit_diff']:.2g}, KL {whole['mean_kl']:.2g}."
     )

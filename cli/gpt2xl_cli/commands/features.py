@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from gpt2xl_cli.models import model_folder
-from gpt2xl_cli.options import Force, Model, Provider, Special, Threads
+from gpt2xl_cli.options import Force, Model, Provider, Quiet, Special, Threads
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.text_input import read_stdin, read_text_file
@@ -53,6 +53,7 @@ def features(
     provider: Provider = "auto",
     threads: Threads = 0,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compute features of texts: the hidden state after the final layer norm."""
     import gpt2xl
@@ -65,8 +66,9 @@ def features(
         check_shape(out, lines, pooling)
         refuse_existing(out, force)
     load = gpt2xl.LoadOptions(provider=provider, threads=threads)
-    loaded = gpt2xl.load(model_folder(model), load)
-    found = features_of(loaded, lines, pooling, parse_special=special, shown=not to_stdout)
+    loaded = gpt2xl.load(model_folder(model, quiet=quiet), load)
+    shown = not (quiet or (to_stdout and sys.stdout.isatty()))
+    found = features_of(loaded, lines, pooling, parse_special=special, shown=shown)
     with cleaning_up():
         if to_stdout:
             print_features(sys.stdout, lines, found)

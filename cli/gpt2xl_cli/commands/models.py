@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gpt2xl_cli.exporting import missing_extra_explained, show_note
+from gpt2xl_cli.exporting import missing_extra_explained
 from gpt2xl_cli.options import Json, stored_names
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
@@ -142,7 +142,7 @@ def _remove(chosen: "list[StoredModel]") -> None:
         except BusyError as busy:
             if model.kind != "unfinished":
                 raise
-            show_note(f"Left alone: {busy}")
+            echo_line(f"Left alone: {busy}", err=True)
     echo_line(f"Freed {size_text(freed)}.")
 
 

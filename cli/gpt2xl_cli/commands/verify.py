@@ -11,7 +11,9 @@ import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained
 from gpt2xl_cli.models import given_model, model_folder
-from gpt2xl_cli.options import Json, Model, ModelArgument
+from gpt2xl_cli.options import Json, Model, ModelArgument, Quiet
+from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.reporting.verdicts import of_checks
 from gpt2xl_cli.terminal import echo_line
 
 
@@ -36,21 +38,24 @@ def verify(
         ),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check a bundle: file hashes, tokenization, graphs, parity, and published outputs of its model."""
     from gpt2xl import BundleError
 
     if adapter and not source:
         raise typer.BadParameter("an adapter needs --source, the checkpoint it was merged into.")
+    ProgressBars(quiet=quiet).say(f"Verifying {bundle}" + (f" and {source}" if source else ""))
     with missing_extra_explained():
         from gpt2xl_export import verify as checks_of
 
     folder = model_folder(given_model(bundle, model))
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # the checks report what is wrong
     checks = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ProgressBars(quiet=quiet) as bars:
         warnings.simplefilter("ignore", RuntimeWarning)  # a check reports overflows
-        for check in checks_of(folder, source, adapter):
+        for check in checks_of(folder, source, adapter, progress=bars.show_export):
+            bars.clear()
             checks.append(check)
             if not as_json:
                 echo_line(f"{check.status:7}  {check.name}: {check.detail}")
@@ -58,5 +63,7 @@ def verify(
     if as_json:
         content = {"bundle": str(folder), "ok": not failed, "checks": [asdict(c) for c in checks]}
         typer.echo(json.dumps(content))
+    else:
+        echo_line(of_checks(checks))
     if failed:
         raise BundleError(f"{failed[0].name}: {failed[0].detail}")

@@ -80,7 +80,7 @@ def hint_lines() -> Iterator[str]:
 def is_first_demo() -> bool:
     """Whether no process has asked this before on this machine; also where the cache does not keep it."""
     from gpt2xl import Gpt2xlError
-    from gpt2xl_export.named_models import cache_folder
+    from gpt2xl_export.places import cache_folder
 
     with suppress(OSError, Gpt2xlError):
         file = cache_folder() / HINT_FILE

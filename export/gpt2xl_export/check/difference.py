@@ -31,6 +31,8 @@ class Difference:
     """Mean over positions of KL(expected || graph), in nats."""
     top1_agreement: float
     """Share of positions with the same most probable token."""
+    positions: int = 0
+    """Positions that were compared."""
 
     def check(self, tolerance: Tolerance, what: str) -> None:
         """Compare with ``tolerance``.
@@ -60,4 +62,5 @@ def difference(expected: FloatArray, found: FloatArray) -> Difference:
         relative_logit_diff=largest / max(1.0, float(np.abs(expected).max())),
         mean_kl=float((np.exp(p) * (p - q)).sum(-1).mean()),
         top1_agreement=float((expected.argmax(-1) == found.argmax(-1)).mean()),
+        positions=len(expected),
     )

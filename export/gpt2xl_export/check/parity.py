@@ -1,5 +1,6 @@
 """Compare exported graphs with the numpy reference; the figures go into the manifest."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,9 +13,11 @@ import onnx_ir as ir
 from gpt2xl.errors import CheckpointError
 from gpt2xl_export.check.difference import Tolerance, difference
 from gpt2xl_export.check.layerwise import GraphRunner, PromptRun, run_by_layer
+from gpt2xl_export.progress import Count, Steps
 from gpt2xl_export.reference.forward import Reference
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
+from gpt2xl_export.source.tensors import expected_shapes
 
 PAGE = Path(__file__).with_name("held_out.txt")
 SENTENCES = (
@@ -62,7 +65,7 @@ def check_parity(
     folder: Path,
     texts: Prompts,
     tolerance: Tolerance,
-    progress: Callable[[int, int], None],
+    progress: Count,
 ) -> dict[str, Any]:
     """Run the prompts through every graph, one layer at a time.
 
@@ -72,7 +75,7 @@ def check_parity(
         folder: where the weights file is.
         texts: the prompts.
         tolerance: the largest differences that are allowed.
-        progress: called with (parts of the model done, parts in all).
+        progress: called with (bytes done, bytes in all): the size of the model in float32, in parts.
 
     Returns:
         The report for the manifest.
@@ -92,7 +95,7 @@ def compare(
     runners: Mapping[str, GraphRunner],
     texts: Prompts,
     tolerance: Tolerance,
-    progress: Callable[[int, int], None],
+    progress: Count,
 ) -> dict[str, Any]:
     """Do what `check_parity` does, for graphs that ``runners`` run."""
     runs = {kind: prompt_runs(texts) for kind in runners}
@@ -101,7 +104,8 @@ def compare(
         for kind, runner in runners.items()
     ]
     rows = [*texts.short, texts.page]
-    expected = _run_side_by_side(Reference(checkpoint), rows, started, progress)
+    work = _CheckWork(checkpoint, {kind: len(modes) for kind, modes in runs.items()}, progress)
+    expected = _run_side_by_side(Reference(checkpoint), rows, started, work)
     report: dict[str, Any] = {"prompts": len(rows), "positions": sum(map(len, rows))}
     report["tolerance"] = asdict(tolerance)
     for kind, modes in runs.items():
@@ -109,6 +113,7 @@ def compare(
         for mode, finished in modes.items():
             wanted = expected[-1:] if mode == "page" else expected[:-1]
             result = difference(*_paired(wanted, finished))
+            work.compared(kind)
             result.check(tolerance, f"the {kind} graph, {mode}")
             report[kind][mode] = asdict(result)
     return report
@@ -128,18 +133,54 @@ def _run_side_by_side(
     reference: Reference,
     rows: Sequence[list[int]],
     started: Sequence[Iterator[None]],
-    progress: Callable[[int, int], None],
+    work: "_CheckWork",
 ) -> list[FloatArray]:
     """Take reference and graphs through each layer together; return the reference's logits."""
     states = reference.embed(rows)
-    parts = reference.config.n_layer + 2
-    for done in range(parts):
+    work.ran(0)
+    for part in range(reference.config.n_layer + 2):
         for run in started:
             next(run)
-        progress(done + 1, parts)
-        if done < reference.config.n_layer:
-            states = reference.block(done, states)
-    return reference.head(states)
+            work.ran(part)
+        if part < reference.config.n_layer:
+            states = reference.block(part, states)
+            work.ran(part + 1)
+    logits = reference.head(states)
+    work.ran(reference.config.n_layer + 1)
+    return logits
+
+
+class _CheckWork:
+    """Counts the parts of the model that reference and graphs have run, and the comparisons.
+
+    Args:
+        checkpoint: the model.
+        modes: how many comparisons each graph has.
+        report: called with (bytes done, bytes in all).
+    """
+
+    def __init__(self, checkpoint: Checkpoint, modes: Mapping[str, int], report: Count) -> None:
+        layer, head, everything = _part_sizes(checkpoint)
+        self._sizes = [head, *[layer] * checkpoint.config.n_layer, head]
+        self._compared = {kind: head / count for kind, count in modes.items()}
+        runs = (len(modes) + 1) * sum(self._sizes)
+        self._steps = Steps(runs + len(modes) * head, everything, report)
+
+    def ran(self, part: int) -> None:
+        """Of the reference or of one graph: embeddings, blocks, head."""
+        self._steps.add(self._sizes[part])
+
+    def compared(self, kind: str) -> None:
+        """One of the comparisons of a graph."""
+        self._steps.add(self._compared[kind])
+
+
+def _part_sizes(checkpoint: Checkpoint) -> tuple[int, int, int]:
+    """Bytes in float32 of a block, of the head, of the model."""
+    shapes = expected_shapes(checkpoint.config)
+    sizes = {name: 4 * math.prod(shape) for name, shape in shapes.items()}
+    layer = sum(size for name, size in sizes.items() if name.startswith("h.0."))
+    return layer, sizes["wte.weight"], sum(sizes.values())
 
 
 def _paired(expected: list[FloatArray], runs: list[PromptRun]) -> tuple[FloatArray, FloatArray]:

@@ -20,7 +20,7 @@ from gpt2xl_export.rounding.calibration import (
     written_length,
 )
 from gpt2xl_export.rounding.equalization import KEYS, MLP_OUT, Change
-from gpt2xl_export.rounding.layers import Plan, calibrate, head_error
+from gpt2xl_export.rounding.layers import Plan, Step, calibrate, head_error
 from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint
 
@@ -59,23 +59,24 @@ class Calibration:
 
 def calibrate_export(
     checkpoint: Checkpoint,
+    plan: Plan,
     options: ExportOptions,
     assigned: Mapping[str, str],
     choose_text: Callable[[bool], CalibrationText],
     weights: WeightsFile,
-    count: Callable[[str], None],
+    step: Step,
 ) -> Calibration:
     """Run the model on calibration text, and write the quantized matrices of its layers.
 
     Args:
         checkpoint: the source.
+        plan: of `make_plan`.
         options: resolved.
         assigned: the format of each weight, by name.
         choose_text: whether GPTQ needs it -> the text.
         weights: where to.
-        count: called with the name of each weight that is written.
+        step: called after each part of the work on a matrix.
     """
-    plan = make_plan(checkpoint, options, assigned)
     if not plan.products and options.kv == "float":
         return Calibration()
     forms = formats(options.block_size, float16=options.recipe.float16)
@@ -85,19 +86,19 @@ def calibrate_export(
     assert found.text is not None
     small = written_length(checkpoint) > 0
     compensates = bool(plan.rounded) and small and found.text.tokens >= ENOUGH
-    layers = calibrate(checkpoint, plan, found.text.rows, compensates=compensates)
+    layers = calibrate(checkpoint, plan, found.text.rows, compensates=compensates, step=step)
     for number, layer in enumerate(layers):
         found.changes.update(layer.changes)
         found.errors.update(layer.errors)
         found.ranges.append(layer.kv_range)
         for name, rounded in layer.weights.items():
             int4.store_rounded(name, rounded, weights)
-            count(name)
+            step(name, "store")
         for name in assigned:
             form = forms[assigned[name]]
             if form and name.startswith(f"h.{number}.") and name not in layer.weights:
                 form.store(name, layer.load(name).T, weights)
-                count(name)
+                step(name, "store")
         states = layer.states
     head = "wte.weight" if checkpoint.config.tie_word_embeddings else "lm_head.weight"
     if form := forms[assigned[head]]:
@@ -120,9 +121,15 @@ def make_plan(checkpoint: Checkpoint, options: ExportOptions, assigned: Mapping[
 
 
 def text_chooser(
-    checkpoint: Checkpoint, encode: Encode, given: Path | None
+    checkpoint: Checkpoint,
+    encode: Encode,
+    given: Path | None,
+    report: Callable[[int, int], None] = lambda *_: None,
 ) -> Callable[[bool], CalibrationText]:
-    """Whether GPTQ needs it -> the user's text or what a small model writes itself, and our page."""
+    """Whether GPTQ needs it -> the user's text or what a small model writes itself, and our page.
+
+    ``report`` is called while it writes, with (positions done, positions in all).
+    """
     config: GPT2Config = checkpoint.config
 
     def choose(for_gptq: bool) -> CalibrationText:
@@ -130,7 +137,8 @@ def text_chooser(
         if given is not None:
             text = given_text(given, encode, config)
         elif for_gptq and length:
-            text = CalibrationText(own_text(checkpoint, ROWS, length), "the model's own text")
+            written = own_text(checkpoint, ROWS, length, report)
+            text = CalibrationText(written, "the model's own text")
         else:
             return ours
         # The page has all positions of the context, which the KV cache's scales need.

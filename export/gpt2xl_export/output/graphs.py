@@ -13,7 +13,8 @@ from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
 from gpt2xl_export.options import ExportOptions, has_engine
-from gpt2xl_export.output.calibrating import Calibration, calibrate_export
+from gpt2xl_export.output.calibrating import Calibration, calibrate_export, make_plan
+from gpt2xl_export.output.work import WeightsWork
 from gpt2xl_export.passes.divide_inputs import DivideInputs
 from gpt2xl_export.passes.fp16 import ConvertToFloat16
 from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
@@ -22,8 +23,8 @@ from gpt2xl_export.passes.skip_norm import FuseSkipNorms
 from gpt2xl_export.recipes import EMBEDDINGS, assign, formats, has_format
 from gpt2xl_export.rounding.calibration import CalibrationText
 from gpt2xl_export.rounding.equalization import equalized
+from gpt2xl_export.rounding.layers import Step
 from gpt2xl_export.source.checkpoint import Checkpoint
-from gpt2xl_export.source.tensor_files import FloatArray
 from gpt2xl_export.source.tensors import matrix_names
 
 STEMS = {"portable": "model", "engine": "engine"}
@@ -56,14 +57,14 @@ def write_graphs(
         folder: where to.
         options: resolved.
         choose_text: gives the calibration text, if one is needed.
-        progress: called with (tensors read so far, tensors in all).
+        progress: called with (bytes done, bytes in all): the size of all tensors in float32, a part of it
+            after each step of the work on a tensor.
 
     Raises:
         CheckpointError: an int8 KV cache is wanted, but the head size allows no engine graph.
         RequestError: a keep rule matches no weight.
         ParityError: the ONNX checker refuses a graph.
     """
-    counter = _Counter(checkpoint, progress)
     if options.kv == "int8" and not has_engine(checkpoint.config):
         size = checkpoint.config.head_dim
         raise CheckpointError(
@@ -71,10 +72,15 @@ def write_graphs(
         )
     names = sorted(matrix_names(checkpoint.config), key=lambda name: name == "wte.weight")
     assigned = assign(options.recipe, names, options.keep)
+    plan = make_plan(checkpoint, options, assigned)
+    is_calibrated = bool(plan.products) or options.kv == "int8"
+    work = WeightsWork(checkpoint, assigned, plan if is_calibrated else None, progress)
     with WeightsFile(folder / f"model{options.recipe.suffix}.onnx_data") as weights:
-        found = calibrate_export(checkpoint, options, assigned, choose_text, weights, counter.count)
-        even = equalized(replace(checkpoint, load=counter.load), found.changes)
-        _store_matrices(even, options, assigned, weights)
+        found = calibrate_export(
+            checkpoint, plan, options, assigned, choose_text, weights, work.step
+        )
+        even = equalized(replace(checkpoint, load=work.load), found.changes)
+        _store_matrices(even, options, assigned, weights, work.step)
         models = _build(even)
         for kind, model in models.items():
             for pass_ in _passes(options, assigned, weights, kind, found):
@@ -83,22 +89,6 @@ def write_graphs(
     for kind, model in models.items():
         _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")
     return WrittenGraphs(models, weights.errors, weights.path.name, weights.sha256, found)
-
-
-class _Counter:
-    """Reads tensors of a checkpoint and reports how many different ones have been read."""
-
-    def __init__(self, checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> None:
-        self._checkpoint, self._progress = checkpoint, progress
-        self._seen = set[str]()
-
-    def load(self, name: str) -> FloatArray:
-        self.count(name)
-        return self._checkpoint.load(name)
-
-    def count(self, name: str) -> None:
-        self._seen.add(name)
-        self._progress(len(self._seen), len(self._checkpoint.tensor_names))
 
 
 def _build(checkpoint: Checkpoint) -> dict[str, ir.Model]:
@@ -113,6 +103,7 @@ def _store_matrices(
     options: ExportOptions,
     assigned: Mapping[str, str],
     weights: WeightsFile,
+    step: Step,
 ) -> None:
     """Write the quantized matrices that calibration has not, format by format."""
     for form_name, form in formats(options.block_size, float16=options.recipe.float16).items():
@@ -120,6 +111,7 @@ def _store_matrices(
             if assigned_name == form_name and form is not None and name not in weights.errors:
                 values = checkpoint.load(name)
                 form.store(name, values if name in EMBEDDINGS else values.T, weights)
+                step(name, "store")
 
 
 def _passes(

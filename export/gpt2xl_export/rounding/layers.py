@@ -8,6 +8,7 @@ model; the inputs are then those in the float32 model.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -40,6 +41,11 @@ from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensor_files import FloatArray
 
 BITS = 4
+Part = Literal["run", "search", "round", "store"]
+"""What happens to a matrix: the float32 model runs through it, its equalization is searched, GPTQ rounds it, it is
+written."""
+Step = Callable[[str, Part], None]
+"""Called with the name of a weight after each part."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,12 @@ class CalibratedLayer:
 
 
 def calibrate(
-    checkpoint: Checkpoint, plan: Plan, rows: Sequence[Sequence[int]], *, compensates: bool
+    checkpoint: Checkpoint,
+    plan: Plan,
+    rows: Sequence[Sequence[int]],
+    *,
+    compensates: bool,
+    step: Step = lambda *_: None,
 ) -> Iterator[CalibratedLayer]:
     """Equalize and round the matrices of ``plan``; memory holds one layer at a time.
 
@@ -84,10 +95,11 @@ def calibrate(
         plan: what to do.
         rows: ids that the model is run on.
         compensates: whether GPTQ makes up for the errors of the layers before.
+        step: called after "run", "search" and "round" of a matrix.
     """
     layer_tensors = _LastLayer(checkpoint.load)
     checkpoint = replace(checkpoint, load=layer_tensors.load)
-    recording = _Recording(checkpoint.load)
+    recording = _Recording(checkpoint.load, step)
     model = Reference(checkpoint, recording.linear)
     states = rounded_states = model.embed(rows)
     for layer in range(checkpoint.config.n_layer):
@@ -95,12 +107,12 @@ def calibrate(
         recording.inputs.clear()
         states = model.block(layer, states)
         names = [f"h.{layer}.{linear}" for linear in LINEARS]
-        changes, errors = _find_all(names, recording.inputs, checkpoint.load, plan)
+        changes, errors = _find_all(names, recording.inputs, checkpoint.load, plan, step)
         if changes:
             changes[f"h.{layer}.{KEYS}"] = _centred_keys(recording.qkv)
         even = equalized(checkpoint, changes)
         inputs = {name: _changed(recording.inputs[name], changes.get(name)) for name in names}
-        rounding = _Rounding(even, plan, inputs)
+        rounding = _Rounding(even, plan, inputs, step)
         if compensates:
             rounding.hidden = changes.get(f"h.{layer}.{MLP_OUT}")
             rounded_states = Reference(even, rounding.linear).block(layer, rounded_states)
@@ -136,6 +148,7 @@ def _find_all(
     inputs: Mapping[str, FloatArray],
     load: Callable[[str], FloatArray],
     plan: Plan,
+    step: Step,
 ) -> tuple[dict[str, Change], dict[str, float]]:
     """The changes of a layer, and the error of each of its products with them."""
     changes: dict[str, Change] = {}
@@ -147,11 +160,12 @@ def _find_all(
         trial = Trial(inputs[name], load(weight_name), product)
         if weight_name in plan.unchanged:
             errors[weight_name] = trial.plain_error**0.5
-            continue
-        change, error = trial.search(is_free=not name.endswith(MLP_OUT))
-        errors[weight_name] = error**0.5
-        if change is not None:
-            changes[name] = change
+        else:
+            change, error = trial.search(is_free=not name.endswith(MLP_OUT))
+            errors[weight_name] = error**0.5
+            if change is not None:
+                changes[name] = change
+        step(weight_name, "search")
     return changes, errors
 
 
@@ -184,8 +198,8 @@ class _LastLayer:
 class _Recording:
     """The linear layers of the float32 model; keeps the last inputs of each, and queries, keys and values."""
 
-    def __init__(self, load: Callable[[str], FloatArray]) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[str], FloatArray], step: Step) -> None:
+        self._load, self._step = load, step
         self.inputs: dict[str, FloatArray] = {}
         self.qkv = np.empty((0, 0), np.float32)
 
@@ -195,6 +209,7 @@ class _Recording:
         result = apply_linear(self._load, name, x)
         if name.endswith(ATTENTION_IN):
             self.qkv = result
+        self._step(f"{name}.weight", "run")
         return result
 
 
@@ -205,12 +220,18 @@ class _Rounding:
         checkpoint: equalized.
         plan: what to round.
         exact_inputs: of each linear layer in the float32 model, equalized.
+        step: called after each.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, plan: Plan, exact_inputs: Mapping[str, FloatArray]
+        self,
+        checkpoint: Checkpoint,
+        plan: Plan,
+        exact_inputs: Mapping[str, FloatArray],
+        step: Step,
     ) -> None:
         self._load, self._plan, self._exact_inputs = checkpoint.load, plan, exact_inputs
+        self._step = step
         self.hidden: Change | None = None
         self.weights: dict[str, Rounded] = {}
 
@@ -222,6 +243,7 @@ class _Rounding:
                 self.weights[f"{name}.weight"] = self._round(
                     weight, weight, self._exact_inputs[name], WINDOW
                 )
+                self._step(f"{name}.weight", "round")
 
     def linear(self, name: str, x: FloatArray) -> FloatArray:
         """Round the weight for the inputs ``x`` of the rounded model; return x @ rounded weight + bias."""
@@ -233,6 +255,7 @@ class _Rounding:
             rounded = self._round(weight, goal, x, WIDE_WINDOW)
             self.weights[f"{name}.weight"] = rounded
             weight = rounded.restored()[: len(weight)]
+            self._step(f"{name}.weight", "round")
         return x @ weight + bias
 
     def _round(

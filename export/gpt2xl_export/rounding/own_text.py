@@ -1,5 +1,6 @@
 """Calibration text that the model samples itself: it resembles the text it was trained on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,16 @@ from gpt2xl_export.source.tensor_files import FloatArray
 SEED = 0
 
 
-def own_text(checkpoint: Checkpoint, rows: int, length: int) -> list[list[int]]:
-    """Sample ``rows`` texts of ``length`` ids, always the same ones; holds the whole model in memory."""
+def own_text(
+    checkpoint: Checkpoint,
+    rows: int,
+    length: int,
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> list[list[int]]:
+    """Sample ``rows`` texts of ``length`` ids, always the same ones; holds the whole model in memory.
+
+    ``report`` is called with (positions sampled, ``length``).
+    """
     config, rng = checkpoint.config, np.random.default_rng(SEED)
     weights = {name: checkpoint.load(name) for name in checkpoint.tensor_names}
     reference = Reference(replace(checkpoint, load=weights.__getitem__))
@@ -25,7 +34,9 @@ def own_text(checkpoint: Checkpoint, rows: int, length: int) -> list[list[int]]:
     # One BLAS thread: for products this small, more of them only wait for each other.
     with threadpool_limits(1, "blas"):
         for position in range(1, length):
+            report(position, length)
             ids[:, position] = _sample(reference.step(ids[:, position - 1 : position], past), rng)
+    report(length, length)
     return [row.tolist() for row in ids]
 
 

@@ -14,7 +14,7 @@ from gpt2xl.errors import CheckpointError
 from gpt2xl.files.json_values import Value
 from gpt2xl_export.source.adapter import Adapter, has_other_tokens, open_adapter
 from gpt2xl_export.source.own_files import refuse_link_out
-from gpt2xl_export.source.sums import file_sha256
+from gpt2xl_export.source.sums import sha256_of_files
 from gpt2xl_export.source.tensor_files import (
     FloatArray,
     TensorFile,
@@ -56,13 +56,13 @@ class Checkpoint:
         """What the weights were trained for, such as {"method": "nearest", "block_size": 64}."""
         return None if self.adapter else self.config_json.get("int4_rounding")
 
-    def sha256(self) -> dict[str, str]:
-        """Hash of each weight file, by file name."""
-        return {path.name: file_sha256(path) for path in self.weight_files}
+    def sha256(self, report: Callable[[int, int], None] = lambda *_: None) -> dict[str, str]:
+        """Hash of each weight file, by file name; ``report`` is called with (bytes read, bytes in all)."""
+        return sha256_of_files(self.weight_files, report)
 
     def adapter_sha256(self) -> dict[str, str]:
         """Hash of the adapter's config and weights, by file name; empty without an adapter."""
-        return {path.name: file_sha256(path) for path in self.adapter.files} if self.adapter else {}
+        return sha256_of_files(self.adapter.files) if self.adapter else {}
 
 
 def open_checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:

@@ -1,6 +1,6 @@
 """Ask the Hugging Face hub which files of a model a conversion needs.
 
-    folder = download(plan("gpt2-xl"), show_progress=True)
+    folder = download(plan("gpt2-xl"), print)
 
 `gpt2xl_export.source.hub_download` then gets exactly these files at exactly this commit. huggingface_hub
 reads the cache, the endpoint and the token from its environment variables (HF_HOME, HF_ENDPOINT,

@@ -3,11 +3,13 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 from gpt2xl.errors import CheckpointError
+from gpt2xl_export.progress import Count, Progress, Steps
 from gpt2xl_export.source.hub import Plan
 from gpt2xl_export.source.hub_errors import (
     explain,
@@ -20,15 +22,16 @@ from gpt2xl_export.source.hub_errors import (
 from gpt2xl_export.source.hub_files import HubFile
 from gpt2xl_export.source.sums import file_sha256
 
+WATCH_SECONDS = 0.2
 TRIES = 3  # on top of huggingface_hub's own, which do not cover every kind of broken connection
 
 
-def download(plan: Plan, *, show_progress: bool) -> Path:
+def download(plan: Plan, progress: Callable[[Progress], None] = lambda _: None) -> Path:
     """Fetch the missing files of ``plan``, check every file, and return the snapshot folder.
 
     Args:
         plan: what to fetch.
-        show_progress: whether huggingface_hub shows its progress bars.
+        progress: called with the bytes that have arrived, from a thread of its own, and with those that were hashed.
 
     Raises:
         CheckpointError: the disk is too small, the connection fails, or a file arrived damaged.
@@ -36,10 +39,12 @@ def download(plan: Plan, *, show_progress: bool) -> Path:
     require_hub()
     _check_space(plan)
     path = Path()
-    with _progress_bars(show_progress):
+    hashed = sum(file.size for file in plan.files if file.sha256)
+    count = Steps(hashed, hashed, lambda *amounts: progress(Progress("arrived", *amounts))).add
+    with _no_bars(), _watched(plan, lambda *amounts: progress(Progress("download", *amounts))):
         for file in plan.files:
             path = _fetch(plan, file.name)
-            _verify(plan, file, path)
+            _verify(plan, file, path, count)
     _remember(plan, path.parent)
     return path.parent
 
@@ -75,11 +80,11 @@ def _fetch(plan: Plan, name: str) -> Path:
         time.sleep(1)
 
 
-def _verify(plan: Plan, file: HubFile, path: Path) -> None:
+def _verify(plan: Plan, file: HubFile, path: Path, count: Callable[[int], None]) -> None:
     size = path.stat().st_size
     if size != file.size:
         fault = f"{size} bytes instead of {file.size}"
-    elif file.sha256 is not None and (digest := file_sha256(path)) != file.sha256:
+    elif file.sha256 is not None and (digest := file_sha256(path, count)) != file.sha256:
         fault = f"SHA-256 {digest} instead of {file.sha256}"
     else:
         return
@@ -110,11 +115,12 @@ def _remember(plan: Plan, folder: Path) -> None:
 
 
 @contextmanager
-def _progress_bars(show: bool) -> Iterator[None]:
+def _no_bars() -> Iterator[None]:
+    """Keep huggingface_hub from showing bars of its own."""
     from huggingface_hub import constants
     from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-    if show or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:  # the variable has precedence
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:  # the variable has precedence
         yield
         return
     disable_progress_bars("huggingface_hub")
@@ -122,3 +128,59 @@ def _progress_bars(show: bool) -> Iterator[None]:
         yield
     finally:
         enable_progress_bars("huggingface_hub")
+
+
+@contextmanager
+def _watched(plan: Plan, report: Count) -> Iterator[None]:
+    """Report the bytes that have arrived, until the block ends.
+
+    The size of the growing files is looked at, because huggingface_hub calls nothing back that all its versions have.
+    """
+    missing, ended = [file for file in plan.files if not _cached(plan, file)], Event()
+    total = sum(file.size for file in missing)
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            report(min(total, sum(_arrived(plan, file) for file in missing)), total)
+
+    if not total:
+        yield
+        return
+    report(0, total)
+    thread = Thread(target=watch, name="gpt2xl-download", daemon=True)
+    thread.start()
+    try:
+        yield
+        report(total, total)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _cached(plan: Plan, file: HubFile) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return bool(try_to_load_from_cache(plan.repo_id, file.name, revision=plan.revision))
+
+
+def _arrived(plan: Plan, file: HubFile) -> int:
+    """Bytes of a file that are in the cache."""
+    from huggingface_hub import constants
+
+    if _cached(plan, file):
+        return file.size
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{plan.repo_id.replace('/', '--')}" / "blobs"
+    found = (
+        [_size(path) for path in blobs.glob(f"{file.sha256}*.incomplete")] if file.sha256 else []
+    )
+    return min(file.size, max(found, default=0))
+
+
+def _size(path: Path) -> int:
+    """Bytes written; a file with holes is longer."""
+    try:
+        status = path.stat()
+    except OSError:  # it has just got its name
+        return 0
+    blocks = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else min(status.st_size, 512 * blocks)

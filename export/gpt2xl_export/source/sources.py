@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpt2xl.bundle.hints import did_you_mean, most_alike
 from gpt2xl.errors import CheckpointError
+from gpt2xl_export.progress import Progress
 from gpt2xl_export.source.hub import ALIASES, Plan, is_hub_name, plan
 from gpt2xl_export.source.hub_download import download
 
@@ -28,7 +29,7 @@ def resolve(
     *,
     adapter: bool = False,
     announce: Callable[[Plan], None] = lambda _: None,
-    show_progress: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> Source:
     """Find the local folder ``source``, or download the model of that name from the hub.
 
@@ -37,7 +38,7 @@ def resolve(
         revision: branch, tag or commit on the hub.
         adapter: whether it has to be a PEFT adapter, not a whole model.
         announce: called before a download with what it will fetch.
-        show_progress: whether huggingface_hub shows its progress bars.
+        progress: called during a download, from a thread of its own, and while what arrived is hashed.
 
     Raises:
         CheckpointError: it is neither, or the download fails.
@@ -52,7 +53,7 @@ def resolve(
         raise CheckpointError(f"'{source}' is not a folder, nor {what} name on the hub{hint}")
     wanted = planned(source, revision, adapter=adapter)
     announce(wanted)
-    return Source(download(wanted, show_progress=show_progress), wanted.repo_id, wanted.revision)
+    return Source(download(wanted, progress), wanted.repo_id, wanted.revision)
 
 
 def planned(source: str, revision: str | None = None, *, adapter: bool = False) -> Plan:

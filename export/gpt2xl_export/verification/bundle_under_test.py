@@ -1,6 +1,6 @@
 """A bundle under test: what its checks read, each part when it is first needed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from gpt2xl_export.check.difference import Tolerance
 from gpt2xl_export.check.layerwise import GraphRunner, run_by_layer, run_whole
 from gpt2xl_export.check.parity import Prompts, prompts
 from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.progress import Count, Progress
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.verification.contract import follow_links, read_graph
@@ -37,6 +38,11 @@ class BundleUnderTest:
     """The checkpoint folder it was made from."""
     adapter: Path | None = None
     """The adapter that was merged into it."""
+    progress: Callable[[Progress], None] = lambda _: None
+
+    def counter(self, check: str, unit: str = "") -> Count:
+        """The function that takes (done, total) of a check; ``unit`` as in `Progress`."""
+        return lambda done, total: self.progress(Progress(check, done, total, unit=unit))
 
     @cached_property
     def manifest(self) -> Manifest | None:

@@ -15,6 +15,7 @@ from gpt2xl.bundle.manifest import Manifest
 from gpt2xl.errors import BundleError, first_line
 from gpt2xl.files.reading import belongs_to, check_regular, is_inside
 from gpt2xl.sessions.engine_graph import LONG_STEP_INPUT
+from gpt2xl_export.progress import Count, Steps
 from gpt2xl_export.source.sums import file_sha256
 
 INT64, INT8 = ir.DataType.INT64, ir.DataType.INT8
@@ -22,8 +23,12 @@ FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 SYMBOL = "any symbol"
 
 
-def check_sums(folder: Path, manifest: Manifest) -> tuple[int, int]:
+def check_sums(
+    folder: Path, manifest: Manifest, report: Count = lambda *_: None
+) -> tuple[int, int]:
     """Compare every file with the manifest; of other files only those in onnx/ are an error.
+
+    ``report`` is called with (bytes read, bytes in all).
 
     Returns:
         (files, bytes) in the manifest.
@@ -31,18 +36,20 @@ def check_sums(folder: Path, manifest: Manifest) -> tuple[int, int]:
     Raises:
         BundleError: a file is missing, has another size or sha256, or is unknown.
     """
+    size = sum(entry.size for entry in manifest.files.values())
+    count = Steps(size, size, report).add
     for name, entry in manifest.files.items():
         path = folder / name
         if not os.path.isfile(path):
             raise BundleError(f"'{name}' is missing.")
         if (found := path.stat().st_size) != entry.size:
             raise BundleError(f"'{name}' has {found} bytes, the manifest says {entry.size}.")
-        if file_sha256(path) != entry.sha256:
+        if file_sha256(path, count) != entry.sha256:
             raise BundleError(f"'{name}' has another sha256 than in the manifest.")
     for path in sorted((folder / "onnx").rglob("*")):
         if path.is_file() and (name := path.relative_to(folder).as_posix()) not in manifest.files:
             raise BundleError(f"'{name}' is not in the manifest.")
-    return len(manifest.files), sum(entry.size for entry in manifest.files.values())
+    return len(manifest.files), size
 
 
 @dataclass(frozen=True)

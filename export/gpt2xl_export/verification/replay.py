@@ -15,6 +15,7 @@ from gpt2xl.decoding.logprobs import log_softmax
 from gpt2xl.errors import ParityError
 from gpt2xl.processors.penalties import no_repeat_ngram, repetition_penalty
 from gpt2xl.sessions.protocol import Session
+from gpt2xl_export.progress import Count, Steps
 from gpt2xl_export.verification.published import Continuation, Score, Table
 
 Logits = npt.NDArray[np.float64]
@@ -42,13 +43,17 @@ def replay(session: Session, ids: Sequence[int], positions: Sequence[int]) -> It
         yield logits.astype(np.float64)
 
 
-def check_continuations(records: Sequence[Continuation], session: Session, exact: bool) -> str:
-    """Say how many tokens agree.
+def check_continuations(
+    records: Sequence[Continuation], session: Session, exact: bool, report: Count = lambda *_: None
+) -> str:
+    """Say how many tokens agree; ``report`` is called with (tokens compared, tokens in all).
 
     Raises:
         ParityError: one does not, if ``exact``; else too few do.
     """
     agreed = total = 0
+    count = sum(end - start for record in records for start, end in record.greedy)
+    steps = Steps(count, count, report)
     for record in records:
         positions = [p for start, end in record.greedy for p in range(start, end)]
         for position, raw in zip(positions, replay(session, record.ids, positions), strict=True):
@@ -60,18 +65,22 @@ def check_continuations(records: Sequence[Continuation], session: Session, exact
                     f" {int(logits.argmax())}, whose logit is {behind:.3g} larger."
                 )
             agreed, total = agreed + (behind <= SLACK), total + 1
+            steps.add(1)
     _check_agreement(agreed, total)
     return f"{len(records)} continuations, {agreed} of {total} tokens as published"
 
 
-def check_tables(records: Sequence[Table], session: Session, exact: bool) -> str:
-    """Say how many tables agree.
+def check_tables(
+    records: Sequence[Table], session: Session, exact: bool, report: Count = lambda *_: None
+) -> str:
+    """Say how many tables agree; ``report`` is called with (tables compared, tables in all).
 
     Raises:
         ParityError: a figure does not, if ``exact``; else the top token of too few does.
     """
     agreed = 0
-    for record in records:
+    for number, record in enumerate(records):
+        report(number, len(records))
         (logits,) = replay(session, record.ids, [len(record.ids)])
         ids = [token_id for token_id, _ in record.figures]
         relative = record.unit in ("probability", "percent")
@@ -92,15 +101,22 @@ def check_tables(records: Sequence[Table], session: Session, exact: bool) -> str
     return f"{len(records)} tables of next tokens, {how}"
 
 
-def check_scores(records: Sequence[Score], session: Session, exact: bool) -> str:
-    """Say what the largest difference is.
+def check_scores(
+    records: Sequence[Score], session: Session, exact: bool, report: Count = lambda *_: None
+) -> str:
+    """Say what the largest difference is; ``report`` is called with (tokens scored, tokens in all).
 
     Raises:
         ParityError: a score differs by too much.
     """
     largest = 0.0
+    count = sum(max(0, len(row) - record.first) for record in records for row in record.rows)
+    steps = Steps(count, count, report)
     for record in records:
-        losses = [loss for row in record.rows for loss in _losses(session, row, record.first)]
+        losses = []
+        for loss in (x for row in record.rows for x in _losses(session, row, record.first)):
+            losses.append(loss)
+            steps.add(1)
         summed = record.unit == "sum of log-probabilities"
         got = -sum(losses) if summed else sum(losses) / len(losses)
         unit = len(losses) if summed else 1

@@ -12,6 +12,7 @@ from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError, Gpt2xlWarning, first_line
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.parity import compare
+from gpt2xl_export.progress import Progress
 from gpt2xl_export.tokenizer.plain_bpe import PlainTokenizer
 from gpt2xl_export.tokenizer.source_tokenizer import read_source_tokenizer
 from gpt2xl_export.tokenizer.tokenization import check_tokenization
@@ -32,7 +33,11 @@ class Check:
 
 
 def verify(
-    folder: str | Path, source: str | Path | None = None, adapter: str | Path | None = None
+    folder: str | Path,
+    source: str | Path | None = None,
+    adapter: str | Path | None = None,
+    *,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> Iterator[Check]:
     """Check the bundle in ``folder``, cheapest check first; after a failure the rest is skipped.
 
@@ -40,6 +45,7 @@ def verify(
         folder: the bundle.
         source: folder of the checkpoint it was made from, to compare the numbers with.
         adapter: folder of the adapter that was merged into it, if any.
+        progress: called when a check begins and often during the long ones, with the check's name as the stage.
 
     Yields:
         Each check as soon as it is done. Parity checks hold one layer in memory, those of
@@ -54,7 +60,7 @@ def verify(
     """
     if not os.path.isdir(folder):
         raise BundleError(f"'{folder}' is not a folder.")
-    tested = BundleUnderTest(Path(folder), _path(source), _path(adapter))
+    tested = BundleUnderTest(Path(folder), _path(source), _path(adapter), progress)
     failed = None
     for name, run in CHECKS.items():
         check = Check(name, "skipped", f"{failed} failed") if failed else _run(name, run, tested)
@@ -69,6 +75,7 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _run(name: str, run: Callable[[BundleUnderTest], str], tested: BundleUnderTest) -> Check:
+    tested.counter(name)(0, 0)
     try:
         return Check(name, "ok", run(tested))
     except Skip as reason:
@@ -84,7 +91,7 @@ def _run(name: str, run: Callable[[BundleUnderTest], str], tested: BundleUnderTe
 def _sums(tested: BundleUnderTest) -> str:
     if not tested.manifest:
         raise Skip(f"there is no {MANIFEST}: gpt2xl did not export this bundle")
-    count, size = check_sums(tested.folder, tested.manifest)
+    count, size = check_sums(tested.folder, tested.manifest, tested.counter("sums", "B"))
     return f"{count} files, {size / 1e6:.1f} MB, as in the manifest"
 
 
@@ -119,7 +126,8 @@ def _parity(tested: BundleUnderTest) -> str:
     runners = tested.runners
     if "portable" not in runners:
         raise Skip("there is no portable graph to compare with")
-    worst = check_agreement(runners, tested.prompts(), tested.tolerance)
+    report, parts = tested.counter("parity"), tested.bundle.config.n_layer + 2
+    worst = check_agreement(runners, tested.prompts(), tested.tolerance, report, parts)
     return f"{' and '.join(runners)}, whole, stepwise and a page: relative logit difference {worst:.2g}"
 
 
@@ -127,7 +135,7 @@ def _source_sums(tested: BundleUnderTest) -> str:
     checkpoint, wanted = tested.checkpoint, tested.origin.sha256
     if wanted is None:
         raise Skip(f"{MANIFEST} has no sums of the source")
-    found = checkpoint.sha256()
+    found = checkpoint.sha256(tested.counter("source sums", "B"))
     _compare_sums(found, wanted, f"'{tested.source}' is not the source")
     adapter, merged = checkpoint.adapter, tested.origin.adapter
     if merged and not adapter:
@@ -151,7 +159,8 @@ def _source_parity(tested: BundleUnderTest) -> str:
     checkpoint, runners = tested.checkpoint, tested.runners
     if _without_special_ids(checkpoint.config) != _without_special_ids(tested.bundle.config):
         raise CheckpointError(f"'{tested.source}' has another config.json than the bundle.")
-    report = compare(checkpoint, runners, tested.prompts(), tested.tolerance, lambda *_: None)
+    count = tested.counter("source parity", "B")
+    report = compare(checkpoint, runners, tested.prompts(), tested.tolerance, count)
     found = [report[kind][mode] for kind in runners for mode in ("whole", "stepwise", "page")]
     largest = max(figures["max_abs_logit_diff"] for figures in found)
     kl = max(figures["mean_kl"] for figures in found)
@@ -182,19 +191,21 @@ def _published(tested: BundleUnderTest) -> str:
 def _continuations(tested: BundleUnderTest) -> str:
     records = tested.published.continuations
     _skip_if_none(records, tested)
-    return check_continuations(records, tested.session, tested.is_exact)
+    return check_continuations(
+        records, tested.session, tested.is_exact, tested.counter("continuations")
+    )
 
 
 def _tables(tested: BundleUnderTest) -> str:
     records = tested.published.tables
     _skip_if_none(records, tested)
-    return check_tables(records, tested.session, tested.is_exact)
+    return check_tables(records, tested.session, tested.is_exact, tested.counter("tables"))
 
 
 def _scores(tested: BundleUnderTest) -> str:
     records = tested.published.scores
     _skip_if_none(records, tested)
-    return check_scores(records, tested.session, tested.is_exact)
+    return check_scores(records, tested.session, tested.is_exact, tested.counter("scores"))
 
 
 def _skip_if_none(records: Sized, tested: BundleUnderTest) -> None:

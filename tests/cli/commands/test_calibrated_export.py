@@ -31,7 +31,7 @@ def lossy(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
 def test_a_text_is_used_and_shown(run: Run, checkpoint: Path, text: Path) -> None:
     done = run("export", checkpoint, "out", "-p", "int8", "--calibration", text)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1
+    assert done.stdout.count("\n") == 2
     lines = run("info", "out").stdout.splitlines()
     (shown,) = [line for line in lines if line.startswith("Calibration")]
     assert shown.endswith(" tokens of mine.txt and gpt2xl's page")
@@ -81,8 +81,9 @@ def test_a_precision_that_is_not_calibrated_takes_no_text(
 def test_an_export_that_loses_too_much_ends_in_a_warning(run: Run, lossy: Path) -> None:
     done = run("export", lossy, "out", *LOSSY)
     assert (done.returncode, done.stderr) == (0, "")
-    summary, warning = done.stdout.splitlines()
+    summary, exactness, warning = done.stdout.splitlines()
     assert summary.startswith("Wrote out: int8, ")
+    assert exactness.endswith((" texts part sooner.", " try a finer precision."))
     assert warning.startswith("warning: int8 loses more than usual on this model: KL ")
     assert "try `--keep 'int8-weight:h.1.mlp.c_proj.weight'` or `-p int8-weight`." in warning
     assert "out" in os.listdir()

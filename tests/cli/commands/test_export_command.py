@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import gpt2xl_export.exporting
+import gpt2xl_export.progress
 
 Run = Callable[..., CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -29,8 +29,12 @@ def old(bundle: Path, tmp_path: Path) -> Path:
 def test_export_prints_a_summary(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     done = run("export", checkpoint, "out")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Wrote out: fp32, 0.2 MB; largest logit difference ")
-    assert done.stdout.count("\n") == 1
+    first, second = done.stdout.splitlines()
+    assert first.startswith("Wrote out: fp32, 0.2 MB; largest logit difference ")
+    page = json.loads(Path("out/gpt2xl.json").read_text())["parity"]["portable"]["page"]
+    assert second == (
+        f"Same next token as the checkpoint at 100 % of {page['positions']} positions: exact but for float rounding."
+    )
     assert sorted(os.listdir(tmp_path)) == ["cache", "out"]
     assert run("generate", "-m", "out", "Once", "--greedy").returncode == 0
 
@@ -261,8 +265,8 @@ def test_a_folder_that_appears_during_the_export_is_not_touched(
         Path("out").mkdir(exist_ok=True)
         return real(*arguments)
 
-    real = gpt2xl_export.exporting.Progress
-    monkeypatch.setattr("gpt2xl_export.exporting.Progress", overtaken)
+    real = gpt2xl_export.progress.Progress
+    monkeypatch.setattr("gpt2xl_export.progress.Progress", overtaken)
     assert "'out' exists already" in error_line(run("export", checkpoint, "out"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "out"]
 

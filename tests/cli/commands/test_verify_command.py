@@ -26,7 +26,9 @@ def damaged(bundle: Path, tmp_path: Path) -> Path:
 def test_each_check_prints_a_line(run: Run, bundle: Path, checkpoint: Path) -> None:
     done = run("verify", bundle, "--source", checkpoint)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.partition(":")[0].split(maxsplit=1) for line in done.stdout.splitlines()] == [
+    *lines, verdict = done.stdout.splitlines()
+    assert verdict == "All 6 checks passed, 1 skipped: the bundle is sound."
+    assert [line.partition(":")[0].split(maxsplit=1) for line in lines] == [
         ["ok", "sums"],
         ["ok", "tokenization"],
         ["ok", "graphs"],
@@ -43,6 +45,10 @@ def test_a_failed_check_is_also_the_error_line(run: Run, damaged: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith(f"failed   {said}")
     assert "skipped  graphs: sums failed\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        "0 checks passed, sums failed, 6 skipped: a file is not as it was exported;"
+        " copy the bundle again, or export it again."
+    )
     assert done.stderr.startswith(f"error: {said}")
     assert done.stderr.count("\n") == 1
 
@@ -53,7 +59,9 @@ def test_checks_before_a_failure_stay_on_stdout(run: Run, bundle: Path, tmp_path
     manifest["source"]["name"] = "openai-community/gpt2-xl"
     (copy / "gpt2xl.json").write_text(json.dumps(manifest), "utf-8")
     done = run("verify", copy)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+    *lines, verdict = done.stdout.splitlines()
+    assert verdict.startswith("4 checks passed, published failed, 2 skipped: ")
+    assert [line.split()[0] for line in lines] == [
         *("ok", "ok", "ok", "ok"), *("skipped", "skipped"), "failed"
     ]  # fmt: skip
     assert done.stderr == (

@@ -60,7 +60,7 @@ def source(checkpoint: Path) -> Checkpoint:
 
 def test_equal_logits_have_no_difference() -> None:
     found = difference(rows([1, 2], [3, 4]), rows([1, 2], [3, 4]))
-    assert found == Difference(0.0, 0.0, 0.0, 1.0)
+    assert found == Difference(0.0, 0.0, 0.0, 1.0, positions=2)
 
 
 def test_the_figures_by_hand() -> None:
@@ -167,12 +167,15 @@ def test_a_checkpoint_that_computes_nan_is_refused(
         checked(kind, broken, broken, tmp_path)
 
 
-def test_progress_counts_the_embeddings_each_layer_and_the_head(
+def test_progress_counts_what_graph_and_reference_run_and_the_comparisons(
     source: Checkpoint, tmp_path: Path
 ) -> None:
     calls: list[tuple[int, int]] = []
     checked("portable", source, source, tmp_path, lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    size = 4 * sum(source.load(name).size for name in source.tensor_names)
+    assert len(calls) == 2 * 4 + 3
+    assert calls == sorted(calls)
+    assert calls[-1] == (size, size)
 
 
 def test_prompts_are_sentences_one_token_random_ids_and_a_page_within_the_context() -> None:

@@ -26,7 +26,10 @@ try:
     answer["files"] = [file.name for file in plan.files]
     answer["missing"] = plan.download_size
     if fetch:
-        answer["folder"] = str(hub_download.download(plan, show_progress=show))
+        seen = []
+        answer["folder"] = str(hub_download.download(plan, seen.append))
+        if show:
+            answer["progress"] = [[p.stage, p.done, p.total] for p in seen]
         answer["still missing"] = plan.download_size
 except CheckpointError as error:
     assert error.__suppress_context__ or error.__context__ is None
@@ -135,7 +138,7 @@ class Client:
         )
 
     def run(self, source: str, *args: object, **env: str) -> dict[str, Any]:
-        """Arguments as RUN takes them: revision, whether to download, to show bars, adapter."""
+        """Arguments as RUN takes them: revision, whether to download, to return the progress, adapter."""
         arguments = json.dumps([source, *args])
         status, stdout, self.stderr = self._forker.run(self.env | env, arguments)
         assert status == 0, self.stderr

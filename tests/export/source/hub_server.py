@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+PIECE = 1 << 20
 LARGE = (".safetensors", ".bin", ".h5", ".ot", ".msgpack", ".onnx")  # kept in LFS
 
 
@@ -44,6 +46,7 @@ class HubServer(ThreadingHTTPServer):
         self.corrupt: set[str] = set()  # files that arrive with one bit changed
         self.declared_size: dict[str, int] = {}  # file -> a lie about its size
         self.failing: dict[str, int] = {}  # end of a path -> the status to answer with
+        self.pause = 0.0  # seconds before each MiB of a body
         self.on_get: Callable[[str], object] = lambda name: None  # called before a body is sent
         self.told: dict[str, object] = {}  # in place of what is right
         self.release = threading.Event()  # what a stalled body waits for
@@ -184,7 +187,9 @@ class Handler(BaseHTTPRequestHandler):
         elif drops := self.server.drops.get(name):
             self.drop(content[start:], drops.pop(0))
         else:
-            self.wfile.write(content[start:])
+            for at in range(start, len(content), PIECE):
+                time.sleep(self.server.pause)
+                self.wfile.write(content[at : at + PIECE])
 
     def drop(self, body: bytes, drop: Drop) -> None:
         self.wfile.write(body[: drop.after])

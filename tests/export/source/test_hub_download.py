@@ -39,13 +39,28 @@ def test_a_second_download_fetches_nothing(server: HubServer, client: Client) ->
     assert server.fetched() == []
 
 
-@pytest.mark.parametrize("show", [True, False])
-def test_progress_bars_are_on_stderr_if_wanted(client: Client, show: bool) -> None:
+def test_huggingface_hub_shows_no_bars_of_its_own(client: Client) -> None:
     # tqdm reads its variable when it is imported.
-    with client.start("gpt2", None, True, show, TQDM_POSITION="-1") as process:  # as on a terminal
+    with client.start("gpt2", None, True, False, TQDM_POSITION="-1") as process:  # as on a terminal
         stderr = process.communicate(timeout=120)[1]
-    assert process.returncode == 0
-    assert ("model.safetensors" in stderr) == show
+    assert (process.returncode, stderr) == (0, "")
+
+
+def test_progress_counts_the_bytes_that_arrive_and_those_that_are_hashed(
+    server: HubServer, client: Client
+) -> None:
+    server.pause = 0.1
+    answer = client.run("o/big", None, True, True)
+    seen, size = answer["progress"], answer["total"]
+    arrived = [done for stage, done, total in seen if (stage, total) == ("download", size)]
+    hashed = [(done, total) for stage, done, total in seen if stage == "arrived"]
+    assert len(arrived) + len(hashed) == len(seen)
+    assert arrived == sorted(arrived)
+    assert (arrived[0], arrived[-1]) == (0, size)
+    assert len({done for done in arrived if 0 < done < size}) >= 2
+    assert hashed[-1] == (len(BIG), len(BIG))
+    again = client.run("o/big", None, True, True)["progress"]
+    assert {stage for stage, _, _ in again} == {"arrived"}
 
 
 @pytest.mark.parametrize("reset", [False, True])

@@ -1,0 +1,86 @@
+"""What an export or a verification has found, in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpt2xl_export import Check
+
+FORMATS = {
+    "fp32": "32-bit floats",
+    "fp16": "16-bit floats",
+    "int8": "8-bit weights and activations",
+    "int8-weight": "8-bit weights",
+    "int4": "4-bit weights",
+    "int4-fp16": "4-bit weights, 16-bit floats",
+}
+EXACTNESS = (
+    (1e-6, "exact but for float rounding"),
+    (1e-3, "nearly exact"),
+    (1e-2, "close; greedy texts part after a while"),
+    (1e-1, "less exact; texts part sooner"),
+)
+"""Mean KL divergence up to which each holds, in nats."""
+LOSS = "much less exact; try a finer precision"
+REMEDIES = {
+    "sums": "a file is not as it was exported; copy the bundle again, or export it again",
+    "tokenization": "prompts would be split into wrong tokens; export the bundle again",
+    "graphs": "the graphs are not as gpt2xl writes them; export the bundle again",
+    "parity": "the bundle computes wrong logits; do not use it, and export it again",
+    "source sums": "the bundle was made from other weights; name its own checkpoint with --source",
+    "source parity": "the bundle does not compute what the checkpoint does; export it again",
+}
+OTHER_REMEDY = (
+    "the model is not the one that the manifest names, or it computes something else;"
+    " export that model again"
+)
+
+
+def precision_text(precision: str) -> str:
+    """A precision with what it means.
+
+    >>> precision_text("int8")
+    'int8 (8-bit weights and activations)'
+    """
+    return f"{precision} ({FORMATS[precision]})" if precision in FORMATS else precision
+
+
+def exactness(manifest: Mapping[str, Any]) -> str:
+    """How exact an export is, by the page of text on which it was compared with its checkpoint.
+
+    Args:
+        manifest: the content of gpt2xl.json.
+    """
+    parity = manifest["parity"]
+    pages = [parity[kind]["page"] for kind in ("portable", "engine") if kind in parity]
+    most, kl = (
+        max(pages, key=lambda page: page["positions"]),
+        max(page["mean_kl"] for page in pages),
+    )
+    meaning = next((words for limit, words in EXACTNESS if kl <= limit), LOSS)
+    return (
+        f"Same next token as the checkpoint at {share_text(most['top1_agreement'])} of"
+        f" {most['positions']} positions: {meaning}."
+    )
+
+
+def share_text(share: float) -> str:
+    """A share in percent; 100 % only where it is all.
+
+    >>> share_text(1.0), share_text(0.9996), share_text(0.5)
+    ('100 %', '99.9 %', '50.0 %')
+    """
+    return "100 %" if share == 1 else f"{min(share, 0.999):.1%}".replace("%", " %")
+
+
+def of_checks(checks: Sequence["Check"]) -> str:
+    """What the checks of a bundle have found."""
+    counts = {s: sum(check.status == s for check in checks) for s in ("ok", "failed", "skipped")}
+    failed = [check.name for check in checks if check.status == "failed"]
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+    if not failed:
+        return f"All {counts['ok']} checks passed{skipped}: the bundle is sound."
+    return (
+        f"{counts['ok']} checks passed, {failed[0]} failed{skipped}:"
+        f" {REMEDIES.get(failed[0], OTHER_REMEDY)}."
+    )
