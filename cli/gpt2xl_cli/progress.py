@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WIDEST_BAR, NARROWEST_BAR, TEXT_WIDTH = 40, 8, 60
 """Columns: of a bar, and of what stands beside it."""
-REDRAW_SECONDS = 0.05
+REDRAW_SECONDS = 0.2
 LABELS = {
     "download": "downloading",
     "arrived": "verifying",
@@ -112,6 +112,7 @@ class ProgressBars:
         key = stage if share is None else ""
         if not self.is_shown or (done < total and now - self._drawn.get(stage, 0) < REDRAW_SECONDS):
             return
+        is_new = stage not in self._drawn
         self._drawn[stage] = now
         if self._bars is None:  # not earlier: a note may come before
             self._bars = _started_bars()
@@ -126,6 +127,7 @@ class ProgressBars:
         self._bars.update(
             self._tasks[key],
             completed=whole,
+            refresh=is_new,
             description=stage,
             amount=amount,
             note=note,
@@ -160,8 +162,15 @@ def _started_bars() -> "Progress":
         TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("amount", "note", "left")
     ]
     bars = Progress(
-        stage, BarColumn(width), *texts, Elapsed(), console=console, transient=True,
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # else it would go to stderr
-    )  # fmt: skip
+        stage,
+        BarColumn(width),
+        *texts,
+        Elapsed(),
+        console=console,
+        transient=True,
+        refresh_per_second=1 / REDRAW_SECONDS,
+        # Otherwise rich would send what is printed to stderr.
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    )
     bars.start()
     return bars

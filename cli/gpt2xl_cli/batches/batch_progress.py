@@ -5,7 +5,7 @@ from types import TracebackType
 
 from gpt2xl import Generation, GenerationOptions
 from gpt2xl.preparing import NEW_TOKENS
-from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.progress import REDRAW_SECONDS, ProgressBars
 
 
 class BatchProgress:
@@ -25,7 +25,7 @@ class BatchProgress:
         self._done, self._total = done, total
         self._finished_tokens = self._tokens = 0
         self._bars = ProgressBars(enabled=shown)
-        self._start = time.perf_counter()
+        self._start = self._shown = time.perf_counter()
         self.each_token = self._count if self._bars.is_shown else None
         """To be called after each new token, if not None."""
 
@@ -55,7 +55,10 @@ class BatchProgress:
 
     def _count(self) -> None:
         self._tokens += 1
-        self._show()
+        now = time.perf_counter()
+        if now - self._shown >= REDRAW_SECONDS:
+            self._shown = now
+            self._show()
 
     def _show(self) -> None:
         running = (self._tokens - self._finished_tokens) / self._longest
