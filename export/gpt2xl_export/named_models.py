@@ -1,18 +1,18 @@
 """Bundles of models with a name: the built-in demo and models on the Hugging Face hub.
 
-They are exported at their first use, into the user's cache. Exporter and platformdirs are imported when
-they are needed: a bundle that is there is found without them.
+They are exported at their first use, into the user's cache; a wheel holds the demo's. Exporter and platformdirs
+are imported when they are needed: a bundle that is there is found without them.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gpt2xl
+from gpt2xl.bundle.demo import DEMO, demo_bundle
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BusyError, CheckpointError, ExportError
 from gpt2xl_export.source.hub import Plan, is_hub_name
@@ -22,8 +22,7 @@ from gpt2xl_export.source.sums import file_sha256
 if TYPE_CHECKING:
     from gpt2xl_export.exporting import Progress
 
-DEMO = "demo"
-DEMO_PRECISION = "fp32"
+DEMO_PRECISION = "int8-weight"  # a quarter of float32, nearly exact on any CPU
 HUB_PRECISION = "int8"  # nearly exact, a quarter of the size
 POLL_SECONDS = 0.2
 Note = Callable[[str], None]
@@ -79,9 +78,8 @@ def cache_folder() -> Path:
 
 
 def demo_checkpoint() -> Path:
-    """The demo's checkpoint folder: in the wheel, or in the checkout of an editable install."""
-    installed = Path(str(files("gpt2xl_export"))) / "models" / "demo"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "models" / "demo"
+    """The demo's checkpoint folder in the checkout of an editable install; wheels have `demo_bundle` instead."""
+    return Path(__file__).parents[2] / "models" / "demo"
 
 
 def download_note(plan: Plan) -> str:
@@ -99,6 +97,8 @@ def download_note(plan: Plan) -> str:
 
 
 def _demo(progress: "Callable[[Progress], None]", note: Note) -> Path:
+    if built := demo_bundle():
+        return built
     checkpoint = demo_checkpoint()
     weights = checkpoint / "model.safetensors"
     if not weights.is_file():

@@ -53,7 +53,7 @@ def test_the_first_use_exports_the_demo_and_later_ones_reuse_it(
     assert "built-in demo" in note
     assert "gpt2xl generate -m gpt2-xl" in note
     (bundle,) = (tmp_path / "cache" / "gpt2xl").iterdir()
-    assert where == f"First use: exporting {stand_in} as fp32 to {bundle}"
+    assert where == f"First use: exporting {stand_in} as int8-weight to {bundle}"
     before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
     again = run("generate", "Once", "--seed", 1)
     assert (again.stdout, again.stderr) == (first.stdout, f"{note}\n")

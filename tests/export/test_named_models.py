@@ -39,7 +39,7 @@ def test_the_demo_is_exported_at_its_first_use_and_generates(cache: Path) -> Non
     seen: list[Progress] = []
     bundle = bundle_of("demo", seen.append, note=notes.append)
     assert bundle.parent == cache
-    assert notes == [f"First use: exporting {ROOT / 'models' / 'demo'} as fp32 to {bundle}"]
+    assert notes == [f"First use: exporting {ROOT / 'models' / 'demo'} as int8-weight to {bundle}"]
     assert {progress.stage for progress in seen} == {"weights", "check"}
     text = gpt2xl.load(bundle).generate("Once upon a time", max_new_tokens=20, seed=1).text
     assert len(text.split()) > 8
