@@ -13,16 +13,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
-pytestmark = pytest.mark.slow  # builds a wheel and installs from the package index
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+"""They build wheels and install from the package index."""
 
 Installed = Callable[..., CompletedProcess[str]]
+
+
+def build(folder: Path) -> None:
+    """Write a wheel of the checkout into ``folder``."""
+    options = ["wheel", "-q", "--no-deps", "-w", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", *options, str(ROOT)], check=True)
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
-    subprocess.run(command, check=True)
+    build(folder)
     return next(folder.glob("*.whl"))
 
 
@@ -41,7 +47,7 @@ def installed(environment: Path, tmp_path: Path) -> Installed:
 
     def run(program: str, *arguments: object) -> CompletedProcess[str]:
         variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-        command = [environment / program, *map(str, arguments)]
+        command = [str(environment / program), *map(str, arguments)]
         return subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True)
 
     return run
@@ -76,8 +82,7 @@ def test_missing_extras_are_named_one_after_the_other(
 
 
 def test_two_wheels_have_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
-    subprocess.run(command, check=True)
+    build(tmp_path)
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 

@@ -151,7 +151,8 @@ def _missing_extra_explained() -> Iterator[None]:
         yield
     except ModuleNotFoundError as missing:
         raise ExportError(
-            f"exporting needs `pip install 'gpt2xl[export]'` ({missing.name} is not installed)."
+            "a model with a name is exported at its first use, which needs `pip install 'gpt2xl[export,hub]'`"
+            f" ({missing.name} is not installed)."
         ) from None
 
 

@@ -65,6 +65,8 @@ def load(
 
 def _folder(folder: str | Path) -> Path:
     """``folder``, or the one of the model that it names."""
+    if not isinstance(folder, str | Path):
+        raise TypeError(f"a model is named by a str or a Path, not by {folder!r}.")
     if isinstance(folder, Path) or os.path.exists(folder) or not NAME.fullmatch(folder):
         return Path(folder)
     if folder == DEMO and (bundle := demo_bundle()):

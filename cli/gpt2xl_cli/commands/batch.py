@@ -1,6 +1,7 @@
 """gpt2xl batch."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ def batch(
     as_json: Json = False,
 ) -> None:
     """Continue many texts; after an interruption, the same command generates what is missing."""
-    from gpt2xl import LoadOptions
+    from gpt2xl import LoadOptions, RequestError
     from gpt2xl_cli.batches.claim import claimed
     from gpt2xl_cli.batches.run import print_texts, read_batch, write_texts
 
@@ -64,6 +65,8 @@ def batch(
         if to_stdout:
             print_texts(read_batch(source, model, load, layers, rows))
             return
+        if source != "-" and os.path.realpath(source) == os.path.realpath(out):
+            raise RequestError(f"'{out}' is the input, too: name another file to write.")
         with claimed(out, force=force):
             batch = read_batch(source, model, load, layers, rows)
             summary = write_texts(batch, out, force=force)

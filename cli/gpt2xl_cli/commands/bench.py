@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import Json, Provider, Threads
+from gpt2xl_cli.pictures import check_picture
 from gpt2xl_cli.terminal import echo_line
 
 
@@ -41,8 +41,8 @@ def bench(
     folders = [model_folder(model) for model in models] if models else [model_folder(None)]
     if recommend and len(folders) < 2:
         raise RequestError("--recommend chooses among bundles: name two or more.")
-    if picture and not find_spec("matplotlib"):
-        raise RequestError("--picture needs `pip install 'gpt2xl[bench]'`.")
+    if picture:
+        check_picture(picture)
     load = LoadOptions(provider=provider, threads=threads)
     results = {str(folder): measure_in_process(folder, load) for folder in folders}
     if picture:

@@ -37,7 +37,7 @@ def verify(
 
     if adapter and not source:
         raise typer.BadParameter("an adapter needs --source, the checkpoint it was merged into.")
-    with missing_extra_explained():
+    with missing_extra_explained("verify"):
         from gpt2xl_export import verify as checks_of
 
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # the checks report what is wrong
