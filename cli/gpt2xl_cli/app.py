@@ -62,12 +62,13 @@ def run() -> None:
     except Stopped as stop:
         _fail(str(stop), stop.exit_status)
     except Exception as error:
-        from gpt2xl import Gpt2xlError
+        from gpt2xl.errors import Gpt2xlError, system_reason
 
         known = isinstance(error, Gpt2xlError | OSError | MemoryError)
         if not known or os.environ.get("GPT2XL_DEBUG"):
             raise
-        _fail(str(error) or "not enough memory.")
+        message = system_reason(error) if isinstance(error, OSError) else str(error)
+        _fail(message or "not enough memory.")
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:

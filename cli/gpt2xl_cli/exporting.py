@@ -20,15 +20,15 @@ DOWNLOAD_KEPT = "what has been downloaded is kept, the same command continues."
 
 
 @contextmanager
-def missing_extra_explained() -> Iterator[None]:
-    """Turn a failing import of the exporter into an ExportError that names the extra to install."""
+def missing_extra_explained(what: str = "exporting") -> Iterator[None]:
+    """Turn a failing import of the exporter into an ExportError: ``what`` needs the extra."""
     try:
         yield
     except ModuleNotFoundError as missing:
         from gpt2xl import ExportError
 
         raise ExportError(
-            f"exporting needs `pip install 'gpt2xl[export]'` ({missing.name} is not installed)."
+            f"{what} needs `pip install 'gpt2xl[export]'` ({missing.name} is not installed)."
         ) from None
 
 

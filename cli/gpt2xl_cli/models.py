@@ -32,7 +32,8 @@ def model_folder(model: str | None, *, quiet: bool = False) -> Path:
     Raises:
         BundleError: it is neither a folder nor a name.
     """
-    from gpt2xl_export.named_models import DEMO, bundle_of
+    from gpt2xl.bundle.demo import DEMO
+    from gpt2xl_export.named_models import bundle_of
     from gpt2xl_export.source.hub import is_hub_name
 
     model = default_model() if model is None else model

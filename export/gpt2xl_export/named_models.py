@@ -1,17 +1,17 @@
 """Bundles of models with a name: the built-in demo and models on the Hugging Face hub.
 
-They are exported at their first use, into the user's cache. Exporter and platformdirs are imported when
-they are needed: a bundle that is there is found without them.
+They are exported at their first use, into the user's cache; a wheel holds the demo's. Exporter and platformdirs
+are imported when they are needed: a bundle that is there is found without them.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gpt2xl
+from gpt2xl.bundle.demo import DEMO, demo_bundle
 from gpt2xl.bundle.hints import did_you_mean
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BusyError, CheckpointError, ExportError
@@ -30,8 +30,7 @@ from gpt2xl_export.source.sums import file_sha256
 if TYPE_CHECKING:
     from gpt2xl_export.progress import Progress
 
-DEMO = "demo"
-DEMO_PRECISION = "fp32"
+DEMO_PRECISION = "int8-weight"  # a quarter of float32, nearly exact on any CPU
 POLL_SECONDS = 0.2
 Note = Callable[[str], None]
 
@@ -88,9 +87,8 @@ def known_names() -> list[str]:
 
 
 def demo_checkpoint() -> Path:
-    """The demo's checkpoint folder: in the wheel, or in the checkout of an editable install."""
-    installed = Path(str(files("gpt2xl_export"))) / "models" / "demo"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "models" / "demo"
+    """The demo's checkpoint folder in the checkout of an editable install; wheels have `demo_bundle` instead."""
+    return Path(__file__).parents[2] / "models" / "demo"
 
 
 def demo_folder() -> Path:
@@ -99,6 +97,8 @@ def demo_folder() -> Path:
     Raises:
         CheckpointError: the demo is not in this installation.
     """
+    if built := demo_bundle():
+        return built
     weights = demo_checkpoint() / "model.safetensors"
     if not weights.is_file():
         raise CheckpointError(f"the demo's weights '{weights}' are missing: install gpt2xl again.")
@@ -153,7 +153,8 @@ def _missing_extra_explained() -> Iterator[None]:
         yield
     except ModuleNotFoundError as missing:
         raise ExportError(
-            f"exporting needs `pip install 'gpt2xl[export]'` ({missing.name} is not installed)."
+            "a model with a name is exported at its first use, which needs `pip install 'gpt2xl[export,hub]'`"
+            f" ({missing.name} is not installed)."
         ) from None
 
 

@@ -10,6 +10,8 @@
   * RequestError           a prompt or an option is out of range (also a ValueError)
 """
 
+import os
+
 MAX_LENGTH = 1000  # characters of a message: it quotes names and values, which may be long
 
 
@@ -69,6 +71,18 @@ def one_line(text: object, max_length: int = MAX_LENGTH) -> str:
 def first_line(reason: BaseException) -> str:
     """The first line of the message of ``reason``, or its class name where the message is empty."""
     return next(iter(str(reason).splitlines()), "") or type(reason).__name__
+
+
+def system_reason(reason: OSError) -> str:
+    """What the operating system says, without its number; the path first, where it names one.
+
+    >>> system_reason(FileNotFoundError(2, "No such file or directory", "a/b"))
+    "'a/b' cannot be used: No such file or directory."
+    """
+    if reason.strerror is None:
+        return str(reason)
+    where = "" if reason.filename is None else f"'{os.fsdecode(reason.filename)}' cannot be used: "
+    return f"{where}{reason.strerror}."
 
 
 def _shortened(text: str, max_length: int) -> str:

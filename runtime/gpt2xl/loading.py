@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Unpack, cast
 
 from gpt2xl.bundle.bundle import open_bundle
+from gpt2xl.bundle.demo import DEMO, demo_bundle
 from gpt2xl.errors import BundleError, CheckpointError
 from gpt2xl.model import Model
 from gpt2xl.options.defaults import model_defaults
@@ -36,8 +37,8 @@ def load(
     Args:
         folder: what `gpt2xl export` wrote, or any folder with a GPT-2 config.json, tokenizer.json and an ONNX
             graph with past-key-value inputs (optimum's, for instance). A str that is no folder may name a
-            model: ``demo``, or one on the hub such as ``gpt2-xl`` or ``owner/name``; its bundle is made at the
-            first use, which needs the extra ``export`` (and ``hub``).
+            model: ``demo``, or one on the hub such as ``gpt2-xl`` or ``owner/name``, whose bundle is made at the
+            first use, which needs the extras ``export`` and ``hub``.
         options: where and how to load.
         **keywords: fields of `LoadOptions`, which replace those of ``options``.
 
@@ -64,8 +65,12 @@ def load(
 
 def _folder(folder: str | Path) -> Path:
     """``folder``, or the one of the model that it names."""
+    if not isinstance(folder, str | Path):
+        raise TypeError(f"a model is named by a str or a Path, not by {folder!r}.")
     if isinstance(folder, Path) or os.path.exists(folder) or not NAME.fullmatch(folder):
         return Path(folder)
+    if folder == DEMO and (bundle := demo_bundle()):
+        return bundle
     found = next(iter(entry_points(group=NAMED_MODELS)), None)
     if found is None:
         raise BundleError(

@@ -309,4 +309,8 @@ class Model:
 
 
 def _texts_of(model: Model | None) -> Texts | None:
+    if not isinstance(model, Model | None):
+        raise RequestError(
+            f"draft has to be a loaded model, gpt2xl.load(NAME, spinning=False), but is {model!r}."
+        )
     return None if model is None else model._texts

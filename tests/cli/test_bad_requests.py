@@ -1,5 +1,6 @@
 """Options and prompts out of range: one line that names the option and its value."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
@@ -69,3 +70,34 @@ def test_an_argument_has_to_be_utf_8(
 @pytest.mark.parametrize("command", ["generate", "tokenize"])
 def test_a_lone_surrogate_is_refused(command: str, bundle: Path, refused: Refused) -> None:
     assert "lone surrogate" in refused(command, "-m", bundle, "a\ud800b")
+
+
+def test_a_prompt_cache_that_cannot_be_written_is_refused_before_anything_runs(
+    bundle: Path, refused: Refused
+) -> None:
+    message = refused("generate", "-m", bundle, "Once", "--prompt-cache", "nowhere/cache.npz")
+    assert "'nowhere/cache.npz' cannot be written: 'nowhere' is not a folder" in message
+
+
+@pytest.mark.parametrize("command", [["bias", "-m"], ["bench"]])
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_runs(
+    command: list[str], bundle: Path, refused: Refused
+) -> None:
+    pytest.importorskip("matplotlib")
+    message = refused(*command, bundle, "--picture", "nowhere/x.png")
+    assert "'nowhere/x.png' cannot be written: 'nowhere' is not a folder" in message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_what_the_system_refuses_is_told_without_its_number(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPT2XL_CONFIG", "/proc/no/config.toml")
+    message = refused("config", "set", "temperature", "1")
+    assert message == "error: '/proc/no' cannot be used: No such file or directory.\n"
+
+
+def test_a_model_is_one_value_and_not_a_preset_s(refused: Refused) -> None:
+    assert "model takes one value, but has 2" in refused("config", "set", "model", "a", "b")
+    message = refused("config", "set", "model", "a", "--preset", "mine")
+    assert "a preset names no model: leave --preset out, or give -m" in message

@@ -8,6 +8,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from gpt2xl import GenerationOptions, LoadOptions
+from gpt2xl.bundle.demo import DEMO
 from gpt2xl.preparing import NEW_TOKENS
 from gpt2xl_cli.batches.lines import PYTHON_ONLY
 from gpt2xl_cli.commands.batch import batch
@@ -17,7 +18,6 @@ from gpt2xl_cli.options import NAMED_MODELS, Precision
 from gpt2xl_cli.text_options.limiting import Constrained
 from gpt2xl_cli.text_options.text_options import TextOptions
 from gpt2xl_export import ExportOptions
-from gpt2xl_export.named_models import DEMO
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.hub import ALIASES
 

@@ -50,7 +50,7 @@ def test_the_first_use_exports_the_demo_and_later_ones_reuse_it(
     first = run("generate", "Once", "--seed", 1)
     assert (first.returncode, first.stdout[:4]) == (0, "Once")
     (bundle,) = (tmp_path / "cache" / "gpt2xl").iterdir()
-    assert first.stderr == f"First use: exporting {stand_in} as fp32 to {bundle}\n"
+    assert first.stderr == f"First use: exporting {stand_in} as int8-weight to {bundle}\n"
     before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
     again = run("generate", "Once", "--seed", 1)
     assert (again.stdout, again.stderr) == (first.stdout, "")

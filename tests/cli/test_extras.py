@@ -36,6 +36,16 @@ def test_export_names_its_extra(module: str, checkpoint: Path, error_line: Error
     assert f"({module} is not installed)" in message
 
 
+def test_verify_names_its_extra(bundle: Path, error_line: ErrorLine) -> None:
+    message = error_line(without("onnx_ir", "verify", bundle))
+    assert "verify needs `pip install 'gpt2xl[export]'` (onnx_ir is not installed)" in message
+
+
+def test_a_model_with_a_name_names_its_extra(error_line: ErrorLine) -> None:
+    message = error_line(without("onnx", "generate", "Once", "-m", "gpt2-xl"))
+    assert "exported at its first use, which needs `pip install 'gpt2xl[export,hub]'`" in message
+
+
 def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
     absent = "onnx,onnx_ir,safetensors,torch,transformers,huggingface_hub"
     done = without(absent, "generate", "Once", "-m", bundle, "--greedy")

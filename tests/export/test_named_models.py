@@ -39,7 +39,7 @@ def test_the_demo_is_exported_at_its_first_use_and_generates(cache: Path) -> Non
     seen: list[Progress] = []
     bundle = bundle_of("demo", seen.append, note=notes.append)
     assert bundle.parent == cache
-    assert notes == [f"First use: exporting {ROOT / 'models' / 'demo'} as fp32 to {bundle}"]
+    assert notes == [f"First use: exporting {ROOT / 'models' / 'demo'} as int8-weight to {bundle}"]
     assert {progress.stage for progress in seen} == {"hash", "tokenizer", "weights", "check"}
     text = gpt2xl.load(bundle).generate("Once upon a time", max_new_tokens=20, seed=1).text
     assert len(text.split()) > 8
@@ -50,6 +50,14 @@ def test_the_demo_is_exported_at_its_first_use_and_generates(cache: Path) -> Non
     assert bundle_of("demo", seen.append, note=notes.append) == bundle
     assert (notes, seen) == ([], [])
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == before
+
+
+def test_the_demo_of_a_wheel_is_not_exported_again(
+    bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named_models, "demo_bundle", lambda: bundle)
+    assert bundle_of("demo") == bundle
+    assert not cache.exists()
 
 
 def test_the_entry_point_finds_the_function() -> None:
@@ -160,5 +168,5 @@ def test_a_name_on_the_hub_is_downloaded_and_exported_as_int8(
 def test_without_the_extra_it_is_named(small_demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gpt2xl_export.exporting", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ExportError, match=r"`pip install 'gpt2xl\[export\]'` \(onnx is not"):
+    with pytest.raises(ExportError, match=r"`pip install 'gpt2xl\[export,hub\]'` \(onnx is not"):
         bundle_of("demo")

@@ -62,6 +62,14 @@ def test_a_path_is_no_name(named: FakeEntryPoint, path: Any) -> None:
     assert named.asked == []
 
 
+def test_the_demo_of_a_wheel_needs_no_exporter(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt2xl.loading.demo_bundle", lambda: bundle)
+    monkeypatch.setattr("gpt2xl.loading.entry_points", lambda group: [])
+    assert load("demo").bundle.folder == bundle  # type: ignore[union-attr]
+
+
 def test_without_the_exporter_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt2xl.loading.entry_points", lambda group: [])
     with pytest.raises(
@@ -91,6 +99,14 @@ def test_the_example_runs(bundle: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("Once")
     assert " tokens, " in run.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", [None, 3, b"demo", ["demo"]])
+def test_what_is_no_name_is_refused_as_it_is(name: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"a model is named by a str or a Path, not by \[?(None|3|b?'demo')"
+    ):
+        load(name)
 
 
 def test_a_mistyped_folder_is_called_no_folder(tmp_path: Path) -> None:

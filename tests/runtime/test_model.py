@@ -132,3 +132,8 @@ def test_a_dropped_model_is_freed_at_once(make_bundle: Callable[..., Path]) -> N
 def test_rows_out_of_range_are_refused(model: Model, rows: Any) -> None:
     with pytest.raises(RequestError, match="rows has to be"):
         list(model.generate_batch(["Once"], rows=rows))
+
+
+def test_a_draft_is_a_loaded_model(model: Model) -> None:
+    with pytest.raises(RequestError, match=r"draft has to be a loaded model.*but is 'demo'"):
+        model.generate("Once", draft="demo")  # type: ignore[arg-type]

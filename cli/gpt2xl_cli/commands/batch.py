@@ -1,6 +1,7 @@
 """gpt2xl batch."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def batch(
     quiet: Quiet = False,
 ) -> None:
     """Continue many texts; after an interruption, the same command generates what is missing."""
-    from gpt2xl import LoadOptions
+    from gpt2xl import LoadOptions, RequestError
     from gpt2xl_cli.batches.claim import claimed
     from gpt2xl_cli.batches.run import print_texts, read_batch, write_texts
 
@@ -68,6 +69,8 @@ def batch(
             batch = read_batch(source, model, load, layers, rows, quiet=quiet, announced=announced)
             print_texts(batch)
             return
+        if source != "-" and os.path.realpath(source) == os.path.realpath(out):
+            raise RequestError(f"'{out}' is the input, too: name another file to write.")
         with claimed(out, force=force):
             batch = read_batch(source, model, load, layers, rows, quiet=quiet)
             summary = write_texts(batch, out, force=force)

@@ -1,7 +1,6 @@
 """gpt2xl bench."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +17,7 @@ from gpt2xl_cli.options import (
     Threads,
     model_names,
 )
+from gpt2xl_cli.pictures import check_picture
 
 SIZES_PANEL = "What is measured"
 
@@ -116,8 +116,8 @@ def bench(
     folders = _folders(names or [None])
     if recommend and len(folders) < 2:
         raise RequestError("--recommend chooses among bundles: name two or more.")
-    if picture and not find_spec("matplotlib"):
-        raise RequestError("--picture needs `pip install 'gpt2xl[bench]'`.")
+    if picture:
+        check_picture(picture)
     sizes = SpeedSizes(new_tokens=new_tokens)
     if prompt_tokens:
         sizes = replace(sizes, prompt_tokens=tuple(prompt_tokens))

@@ -1,7 +1,6 @@
 """gpt2xl bias."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from gpt2xl_cli.models import model_folder
 from gpt2xl_cli.options import Json, Model
+from gpt2xl_cli.pictures import check_picture
 from gpt2xl_cli.terminal import echo_text
 
 
@@ -38,12 +38,12 @@ def bias(
 
     The probabilities of whole words come from the model's logits. Continuations are drawn with the card's settings.
     """
-    from gpt2xl import RequestError, load
+    from gpt2xl import load
     from gpt2xl_cli.bias import comparison as probe
     from gpt2xl_cli.bias.report import as_lines, as_values
 
-    if picture and not find_spec("matplotlib"):
-        raise RequestError("--picture needs `pip install 'gpt2xl[bench]'`.")
+    if picture:
+        check_picture(picture)
     loaded = load(model_folder(model))
     compared = probe.compare(loaded, first, second, words)
     sampled = probe.samples(loaded, (first, second), samples, seed) if samples else [[], []]

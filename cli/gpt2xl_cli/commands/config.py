@@ -85,10 +85,20 @@ def set_(
     preset: Preset = None,
 ) -> None:
     """Set an option in the config file."""
-    if key == MODEL and preset is None and len(values) == 1:
-        _change(key, values[0], preset)
+    if key == MODEL:
+        _change(key, _model_name(values, preset), preset)
     else:
         _change(option_name(field_of(key)), value_of_words(key, values), preset)
+
+
+def _model_name(values: list[str], preset: str | None) -> str:
+    from gpt2xl import RequestError
+
+    if preset is not None:
+        raise RequestError("a preset names no model: leave --preset out, or give -m.")
+    if len(values) != 1:
+        raise RequestError(f"model takes one value, but has {len(values)}.")
+    return values[0]
 
 
 @app.command(

@@ -170,6 +170,7 @@ def _print(
 def _loaded(loading: LoadingOptions, quiet: bool) -> "tuple[gpt2xl.Model, gpt2xl.Model | None]":
     """The model and the draft model."""
     import gpt2xl
+    from gpt2xl_cli.batches.claim import refuse_existing
 
     options = gpt2xl.LoadOptions(
         provider=loading.provider,
@@ -177,6 +178,8 @@ def _loaded(loading: LoadingOptions, quiet: bool) -> "tuple[gpt2xl.Model, gpt2xl
         cuda_graph=loading.cuda_graph,
         generation_config=loading.generation_config,
     )
+    if loading.prompt_cache and not loading.prompt_cache.exists():
+        refuse_existing(loading.prompt_cache, force=False)
     model = gpt2xl.load(model_folder(loading.model, quiet=quiet), options)
     draft = None
     if loading.draft is not None:

@@ -31,6 +31,7 @@ def repl(
     There, /help lists all commands. Options are those of `gpt2xl generate`, and can be changed with /set. A turn has 64 new tokens at most.
     """
     import gpt2xl
+    from gpt2xl.errors import system_reason
 
     check_terminal()
     try:
@@ -59,7 +60,7 @@ def repl(
     try:
         lines = history_file(platformdirs.user_state_path("gpt2xl"))
     except OSError as reason:
-        echo_line(f"warning: the history is not kept: {reason}", err=True)
+        echo_line(f"warning: the history is not kept: {system_reason(reason)}", err=True)
         lines = None
     prompt = TerminalPrompt(lines)
     work = Workspace(loaded, ReplState(ModelFacts.of(loaded), options), prompt)

@@ -46,7 +46,7 @@ def verify(
     if adapter and not source:
         raise typer.BadParameter("an adapter needs --source, the checkpoint it was merged into.")
     ProgressBars(quiet=quiet).say(f"Verifying {bundle}" + (f" and {source}" if source else ""))
-    with missing_extra_explained():
+    with missing_extra_explained("verify"):
         from gpt2xl_export import verify as checks_of
 
     folder = model_folder(given_model(bundle, model))

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from gpt2xl.bundle.demo import DEMO
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BundleError, CheckpointError
 from gpt2xl.files.atomic import leftovers
 from gpt2xl.files.json_values import read_json
 from gpt2xl_export.inventory.stored import StoredModel, last_read, size_of
-from gpt2xl_export.named_models import DEMO, demo_folder, hub_bundle
+from gpt2xl_export.named_models import demo_folder, hub_bundle
 from gpt2xl_export.places import cache_folder, folders_in, name_in_cache, remembered_exports
 from gpt2xl_export.source.hub import is_hub_name
 

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
+from gpt2xl.bundle.demo import DEMO
 from gpt2xl.bundle.hints import did_you_mean
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BundleError
 from gpt2xl_export.inventory.bundles import bundles, stored_bundle
 from gpt2xl_export.inventory.hub_cache import checkpoints
 from gpt2xl_export.inventory.stored import Kind, StoredModel
-from gpt2xl_export.named_models import DEMO
 from gpt2xl_export.source.hub import ALIASES, is_hub_name, short_name
 
 

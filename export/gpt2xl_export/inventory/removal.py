@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gpt2xl.bundle.demo import DEMO
 from gpt2xl.bundle.manifest import MANIFEST, read_manifest
 from gpt2xl.errors import BundleError, BusyError, ExportError
 from gpt2xl.files.atomic import locked, remove_atomically
 from gpt2xl_export.inventory.hub_cache import remove_checkpoint
 from gpt2xl_export.inventory.registry import forget_missing_exports
 from gpt2xl_export.inventory.stored import StoredModel
-from gpt2xl_export.named_models import DEMO
 from gpt2xl_export.places import cache_folder
 
 

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 
 from gpt2xl.errors import BundleError, RequestError
@@ -133,6 +134,8 @@ class Tokenizer:
         Raises:
             RequestError: an id that the vocabulary does not have.
         """
+        if not isinstance(token_id, int | np.integer):
+            raise RequestError(f"a token id is an integer, but this one is {token_id!r}.")
         if token_id in self._added:
             return str(self._added[token_id].content).encode()
         token: str | None = None

@@ -141,3 +141,14 @@ def test_an_option_out_of_range_is_refused_and_leaves_no_file(
     option: tuple[str, str], message: str, refused: Refused, batch: "Batch", bundle: Path
 ) -> None:
     assert message in refused("batch", "-m", bundle, batch.write(), OUT, *option)
+
+
+@pytest.mark.parametrize("out", ["in.jsonl", "./in.jsonl", "link"])
+def test_the_input_is_not_replaced(
+    out: str, refused: Refused, batch: "Batch", bundle: Path
+) -> None:
+    Path("link").symlink_to(batch.write())
+    before = Path("in.jsonl").read_bytes()
+    message = refused("batch", "-m", bundle, "in.jsonl", out, "--force")
+    assert f"'{Path(out)}' is the input, too: name another file to write" in message
+    assert Path("in.jsonl").read_bytes() == before

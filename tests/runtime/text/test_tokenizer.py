@@ -172,6 +172,14 @@ def test_a_lone_surrogate_is_refused(tiny: Tokenizer, text: str, parse_special: 
         tiny.encode(text, parse_special=parse_special)
 
 
+@pytest.mark.parametrize("ids", ["a", ["a"], [1.5], [None]])
+def test_what_is_no_id_is_named(tiny: Tokenizer, ids: Any) -> None:
+    with pytest.raises(
+        RequestError, match=r"a token id is an integer, but this one is ('a'|1\.5|None)"
+    ):
+        tiny.decode(ids)
+
+
 def test_the_byte_alphabet_has_a_character_for_every_byte() -> None:
     assert sorted(byte_alphabet().values()) == list(range(256))
     assert byte_alphabet()["Ġ"] == ord(" ")
