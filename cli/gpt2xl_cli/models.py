@@ -24,6 +24,11 @@ def is_demo_by_default(model: str | None) -> bool:
     return model is None and default_model() is None
 
 
+def model_name(model: str | None) -> str:
+    """The model as somebody has named it: here, in the config file, or nowhere, which is the demo."""
+    return model or default_model() or "demo"
+
+
 def model_folder(model: str | None, *, quiet: bool = False) -> Path:
     """Find the bundle; None is the config file's, or the demo. Models with a name are exported at their first use.
 

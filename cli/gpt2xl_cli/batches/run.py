@@ -16,7 +16,7 @@ from gpt2xl_cli.batches.lines import Line, check_prompts, parse
 from gpt2xl_cli.batches.printer import OrderedPrinter
 from gpt2xl_cli.batches.resume_file import ResumeFile
 from gpt2xl_cli.batches.run_header import run_header
-from gpt2xl_cli.models import model_folder
+from gpt2xl_cli.models import model_folder, model_name
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.signals import with_detail
 from gpt2xl_cli.text_input import read_stdin, read_text_file
@@ -115,7 +115,7 @@ def read_batch(
     lines = parse(content, name)
     folder = model_folder(model, quiet=quiet)
     ProgressBars(enabled=announced, quiet=quiet).say(
-        f"Continuing {len(lines)} texts of {name} with {folder}"
+        f"Continuing {len(lines)} texts of {name} with {model_name(model)}"
     )
     loaded = gpt2xl.load(folder, load)
     options = options_over(loaded.defaults, layers)

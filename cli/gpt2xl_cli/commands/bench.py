@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from gpt2xl_cli.config.file import default_model
-from gpt2xl_cli.models import model_folder
+from gpt2xl_cli.models import model_folder, model_name
 from gpt2xl_cli.options import (
     MODEL_PANEL,
     REPORT_PANEL,
@@ -133,6 +132,6 @@ def _folders(models: list[str | None]) -> dict[Path, str]:
     named: dict[Path, str] = {}
     for given in models:
         folder = model_folder(given)
-        model = given or default_model() or "demo"
+        model = model_name(given)
         named[folder] = folder.absolute().name if folder == Path(model) else model
     return named

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gpt2xl_cli.exporting import missing_extra_explained
-from gpt2xl_cli.models import given_model, model_folder
+from gpt2xl_cli.models import given_model, model_folder, model_name
 from gpt2xl_cli.options import Json, Model, ModelArgument, Quiet
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.reporting.verdicts import of_checks
@@ -45,11 +45,13 @@ def verify(
 
     if adapter and not source:
         raise typer.BadParameter("an adapter needs --source, the checkpoint it was merged into.")
-    ProgressBars(quiet=quiet).say(f"Verifying {bundle}" + (f" and {source}" if source else ""))
+    given = given_model(bundle, model)
+    what = f"{model_name(given)} and {source}" if source else model_name(given)
+    ProgressBars(quiet=quiet).say(f"Verifying {what}")
     with missing_extra_explained("verify"):
         from gpt2xl_export import verify as checks_of
 
-    folder = model_folder(given_model(bundle, model))
+    folder = model_folder(given, quiet=quiet)
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # the checks report what is wrong
     checks = []
     with warnings.catch_warnings(), ProgressBars(quiet=quiet) as bars:

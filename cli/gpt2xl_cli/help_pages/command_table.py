@@ -120,7 +120,7 @@ COMMANDS: Mapping[str, Entry] = {
 FIRST = {
     'gpt2xl generate "Once upon a time"': "continue a text with the built-in demo",
     "gpt2xl repl": "write a text together with a model",
-    'gpt2xl generate -m gpt2 "The sea"': "the same with GPT-2: downloads 0.5 GB once",
+    'gpt2xl generate -m gpt2 "The sea"': "the same with GPT-2: downloads 0.5 GB",
     "gpt2xl generate --help": "all options of a text",
 }
 """What to try first."""
