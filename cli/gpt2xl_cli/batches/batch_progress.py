@@ -30,6 +30,7 @@ class BatchProgress:
         """To be called after each new token, if not None."""
 
     def __enter__(self) -> "BatchProgress":
+        self._start = time.perf_counter()
         self._show()
         return self
 

@@ -130,11 +130,10 @@ def print_texts(batch: Batch) -> None:
     """Print each line with its text on stdout, in the order of the input."""
     printer, total = OrderedPrinter(batch.lines), len(batch.lines)
     on_terminal = sys.stdout.isatty()  # where the lines themselves show the progress
-    with (
-        with_detail(lambda: f"{printer.count} of {total} texts are written."),
-        BatchProgress(batch.options, 0, total, shown=not (on_terminal or batch.quiet)) as progress,
-    ):
-        for index, generation in batch.texts(batch.options.seed, (), progress.each_token):
+    progress = BatchProgress(batch.options, 0, total, shown=not (on_terminal or batch.quiet))
+    texts = batch.texts(batch.options.seed, (), progress.each_token)
+    with with_detail(lambda: f"{printer.count} of {total} texts are written."), progress:
+        for index, generation in texts:
             printer.add(index, generation)
             progress.finish(generation)
 
@@ -144,6 +143,8 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
     header = run_header(batch.content, batch.folder, batch.options)
     resume = ResumeFile(out, header, force=force)
     before, total = len(resume.done), len(batch.lines)
+    progress = BatchProgress(batch.options, before, total, shown=not batch.quiet)
+    texts = batch.texts(resume.seed, frozenset(resume.done), progress.each_token)
     if before and not batch.quiet:
         typer.echo(f"{before} of {total} texts were done already; resuming.", err=True)
     with with_detail(
@@ -152,12 +153,8 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
             " run the same command again to resume."
         )
     ):
-        with (
-            resume,
-            BatchProgress(batch.options, before, total, shown=not batch.quiet) as progress,
-        ):
-            done = frozenset(resume.done)
-            for index, generation in batch.texts(resume.seed, done, progress.each_token):
+        with resume, progress:
+            for index, generation in texts:
                 resume.add(index, generation)
                 progress.finish(generation)
         resume.finish(batch.lines, force=force)
