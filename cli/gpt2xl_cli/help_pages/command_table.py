@@ -99,7 +99,7 @@ COMMANDS: Mapping[str, Entry] = {
     "bench": Entry(
         "bench:bench",
         MODELS,
-        "Measure how fast bundles are on this machine, and how much memory they take.",
+        "Measure how fast models are on this machine, and how much memory they take.",
         ("gpt2xl bench", "gpt2xl bench my-gpt2 my-gpt2-int4 --recommend"),
     ),
     "models": Entry(

@@ -89,7 +89,9 @@ def test_json_of_a_bundle_that_fails(run: Run, damaged: Path) -> None:
 
 def test_a_missing_folder_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     missing = tmp_path / "nope"
-    assert refused("verify", missing) == f"error: '{missing}' is not a folder.\n"
+    assert refused("verify", missing) == (
+        f"error: '{missing}' is not a folder, nor the name of a model.\n"
+    )
 
 
 def test_an_adapter_needs_the_source_it_was_merged_into(run: Run, bundle: Path) -> None:

@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 import pytest
 from typer.core import TyperGroup
 
-from gpt2xl_cli.commands import config
+from gpt2xl_cli.commands import config, models
 from gpt2xl_cli.help_pages.boxes import Row, panel
 from gpt2xl_cli.help_pages.command_table import COMMANDS, FIRST
 from gpt2xl_cli.help_pages.loading import load_command
@@ -106,7 +106,7 @@ def parsed(example: str) -> list[str]:
         assert program == "gpt2xl"
         if not {"-h", "--help"} & {*arguments}:
             command = load_command(name)
-            if isinstance(command, TyperGroup):
+            if isinstance(command, TyperGroup) and arguments:
                 command, arguments = command.commands[arguments[0]], arguments[1:]  # type: ignore[assignment]
             command.make_context(name, arguments).close()
         found.append(name)
@@ -115,8 +115,9 @@ def parsed(example: str) -> list[str]:
 
 EXAMPLES = [(n, example) for n, entry in COMMANDS.items() for example in entry.examples]
 EXAMPLES += [
-    ("config", example)
-    for info in config.app.registered_commands
+    (name, example)
+    for name, app in (("config", config.app), ("models", models.app))
+    for info in app.registered_commands
     for example in (info.epilog or "").splitlines()
     if example.startswith("gpt2xl")
 ]
