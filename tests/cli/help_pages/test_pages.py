@@ -20,7 +20,13 @@ from gpt2xl_cli.help_pages.command_table import COMMANDS, FIRST
 from gpt2xl_cli.help_pages.loading import load_command
 
 Run = Callable[..., CompletedProcess[str]]
-SUBCOMMANDS = [f"config {info.name or info.callback.__name__}" for info in config.app.registered_commands if info.callback]  # fmt: skip
+GROUPS = (("config", config.app), ("models", models.app))
+SUBCOMMANDS = [
+    f"{name} {info.name or info.callback.__name__}"
+    for name, app in GROUPS
+    for info in app.registered_commands
+    if info.callback
+]
 PAGES = [*COMMANDS, *SUBCOMMANDS]
 MODULES = """
 import sys
@@ -116,7 +122,7 @@ def parsed(example: str) -> list[str]:
 EXAMPLES = [(n, example) for n, entry in COMMANDS.items() for example in entry.examples]
 EXAMPLES += [
     (name, example)
-    for name, app in (("config", config.app), ("models", models.app))
+    for name, app in GROUPS
     for info in app.registered_commands
     for example in (info.epilog or "").splitlines()
     if example.startswith("gpt2xl")

@@ -73,7 +73,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_not_a_bundle(checkpoint: Path) -> None:
-    assert "it is a checkpoint: run `gpt2xl export`" in failure(checkpoint).detail
+    assert "it is a checkpoint: run `gpt2xl export " in failure(checkpoint).detail
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "onnx/engine.onnx", "tokenizer.json"])
