@@ -19,7 +19,9 @@ def model_names(incomplete: str) -> list[str]:
     start = Path(incomplete).parent if incomplete else Path()
     names = [*NAMED_MODELS, *stored_names(incomplete)]
     with suppress(OSError):
-        names += sorted(str(path) for path in start.iterdir() if path.is_dir())
+        is_hidden = Path(incomplete).name.startswith(".")
+        folders = sorted(path for path in start.iterdir() if path.is_dir())
+        names += [str(path) for path in folders if is_hidden or path.name[0] != "."]
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 

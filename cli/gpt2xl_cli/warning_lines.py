@@ -1,15 +1,18 @@
 """Show Python warnings as one line each on stderr, at once or after a block of code."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gpt2xl_cli.terminal import echo_line
-
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print one line; replaces `warnings.showwarning`, which prints source files and line numbers."""
-    echo_line(f"warning: {message}", err=True)
+    from gpt2xl.errors import one_line
+
+    if sys.stderr is not None:  # not typer's echo: it would print onto a progress bar
+        sys.stderr.write(one_line(f"warning: {message}") + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager

@@ -20,7 +20,10 @@ def test_it_runs_the_command_line() -> None:
     assert run("--version").stdout == f"gpt2xl {gpt2xl.__version__}\n"
     assert run().stdout.startswith(" Usage: gpt2xl COMMAND")
     wrong = run("info", "nowhere")
-    assert (wrong.returncode, wrong.stderr) == (1, "error: 'nowhere' is not a folder, nor the name of a model.\n")
+    assert (wrong.returncode, wrong.stderr) == (
+        1,
+        "error: 'nowhere' is not a folder, nor the name of a model.\n",
+    )
 
 
 def test_without_the_command_line_one_line_says_what_to_install() -> None:

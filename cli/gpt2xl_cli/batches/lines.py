@@ -42,6 +42,14 @@ class Line:
         return f"{self.text[:-1].rstrip()}, {added[1:]}"
 
 
+def as_json_lines(content: str) -> str:
+    """Make prompts, one a line, the input that `parse` takes; blank lines stay blank."""
+    return "\n".join(
+        json.dumps({"prompt": line.removesuffix("\r")}, ensure_ascii=False) if line.strip() else ""
+        for line in content.split("\n")
+    )
+
+
 def parse(content: str, name: str) -> list[Line]:
     """Parse the lines of ``content`` that are not blank; ``name`` is for errors.
 
@@ -58,7 +66,7 @@ def _line(line_number: int, text: str, where: str) -> Line:
         shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
         raise RequestError(
             f'{where} is not a JSON object: each line has to be one with a "prompt", such as'
-            f' {{"prompt": "Once"}}, but this is {shown!r}.'
+            f' {{"prompt": "Once"}}, but this is {shown!r}. Where each line is a prompt itself, give --lines.'
         )
     try:
         values: dict[str, Any] = json.loads(text, parse_constant=_no_constant)

@@ -12,7 +12,7 @@ import gpt2xl
 from gpt2xl import Generation, GenerationOptions, LoadOptions, RequestError
 from gpt2xl.searching import is_search
 from gpt2xl_cli.batches.batch_progress import BatchProgress
-from gpt2xl_cli.batches.lines import Line, check_prompts, parse
+from gpt2xl_cli.batches.lines import Line, as_json_lines, check_prompts, parse
 from gpt2xl_cli.batches.printer import OrderedPrinter
 from gpt2xl_cli.batches.resume_file import ResumeFile
 from gpt2xl_cli.batches.run_header import run_header
@@ -93,6 +93,7 @@ def read_batch(
     layers: Sequence[Layer],
     rows: int,
     *,
+    plain_lines: bool = False,
     quiet: bool = False,
     announced: bool = True,
 ) -> Batch:
@@ -104,6 +105,7 @@ def read_batch(
         load: how to load it.
         layers: options of all texts, over the model's own.
         rows: texts that share a step.
+        plain_lines: whether each line is a prompt, not JSON.
         quiet: whether to show no notes and no bars.
         announced: whether to say what begins, where stderr is a terminal.
 
@@ -112,6 +114,8 @@ def read_batch(
     """
     name = "stdin" if source == "-" else f"'{source}'"
     content = read_stdin() if source == "-" else read_text_file(Path(source))
+    if plain_lines:
+        content = as_json_lines(content)
     lines = parse(content, name)
     folder = model_folder(model, quiet=quiet)
     ProgressBars(enabled=announced, quiet=quiet).say(

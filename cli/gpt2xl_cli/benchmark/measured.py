@@ -136,8 +136,9 @@ class Measured:
         """How far its logits are from its checkpoint's, on a page of text if the manifest has that; None without any."""
         manifest = self.bundle.manifest
         parity = manifest.parity if manifest else {}
-        modes = parity.get("engine") or parity.get("portable") or {}
-        return modes.get("page") or modes.get("whole")
+        portable, engine = parity.get("portable", {}), parity.get("engine", {})
+        # As in the verdict of an export: the page of the portable graph has the most positions.
+        return portable.get("page") or engine.get("page") or engine.get("whole")
 
 
 def opened(folders: Mapping[Path, str]) -> list[Measured]:

@@ -47,8 +47,17 @@ def recommend(bundles: Sequence[Measured]) -> Recommendation | None:
         _loss(chosen, others),
         _better("For batches use", chosen, others, _batch),
         _better("For the least memory use", chosen, others, _memory),
+        _different_models(bundles),
     ]
     return Recommendation(chosen, [reason for reason in reasons if reason])
+
+
+def _different_models(bundles: Sequence[Measured]) -> str:
+    """What a comparison of bundles of several models leaves open."""
+    shapes = {(b.bundle.config.n_layer, b.bundle.config.n_embd) for b in bundles}
+    if len(shapes) == 1:
+        return ""
+    return "These are different models: nothing here says which of them writes the better texts."
 
 
 def _decode(measured: Measured) -> Figure | None:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def batch(
         str,
         typer.Argument(
             metavar="IN",
-            help='File with one JSON object on each line, each with a "prompt"; - reads stdin.',
+            help='File with one JSON object on each line, each with a "prompt", or with --lines; - reads stdin.',
             show_default=False,
         ),
     ],
@@ -36,6 +37,9 @@ def batch(
         ),
     ],
     *,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Each line of IN is a prompt as it stands, not JSON.")
+    ] = False,
     text: TextOptions,
     rows: Annotated[
         int,
@@ -62,17 +66,19 @@ def batch(
             "cannot be combined with OUT '-': stdout carries the texts.", param_hint="--json"
         )
     load = LoadOptions(provider=provider, threads=threads, generation_config=generation_config)
-    layers = layers_of(text)
+    read = partial(
+        read_batch, source, model, load, layers_of(text), rows, plain_lines=lines, quiet=quiet
+    )
     with cleaning_up():
         if to_stdout:
             announced = not sys.stdout.isatty()
-            batch = read_batch(source, model, load, layers, rows, quiet=quiet, announced=announced)
+            batch = read(announced=announced)
             print_texts(batch)
             return
         if source != "-" and os.path.realpath(source) == os.path.realpath(out):
             raise RequestError(f"'{out}' is the input, too: name another file to write.")
         with claimed(out, force=force):
-            batch = read_batch(source, model, load, layers, rows, quiet=quiet)
+            batch = read()
             summary = write_texts(batch, out, force=force)
     if as_json:
         typer.echo(json.dumps(asdict(summary)))

@@ -112,10 +112,5 @@ def export(
 
 
 def _summary(out: Path, manifest: dict[str, Any]) -> str:
-    parity = manifest["parity"]
-    whole = parity.get("engine", parity["portable"])["whole"]
     size = sum(entry["size"] for entry in manifest["files"].values())
-    return (
-        f"Wrote {out}: {manifest['precision']}, {bytes_text(size)};"
-        f" largest logit difference {whole['max_abs_logit_diff']:.2g}, KL {whole['mean_kl']:.2g}."
-    )
+    return f"Wrote {out}: {manifest['precision']}, {bytes_text(size)}."

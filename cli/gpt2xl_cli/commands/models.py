@@ -148,12 +148,14 @@ def _remove(chosen: "list[StoredModel]") -> None:
 
 def _table(stored: "list[StoredModel]") -> list[str]:
     """A line for each model, with names last, since they may be long; then the sum."""
+    from gpt2xl.bundle.demo import demo_bundle
     from gpt2xl_export.source.disk_space import size_text
 
     rows = [("size", "precision", "last read", "kind", "name")]
     for model in stored:
-        day = _day(model.last_read)
-        rows.append((size_text(model.size), model.precision or "-", day, model.kind, model.name))
+        day, kind = _day(model.last_read), model.kind
+        shown = "built in" if model.folder == demo_bundle() else kind
+        rows.append((size_text(model.size), model.precision or "-", day, shown, model.name))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     total = size_text(sum(model.size for model in stored))
     sizes, *others = widths

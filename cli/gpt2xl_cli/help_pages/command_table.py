@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, Entry] = {
         "Continue many texts; after an interruption, the same command generates what is missing.",
         (
             "gpt2xl batch prompts.jsonl texts.jsonl -s 1 -n 40",
-            "gpt2xl batch - - --greedy < prompts.jsonl",
+            "gpt2xl batch --lines prompts.txt texts.jsonl --greedy",
         ),
     ),
     "features": Entry(

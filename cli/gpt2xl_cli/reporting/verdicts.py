@@ -53,14 +53,12 @@ def exactness(manifest: Mapping[str, Any]) -> str:
     """
     parity = manifest["parity"]
     pages = [parity[kind]["page"] for kind in ("portable", "engine") if kind in parity]
-    most, kl = (
-        max(pages, key=lambda page: page["positions"]),
-        max(page["mean_kl"] for page in pages),
-    )
+    most = max(pages, key=lambda page: page["positions"])
+    kl = most["mean_kl"]
     meaning = next((words for limit, words in EXACTNESS if kl <= limit), LOSS)
     return (
         f"Same next token as the checkpoint at {share_text(most['top1_agreement'])} of"
-        f" {most['positions']} positions: {meaning}."
+        f" {most['positions']} positions, mean KL {kl:.2g} nats: {meaning}."
     )
 
 

@@ -73,3 +73,16 @@ def test_without_a_seed_one_is_drawn_and_written_to_each_line(batch: "Batch") ->
     assert [row["seed"] - first[0]["seed"] for row in first] == list(range(7))
     again = batch("in.jsonl", OUT, "-n", 9, "--force", "--seed", first[0]["seed"])
     assert again == first
+
+
+def test_plain_lines_are_prompts(bundle: Path, run: Run) -> None:
+    Path("in.txt").write_text('the "king"\r\n\n who said\n', "utf-8")
+    way = ["-m", bundle, "--seed", 3, "-n", 9]
+    assert run("batch", "--lines", "in.txt", OUT, *way).returncode == 0
+    found = [json.loads(line) for line in OUT.read_text("utf-8").splitlines()]
+    assert [row["prompt"] for row in found] == ['the "king"', " who said"]
+    prompts = "".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in found)
+    done = run("batch", "-", "-", *way, stdin=prompts.encode())
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == [
+        row["text"] for row in found
+    ]

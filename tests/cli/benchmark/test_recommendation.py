@@ -72,3 +72,16 @@ def test_rounds_that_overlap_are_named(make_measured: Make) -> None:
 
 def test_without_decoding_nothing_is_recommended(make_measured: Make) -> None:
     assert recommend([make_measured("fp32", []), make_measured("int8", [])]) is None
+
+
+def test_different_models_are_said_to_be_different(
+    make_measured: Make, make_bundle: Callable[..., Path]
+) -> None:
+    one = make_measured("fp32", [50])
+    same = recommend([one, make_measured("int8", [40])])
+    other = Measured("other", open_bundle(make_bundle({"n_embd": 32}, "fp32")))
+    other.add(Speed("decode", 64, 90, "tokens/s"))
+    different = recommend([one, other])
+    assert same and different
+    assert "different models" in different.reasons[-1]
+    assert not any("different models" in reason for reason in same.reasons)
