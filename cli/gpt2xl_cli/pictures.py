@@ -10,5 +10,7 @@ def check_picture(path: Path) -> None:
 
     if not find_spec("matplotlib"):
         raise RequestError("--picture needs `pip install 'gpt2xl[bench]'`.")
+    if path.suffix.lower() != ".png":
+        raise RequestError(f"'{path}' has to end in .png: pictures are PNG files.")
     if not path.parent.is_dir():
         raise RequestError(f"'{path}' cannot be written: '{path.parent}' is not a folder.")

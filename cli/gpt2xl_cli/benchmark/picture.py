@@ -142,7 +142,7 @@ def _draw_panel(axis: Axes, panel: Panel, colour: Mapping[str, str]) -> None:
     axis.set_ylabel(panel.axis)
     axis.set_xticks(range(len(panel.groups)), list(panel.groups))
     axis.set_xlim(-0.6, len(panel.groups) - 0.4)
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axis.spines[["top", "right"]].set_visible(False)
     axis.margins(y=0.12)
 

@@ -30,8 +30,6 @@ def measure_rounds(
     Raises:
         BundleError: a bundle cannot be loaded.
     """
-    for measured in bundles:
-        _note_left_out(measured, settings.sizes)
     with ProgressBars(enabled=show_progress) as bars:
         progress = _Progress(bars, bundles, settings)
         for number in range(settings.repeats):
@@ -83,12 +81,3 @@ class _Progress:
 
 def _sizes_of(measured: Measured, sizes: SpeedSizes) -> SpeedSizes:
     return sizes.within(measured.bundle.config.n_positions)
-
-
-def _note_left_out(measured: Measured, sizes: SpeedSizes) -> None:
-    kept = _sizes_of(measured, sizes).prompt_tokens
-    if left_out := [str(n) for n in sizes.prompt_tokens if n not in kept]:
-        measured.note(
-            f"prompts of {' and '.join(left_out)} tokens with {sizes.new_tokens} new ones do not fit its"
-            f" context of {measured.bundle.config.n_positions} and are left out."
-        )

@@ -28,7 +28,11 @@ def export(
     *,
     precision: Annotated[
         Precision,
-        typer.Option("--precision", "-p", help="How the weights are stored."),
+        typer.Option(
+            "--precision",
+            "-p",
+            help="How the weights are stored: int8 takes a quarter of fp32, int4 about a sixth.",
+        ),
     ] = "fp32",
     block_size: Annotated[
         int, typer.Option(help="Number of int4 weights that share one scale.")

@@ -1,6 +1,7 @@
 """Commands that are imported when they are asked for."""
 
 import inspect
+import shlex
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +40,8 @@ class LazyGroup(PageGroup):
         self, ctx: "Context", args: list[str]
     ) -> "tuple[str | None, Command | None, list[str]]":
         """Import the command that ``args`` begin with."""
+        if " " in args[0] and args[0] not in self.commands:
+            ctx.fail(f"A text needs a command: gpt2xl generate {shlex.quote(args[0])}")
         name, found, rest = super().resolve_command(ctx, args)
         return name, found and load_command(str(name)), rest
 

@@ -15,7 +15,7 @@ from gpt2xl_cli.repl.workspace import Workspace
 
 ALTERNATIVES = 10
 KEYS = (
-    "A line and Enter continue the text with it, tokenized by itself; an empty",
+    "A line and Enter continue the text with it; no space is put between. An empty",
     "line continues the text as it is. Alt-Enter, or a backslash at the end of a",
     "line, begins a new line; // begins a line of text with a slash. Ctrl-C stops",
     "a generation and keeps what came, Ctrl-R searches the history, Ctrl-D ends.",

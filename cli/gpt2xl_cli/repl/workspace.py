@@ -104,7 +104,9 @@ class Workspace:
                 "overflow is slide now; /set overflow_keep N keeps the first N tokens."
             )
         else:
-            self.console.note("/undo and /edit shorten the text, /new starts another one.")
+            self.console.note(
+                "Your line is kept: /undo takes it back, /edit shortens the text, /new starts another one."
+            )
 
     def _reason(self, found: Generation | None) -> str:
         """What the user could not see from the text."""
