@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gpt2xl_export.source.hub import Plan
 
 
-DOWNLOAD_KEPT = "what has been downloaded is kept, the same command continues."
+# Of a file that is not complete, huggingface_hub 2 keeps nothing.
+DOWNLOAD_KEPT = "complete files are kept, the same command continues."
 
 
 @contextmanager

