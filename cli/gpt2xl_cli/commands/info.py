@@ -8,6 +8,7 @@ import typer
 
 from gpt2xl_cli.models import given_model, model_folder
 from gpt2xl_cli.options import Json, Model, ModelArgument
+from gpt2xl_cli.reporting.verdicts import meaning_of, share_text
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
             f"; {len(found.divided)} more in the graph ({', '.join(found.divided)})"
             if found.divided
             else ""
+        )
+    if page := manifest.parity.get("portable", {}).get("page"):
+        lines["Exactness"] = (
+            f"same next token as the checkpoint at {share_text(page.top1_agreement)} of a page,"
+            f" mean KL {page.mean_kl:.2g} nats: {meaning_of(page.mean_kl)}"
         )
     for kind in ("engine", "portable"):
         for mode, figures in manifest.parity.get(kind, {}).items():

@@ -28,7 +28,7 @@ def repl(
 ) -> None:
     """Write a text with a model at a prompt: continue, undo, try alternatives.
 
-    There, /help lists all commands. Options are those of `gpt2xl generate`, and can be changed with /set. A turn has 64 new tokens at most.
+    There, /help lists all commands. Options are those of `gpt2xl generate`, and can be changed with /set.
     """
     import gpt2xl
     from gpt2xl.errors import system_reason

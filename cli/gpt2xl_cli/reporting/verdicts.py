@@ -55,11 +55,19 @@ def exactness(manifest: Mapping[str, Any]) -> str:
     pages = [parity[kind]["page"] for kind in ("portable", "engine") if kind in parity]
     most = max(pages, key=lambda page: page["positions"])
     kl = most["mean_kl"]
-    meaning = next((words for limit, words in EXACTNESS if kl <= limit), LOSS)
     return (
         f"Same next token as the checkpoint at {share_text(most['top1_agreement'])} of"
-        f" {most['positions']} positions, mean KL {kl:.2g} nats: {meaning}."
+        f" {most['positions']} positions, mean KL {kl:.2g} nats: {meaning_of(kl)}."
     )
+
+
+def meaning_of(mean_kl: float) -> str:
+    """What a mean KL divergence from the checkpoint, in nats, means for texts.
+
+    >>> meaning_of(0.0005)
+    'nearly exact'
+    """
+    return next((words for limit, words in EXACTNESS if mean_kl <= limit), LOSS)
 
 
 def share_text(share: float) -> str:

@@ -12,7 +12,7 @@ class Length:
 
     max_new_tokens: Annotated[
         int | None,
-        LENGTH("--max-new-tokens", "-n", help="New tokens at most.", default="128"),
+        LENGTH("--max-new-tokens", "-n", help="New tokens at most.", default="128; repl: 64"),
     ] = None
     max_length: Annotated[
         int | None,

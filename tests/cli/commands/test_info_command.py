@@ -24,6 +24,8 @@ def test_info_shows_what_a_bundle_holds(run: Run, bundle: Path) -> None:
     assert facts["Graphs"] == "onnx/engine.onnx, onnx/model.onnx"
     assert facts["Source"] == "tiny"
     assert "same top token 100.0%" in facts["Parity, engine, stepwise"]
+    assert facts["Exactness"].startswith("same next token as the checkpoint at 100 % of a page")
+    assert facts["Exactness"].endswith("exact but for float rounding")
 
 
 def test_json_has_the_figures_of_the_manifest(run: Run, bundle: Path) -> None:
