@@ -12,7 +12,9 @@ class Length:
 
     max_new_tokens: Annotated[
         int | None,
-        LENGTH("--max-new-tokens", "-n", help="New tokens at most.", default="128; repl: 64"),
+        LENGTH(
+            "--max-new-tokens", "-n", help="New tokens at most; 64 a turn in repl.", default="128"
+        ),
     ] = None
     max_length: Annotated[
         int | None,
