@@ -10,7 +10,7 @@ import typer
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
 from gpt2xl_cli.options import Force, Json, Precision, Quiet
 from gpt2xl_cli.progress import ProgressBars
-from gpt2xl_cli.reporting.amounts import bytes_text, duration_text
+from gpt2xl_cli.reporting.amounts import duration_text
 from gpt2xl_cli.reporting.verdicts import exactness, precision_text
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import warnings_collected
@@ -116,5 +116,7 @@ def export(
 
 
 def _summary(out: Path, manifest: dict[str, Any]) -> str:
+    from gpt2xl_export.source.disk_space import size_text
+
     size = sum(entry["size"] for entry in manifest["files"].values())
-    return f"Wrote {out}: {manifest['precision']}, {bytes_text(size)}."
+    return f"Wrote {out}: {manifest['precision']}, {size_text(size)}."

@@ -13,15 +13,6 @@ RAISED_BY = 1.15
 """A time left that is longer than the one shown before is shown only if it is this many times as long."""
 
 
-def bytes_text(size: float) -> str:
-    """A number of bytes in MB or GB.
-
-    >>> bytes_text(6430000000), bytes_text(3500000)
-    ('6.4 GB', '3.5 MB')
-    """
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
 def amount_text(done: int, total: int, unit: str) -> str:
     """What is done of a total, nothing where that is 0; ``unit`` is "B" for bytes.
 

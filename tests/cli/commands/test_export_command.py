@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_export_prints_a_summary(run: Run, checkpoint: Path, tmp_path: Path) -> 
     done = run("export", checkpoint, "out")
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
-    assert first == "Wrote out: fp32, 0.2 MB."
+    assert re.fullmatch(r"Wrote out: fp32, \d+\.\d kB\.", first)
     page = json.loads(Path("out/gpt2xl.json").read_text())["parity"]["portable"]["page"]
     assert second == (
         f"Same next token as the checkpoint at 100 % of {page['positions']} positions,"
