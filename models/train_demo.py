@@ -1,8 +1,8 @@
 """Train the demo checkpoints on public-domain stories and TinyStories.
 
     python models/train_demo.py CORPORA models/demo
-    python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 1500 \
-        --cooldown 500 --teacher models/demo
+    python models/train_demo.py CORPORA models/demo-draft --layers 2 --heads 2 --steps 900 \
+        --cooldown 300 --teacher models/demo
 
 story_texts.py says what CORPORA holds. Needs torch and transformers. Training goes on where it was stopped: its state is
 in OUT.state.pt. The learning rate is constant and falls to 0 in the last ``--cooldown`` steps. In these the context has
@@ -40,6 +40,7 @@ HEAD_DIM = 64
 SEED = 20261128
 WARM_UP = 100
 SAVE_EVERY = 100
+TEMPERATURE = 0.7  # goes to generation_config.json: at 1, so small a model loses the thread
 
 
 @dataclass
@@ -191,6 +192,7 @@ class Trainer:
 
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
     """Save in the Hugging Face layout, in float16."""
+    model.generation_config.update(do_sample=True, temperature=TEMPERATURE)
     model.half().save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
     config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": model.config.n_positions}
@@ -225,8 +227,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--heads", type=int, default=5)
     parser.add_argument("--positions", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--cooldown", type=int, default=1000, help="the last of these steps")
+    parser.add_argument("--steps", type=int, default=3500)
+    parser.add_argument("--cooldown", type=int, default=500, help="the last of these steps")
     parser.add_argument("--batch", type=int, default=8, help="windows of full length a step")
     parser.add_argument("--teacher", type=Path, help="learn the distributions of this checkpoint")
     parser.add_argument(
