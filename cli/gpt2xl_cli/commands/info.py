@@ -36,7 +36,8 @@ def info(
     lines = {one_line(n, MAX_NAME): one_line(v, MAX_VALUE) for n, v in _lines(found).items()}
     width = max(map(len, lines))
     for name, value in lines.items():
-        echo_line(f"{name:{width}}  {value if value.strip() else repr(value)}")
+        shown = value if value.strip() else repr(value)
+        echo_line(f"{name:{width}}  {shown}", indent=width + 2)
 
 
 def _facts(bundle: "Bundle") -> dict[str, Any]:
