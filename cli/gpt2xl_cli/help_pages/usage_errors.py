@@ -10,7 +10,7 @@ WORDINGS = (
     (r"Value error, ", ""),
     (r"Input should be a valid integer,.*", "it has to be a whole number"),
     (r"Input should be a valid number,.*", "it has to be a number"),
-    (r"\(Possible options: (.*)\)", r"(there is \1)"),
+    (r" \(Possible options: (.*)\)", r"; did you mean \1?"),
 )
 """What typer and pydantic say, and what we say."""
 
@@ -19,7 +19,7 @@ def usage_line(error: ClickException) -> str:
     """What is wrong, and the help to look at.
 
     >>> usage_line(UsageError("No such option: --nope"))
-    'no such option: --nope. Try: gpt2xl --help'
+    'no such option: --nope. Try `gpt2xl --help`.'
     """
     message = " ".join(error.format_message().split())
     for theirs, ours in WORDINGS:
@@ -27,4 +27,4 @@ def usage_line(error: ClickException) -> str:
     message = message[:1].lower() + message[1:]
     end = "" if message.endswith((".", "?")) else "."
     context = error.ctx if isinstance(error, UsageError) else None
-    return f"{message}{end} Try: {context.command_path if context else 'gpt2xl'} --help"
+    return f"{message}{end} Try `{context.command_path if context else 'gpt2xl'} --help`."
