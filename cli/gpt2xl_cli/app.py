@@ -7,15 +7,17 @@ import warnings
 from typing import Annotated, NoReturn
 
 import typer
+from typer._click.exceptions import ClickException
 
 from gpt2xl_cli.help_pages.command_table import COMMANDS
 from gpt2xl_cli.help_pages.loading import LazyGroup
+from gpt2xl_cli.help_pages.usage_errors import usage_line
 from gpt2xl_cli.help_pages.version import version_line
 from gpt2xl_cli.signals import Stopped
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import show_warning
 
-INTERRUPTED = 130  # typer exits with it after a KeyboardInterrupt, without a message
+INTERRUPTED = 130  # typer returns it after a KeyboardInterrupt
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -54,11 +56,14 @@ def run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
-        app(prog_name="gpt2xl")
-    except SystemExit as exit_:
-        if exit_.code == INTERRUPTED:
+        status = app(prog_name="gpt2xl", standalone_mode=False)
+        if status == INTERRUPTED:
             _fail("interrupted.", INTERRUPTED)
-        raise
+        raise SystemExit(status or 0)
+    except ClickException as error:
+        _fail(usage_line(error), error.exit_code)
+    except typer.Abort:
+        _fail("aborted.")
     except Stopped as stop:
         _fail(str(stop), stop.exit_status)
     except Exception as error:

@@ -7,26 +7,53 @@ import os
 import sys
 from typing import TextIO
 
+from gpt2xl_cli.word_wrap import Paint, WordWrap, wrapped
+
 UNESCAPED = "\n\t"
 BOLD, DIM = "1", "2"  # parameters of SGR
 
 
-def echo_line(text: object, *, err: bool = False) -> None:
-    """Print one line; control characters in it are escaped."""
+def echo_line(text: object, *, err: bool = False, indent: int | None = None) -> None:
+    """Print one line; control characters in it are escaped.
+
+    Args:
+        text: the line.
+        err: print it on stderr, on a terminal broken between words.
+        indent: the same on stdout; columns before all lines but the first.
+    """
     import typer
 
     from gpt2xl.errors import one_line
 
-    typer.echo(one_line(text), err=err)
+    line = one_line(text)
+    if (err or indent is not None) and is_terminal(sys.stderr if err else sys.stdout):
+        line = wrapped(line, indent or 0)
+    typer.echo(line, err=err)
 
 
-def echo_text(text: str, *, nl: bool = True, style: str = "") -> None:
-    """Print generated text: unchanged into files and pipes, escaped on a terminal, there in a style of SGR."""
+def echo_text(text: str) -> None:
+    """Print a line of text: unchanged into files and pipes, escaped on a terminal."""
     import typer
 
-    shown = painted(escaped(text), style) if is_terminal(sys.stdout) else text
     # color: otherwise typer removes terminal escapes from files and pipes
-    typer.echo(shown, nl=nl, color=True)
+    typer.echo(escaped(text) if is_terminal(sys.stdout) else text, color=True)
+
+
+class GrowingText:
+    """Generated text on stdout, piece by piece: unchanged into files and pipes; on a terminal escaped, and whole words."""
+
+    def __init__(self) -> None:
+        has_cursor = is_terminal(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb"
+        self._wrap = WordWrap() if has_cursor else None
+
+    def write(self, text: str, paint: Paint = str) -> None:
+        """Add ``text``; ``paint`` gives a part of it a style on a terminal."""
+        import typer
+
+        if is_terminal(sys.stdout):
+            shown = escaped(text)
+            text = self._wrap.add(shown, paint) if self._wrap else paint(shown)
+        typer.echo(text, nl=False, color=True)
 
 
 def echo_note(text: object) -> None:
@@ -34,7 +61,7 @@ def echo_note(text: object) -> None:
     from gpt2xl.errors import one_line
 
     if is_terminal(sys.stderr):
-        sys.stderr.write(painted(one_line(text), DIM, sys.stderr) + "\n")
+        sys.stderr.write(painted(wrapped(one_line(text)), DIM, sys.stderr) + "\n")
 
 
 def is_terminal(stream: TextIO | None) -> bool:

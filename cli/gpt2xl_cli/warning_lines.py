@@ -5,13 +5,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gpt2xl_cli.terminal import is_terminal
+from gpt2xl_cli.word_wrap import wrapped
+
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print one line; replaces `warnings.showwarning`, which prints source files and line numbers."""
     from gpt2xl.errors import one_line
 
     if sys.stderr is not None:  # not typer's echo: it would print onto a progress bar
-        sys.stderr.write(one_line(f"warning: {message}") + "\n")
+        line = one_line(f"warning: {message}")
+        sys.stderr.write((wrapped(line) if is_terminal(sys.stderr) else line) + "\n")
         sys.stderr.flush()
 
 

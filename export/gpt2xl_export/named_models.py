@@ -102,7 +102,8 @@ def demo_folder() -> Path:
     weights = demo_checkpoint() / "model.safetensors"
     if not weights.is_file():
         raise CheckpointError(f"the demo's weights '{weights}' are missing: install gpt2xl again.")
-    return cache_folder() / f"demo-{gpt2xl.__version__}-{file_sha256(weights)[:12]}"
+    version = f"{DEMO_PRECISION}-{gpt2xl.__version__}-{file_sha256(weights)[:12]}"
+    return cache_folder() / f"{DEMO}-{version}"
 
 
 def _demo(progress: "Callable[[Progress], None]", note: Note) -> Path:

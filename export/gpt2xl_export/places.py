@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 HUB_PRECISION = "int8"  # of bundles in the cache: nearly exact, a quarter of the size
+DEMO = "demo"  # that of gpt2xl.bundle.demo, whose package takes a moment to import
 REGISTRY = "exports.json"
 """A file in the cache: a list of folders."""
 CONFIGS = "snapshots/*/config.json"
@@ -49,7 +50,7 @@ def bundle_names() -> list[str]:
 def name_in_cache(folder: Path) -> str | None:
     """The model whose bundle `bundle_folder` puts into ``folder``; None where it is no such folder."""
     name, middle, _ = folder.name.partition(f"-{HUB_PRECISION}-")
-    return name.replace("--", "/") if middle else None
+    return name.replace("--", "/") if middle and name != DEMO else None
 
 
 def checkpoint_names() -> list[str]:

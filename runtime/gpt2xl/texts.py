@@ -149,7 +149,9 @@ class Texts:
     def _rows(self, rows: int) -> int:
         if rows == 1 or self.shares_steps:
             return rows
-        consequence = f"texts are generated one after the other, not {rows} at a time"
+        consequence = (
+            f"texts are generated one after the other, not {rows} at a time, which takes longer"
+        )
         self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 4)
         return 1
 

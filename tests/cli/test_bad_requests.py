@@ -10,9 +10,9 @@ import pytest
 
 Refused = Callable[..., str]
 OPTIONS = {
-    ("-n", "0"): "max_new_tokens has to be >= 1, but is 0",
-    ("-n", "-3"): "max_new_tokens has to be >= 1, but is -3",
-    ("--top-k", "-1"): "top_k has to be >= 0 (0 keeps the whole vocabulary), but is -1",
+    ("-n", "0"): "--max-new-tokens has to be >= 1, but is 0",
+    ("-n", "-3"): "--max-new-tokens has to be >= 1, but is -3",
+    ("--top-k", "-1"): "--top-k has to be >= 0 (0 keeps the whole vocabulary), but is -1",
     (
         "--temperature",
         "-1",

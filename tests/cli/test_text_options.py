@@ -224,11 +224,11 @@ BAD_FILES = {
     "[defaults]\ntop-k = 1.5": "[defaults]: top-k has to be a whole number, but is 1.5",
     "[defaults]\nstop-strings = [1]": "stop-strings has to be a list of texts, but is [1]",
     "[defaults]\noverflow = 'x'": "overflow has to be stop or slide, but is 'x'",
-    "[defaults]\ntop-p = 2": "[defaults]: top_p has to be a number > 0 and <= 1, but is 2.0",
+    "[defaults]\ntop-p = 2": "[defaults]: top-p has to be a number > 0 and <= 1, but is 2.0",
     "[defaults]\ntop-p = 1\ntop_p = 1": "[defaults]: top-p is given twice",
     "[defaults]\nmodel = 1": "[defaults]: model has to be text, but is 1",
     "[defaults]\npreset = 'mine'": "there is no option 'preset'",
-    "[defaults]\noverflow-keep = 1": "[defaults]: overflow_keep and overflow_window need overflow 'slide'",
+    "[defaults]\noverflow-keep = 1": "[defaults]: overflow-keep and overflow-window need overflow 'slide'",
 }
 
 

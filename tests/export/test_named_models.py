@@ -14,6 +14,7 @@ import gpt2xl
 from gpt2xl import CheckpointError, ExportError
 from gpt2xl_export import Progress, bundle_of, export, named_models
 from gpt2xl_export.output.staging import claimed
+from gpt2xl_export.places import bundle_names, name_in_cache
 from gpt2xl_export.source.hub import Plan
 from gpt2xl_export.source.hub_files import HubFile
 
@@ -86,6 +87,19 @@ def test_another_demo_gets_another_bundle(
     first = bundle_of("demo")
     monkeypatch.setattr(named_models, "demo_checkpoint", lambda: make_checkpoint(seed=1))
     assert bundle_of("demo") != first
+
+
+def test_another_precision_of_the_demo_gets_another_bundle(
+    small_demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = named_models.demo_folder()
+    monkeypatch.setattr(named_models, "DEMO_PRECISION", "int8")
+    second = named_models.demo_folder()
+    assert first != second
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+        assert name_in_cache(folder) is None
+    assert bundle_names() == []
 
 
 def test_it_waits_for_another_process_that_makes_the_bundle(small_demo: Path) -> None:

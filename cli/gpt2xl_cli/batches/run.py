@@ -58,6 +58,14 @@ class Batch:
         prompts = (line.prompt for line in self.lines)
         return self.model.generate_batch(prompts, options, rows=self.rows, skip=done)
 
+    def begun(self, left: int) -> str:
+        """What a signal costs: texts that had begun, and begin again; ``left`` are not finished."""
+        together = 1 if is_search(self.options) or not self.model.shares_steps else self.rows
+        running = min(together, left)
+        if running < 2:
+            return ""
+        return f", {running} more had begun and begin again (fewer --rows finish the first sooner)"
+
     def _searched(self, options: GenerationOptions, done: Container[int]) -> Texts:
         """The best text of each prompt, one after the other; seeds as of `Model.generate_batch`."""
         for index, line in enumerate(self.lines):
@@ -153,8 +161,8 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
         typer.echo(f"{before} of {total} texts were done already; resuming.", err=True)
     with with_detail(
         lambda: (
-            f"{resume.count()} of {total} texts are done in '{resume.path}';"
-            " run the same command again to resume."
+            f"{resume.count()} of {total} texts are done in '{resume.path}'"
+            f"{batch.begun(total - resume.count())}; run the same command again to resume."
         )
     ):
         with resume, progress:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gpt2xl.bundle.bundle import Bundle, open_bundle
 from gpt2xl.bundle.manifest import Figures as Parity
+from gpt2xl.files.reading import folder_size
 from gpt2xl.speed import Quantity, Speed, label
 
 DIGITS = 3  # significant ones, at most
@@ -128,17 +129,13 @@ class Measured:
     @property
     def size_bytes(self) -> int:
         """Of all files together."""
-        folder = self.bundle.folder
-        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return folder_size(self.bundle.folder)
 
     @property
     def parity(self) -> Parity | None:
-        """How far its logits are from its checkpoint's, on a page of text if the manifest has that; None without any."""
+        """`Manifest.exactness`; None without a manifest."""
         manifest = self.bundle.manifest
-        parity = manifest.parity if manifest else {}
-        portable, engine = parity.get("portable", {}), parity.get("engine", {})
-        # As in the verdict of an export: the page of the portable graph has the most positions.
-        return portable.get("page") or engine.get("page") or engine.get("whole")
+        return manifest.exactness if manifest else None
 
 
 def opened(folders: Mapping[Path, str]) -> list[Measured]:

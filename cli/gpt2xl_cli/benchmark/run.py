@@ -1,12 +1,9 @@
 """Run gpt2xl bench: measure, print, draw."""
 
 import json
-import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import get_terminal_size
 
 import typer
 
@@ -76,18 +73,10 @@ def _print(
     if recommendation:
         lines = shown.recommendation_lines(recommendation)
         for line in lines if format_ == "csv" else ["", *lines]:
-            _echo_wrapped(line, err=format_ == "csv")
+            echo_line(line, err=format_ == "csv", indent=2)
 
 
 def _print_notes(bundles: Sequence[Measured]) -> None:
     for measured in bundles:
         for note in measured.notes:
-            _echo_wrapped(f"note: {measured.name}: {note}", err=True)
-
-
-def _echo_wrapped(line: str, *, err: bool) -> None:
-    """Print a sentence; on a terminal between words, elsewhere in one line."""
-    stream = sys.stderr if err else sys.stdout
-    width = get_terminal_size().columns if stream.isatty() else max(1, len(line))
-    for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False) or [""]:
-        echo_line(part, err=err)
+            echo_line(f"note: {measured.name}: {note}", err=True, indent=2)

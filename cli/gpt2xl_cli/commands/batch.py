@@ -15,7 +15,7 @@ from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.text_options.layers import layers_of
 from gpt2xl_cli.text_options.spreading import spread
-from gpt2xl_cli.text_options.text_options import TextOptions
+from gpt2xl_cli.text_options.text_options import OneText
 
 
 @spread
@@ -40,7 +40,7 @@ def batch(
     lines: Annotated[
         bool, typer.Option("--lines", help="Each line of IN is a prompt as it stands, not JSON.")
     ] = False,
-    text: TextOptions,
+    text: OneText,
     rows: Annotated[
         int,
         typer.Option(

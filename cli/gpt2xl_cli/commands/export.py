@@ -105,10 +105,10 @@ def export(
         return
     with warnings_collected() as warned:  # the summary says what was left out
         manifest = run()
-    echo_line(_summary(out, manifest))
-    echo_line(exactness(manifest))
+    echo_line(_summary(out, manifest), indent=0)
+    echo_line(exactness(manifest), indent=0)
     for message in warned:
-        echo_line(f"warning: {message}")
+        echo_line(f"warning: {message}", indent=0)
     notes.say(
         f"Took {duration_text(time.monotonic() - start)}. Next:"
         f' gpt2xl generate -m {shlex.quote(str(out))} "Once upon a time"'

@@ -36,15 +36,18 @@ def info(
     lines = {one_line(n, MAX_NAME): one_line(v, MAX_VALUE) for n, v in _lines(found).items()}
     width = max(map(len, lines))
     for name, value in lines.items():
-        echo_line(f"{name:{width}}  {value if value.strip() else repr(value)}")
+        shown = value if value.strip() else repr(value)
+        echo_line(f"{name:{width}}  {shown}", indent=width + 2)
 
 
 def _facts(bundle: "Bundle") -> dict[str, Any]:
+    from gpt2xl.files.reading import folder_size
+
     content = bundle.manifest.content if bundle.manifest else {}
     return {
         "folder": str(bundle.folder),
         **{key: content.get(key) for key in ("precision", "kv", "keep", "backend")},
-        "size": _size(bundle),
+        "size": folder_size(bundle.folder),
         "engine": bundle.engine and bundle.engine.relative_to(bundle.folder).as_posix(),
         "portable": bundle.portable and bundle.portable.relative_to(bundle.folder).as_posix(),
         "config": asdict(bundle.config),
@@ -65,19 +68,16 @@ def _json_values(options: dict[str, Any]) -> dict[str, Any]:
     return {n: [*v.items()] if isinstance(v, dict) else v for n, v in options.items()}
 
 
-def _size(bundle: "Bundle") -> int:
-    """Bytes of all files together."""
-    return sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file())
-
-
 def _lines(bundle: "Bundle") -> dict[str, str]:
     """The lines to print: name and value."""
+    from gpt2xl.files.reading import folder_size
+
     config, manifest = bundle.config, bundle.manifest
     graphs = [path for path in (bundle.engine, bundle.portable) if path]
     lines = {
         "Folder": str(bundle.folder),
         "Precision": (manifest and manifest.precision) or "unknown (not exported by gpt2xl)",
-        "Size": f"{_size(bundle) / 1e6:.1f} MB",
+        "Size": f"{folder_size(bundle.folder) / 1e6:.1f} MB",
         "Model": f"{config.n_layer} layers, {config.n_head} heads, {config.n_embd} wide,"
         f" context {config.n_positions}, vocabulary {config.vocab_size}",
         "Graphs": ", ".join(path.relative_to(bundle.folder).as_posix() for path in graphs),
@@ -89,7 +89,7 @@ def _lines(bundle: "Bundle") -> dict[str, str]:
 
 
 def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
-    """The lines about the source, the parity and the quantized weights."""
+    """The lines about the source, the exactness and the quantized weights. --json has all figures of the parity."""
     lines = {}
     if source := manifest.source:
         lines["Source"] = (source.name or "unnamed") + (
@@ -104,17 +104,11 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
             if found.divided
             else ""
         )
-    if page := manifest.parity.get("portable", {}).get("page"):
+    if figures := manifest.exactness:
         lines["Exactness"] = (
-            f"same next token as the checkpoint at {share_text(page.top1_agreement)} of a page,"
-            f" mean KL {page.mean_kl:.2g} nats: {meaning_of(page.mean_kl)}"
+            f"same next token as the checkpoint at {share_text(figures.top1_agreement)} of a text,"
+            f" mean KL {figures.mean_kl:.2g} nats: {meaning_of(figures.mean_kl)}"
         )
-    for kind in ("engine", "portable"):
-        for mode, figures in manifest.parity.get(kind, {}).items():
-            lines[f"Parity, {kind}, {mode}"] = (
-                f"largest logit difference {figures.max_abs_logit_diff:.2g},"
-                f" KL {figures.mean_kl:.2g}, same top token {figures.top1_agreement:.1%}"
-            )
     for method in sorted({error.method for error in manifest.passes.values()}):
         errors = {n: e.relative_error for n, e in manifest.passes.items() if e.method == method}
         worst = max(errors, key=errors.__getitem__)

@@ -52,7 +52,7 @@ def models(context: typer.Context, *, as_json: Json = False) -> None:
         free = size_text(free_space(cache_folder()))
         echo_line(f"{free} are free; `gpt2xl models rm NAME` removes a model.")
     if not is_readable():
-        echo_line(NO_HUB)
+        echo_line(NO_HUB, indent=0)
 
 
 @app.command(epilog="gpt2xl models rm my-gpt2\ngpt2xl models rm --leftovers --yes")
@@ -125,7 +125,7 @@ def _is_confirmed(chosen: "list[StoredModel]") -> bool:
     for line in _table(chosen):
         echo_line(line)
     if any(model.kind == "checkpoint" for model in chosen):
-        echo_line(SHARED)
+        echo_line(SHARED, indent=0)
     return typer.confirm("Remove?")
 
 

@@ -11,7 +11,7 @@ from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.text_options.layers import layers_of, options_over
 from gpt2xl_cli.text_options.spreading import spread
-from gpt2xl_cli.text_options.text_options import TextOptions
+from gpt2xl_cli.text_options.text_options import OneText
 
 NEW_TOKENS = 64
 """New tokens of a turn where no option says how many."""
@@ -20,7 +20,7 @@ NEW_TOKENS = 64
 @spread
 def repl(
     *,
-    text: TextOptions,
+    text: OneText,
     model: Model = None,
     generation_config: GenerationConfig = "model",
     provider: Provider = "auto",

@@ -60,12 +60,12 @@ def verify(
             bars.clear()
             checks.append(check)
             if not as_json:
-                echo_line(f"{check.status:7}  {check.name}: {check.detail}")
+                echo_line(f"{check.status:7}  {check.name}: {check.detail}", indent=9)
     failed = [check for check in checks if check.status == "failed"]
     if as_json:
         content = {"bundle": str(folder), "ok": not failed, "checks": [asdict(c) for c in checks]}
         typer.echo(json.dumps(content))
     else:
-        echo_line(of_checks(checks))
+        echo_line(of_checks(checks), indent=0)
     if failed:
         raise BundleError(f"{failed[0].name}: {failed[0].detail}")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from gpt2xl_cli.generating.closing import Closing
 from gpt2xl_cli.generating.colors import colored, legend
 from gpt2xl_cli.generating.tables import logprob_lines, stats_line
-from gpt2xl_cli.terminal import BOLD, echo_line, echo_note, echo_text, escaped, has_colors
+from gpt2xl_cli.terminal import BOLD, GrowingText, echo_line, echo_note, has_colors, painted
 
 if TYPE_CHECKING:
     from gpt2xl import Generation, Piece, Stream, Tokenizer
@@ -51,28 +52,29 @@ class Output:
             if not self.as_json:
                 if number:
                     typer.echo(BETWEEN)
-                self._print_prompt()
-                echo_text(generation.text)
+                self._begun().write(f"{generation.text}\n")
             self._print_result(generation)
 
     def _print_pieces(self, pieces: Iterable["Piece"]) -> None:
         paints = self.show_probs and has_colors(sys.stdout)
-        self._print_prompt()
+        shown = self._begun()
         try:
             for piece in pieces:
                 if paints and piece.logprobs:
-                    text = colored(escaped(piece.text), piece.logprobs.token)
-                    typer.echo(text, nl=False, color=True)
+                    shown.write(piece.text, partial(colored, logprob=piece.logprobs.token))
                 else:
-                    echo_text(piece.text, nl=False)
+                    shown.write(piece.text)
         finally:
             typer.echo()
         if paints:
             typer.echo(legend(), err=True, color=True)
 
-    def _print_prompt(self) -> None:
+    def _begun(self) -> GrowingText:
+        """A text that begins with the prompt, where it is wanted."""
+        shown = GrowingText()
         if self.echo:
-            echo_text(self.prompt, nl=False, style=BOLD)
+            shown.write(self.prompt, partial(painted, style=BOLD))
+        return shown
 
     def _print_result(self, generation: "Generation") -> None:
         """Print what follows a text."""

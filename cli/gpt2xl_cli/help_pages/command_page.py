@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
+from typer._click.exceptions import UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from gpt2xl_cli.help_pages.boxes import Row, example_lines, panel, paragraphs
+from gpt2xl_cli.help_pages.option_names import as_typed
 from gpt2xl_cli.terminal import BOLD, painted
 
 if TYPE_CHECKING:
@@ -32,7 +34,22 @@ class PageCommand(TyperCommand):
         """Show the page at once where nothing else is asked for: typer's own way imports pydantic."""
         if args in HELP:
             _show_page(ctx)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx  # an option without its value lacks it
+            raise
+
+    def invoke(self, ctx: "Context") -> object:
+        """Run the command; errors about options name them as they are typed."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from gpt2xl.errors import RequestError
+
+            if isinstance(error, RequestError):
+                error.args = (as_typed(str(error), self.params),)
+            raise
 
 
 class PageGroup(TyperGroup):

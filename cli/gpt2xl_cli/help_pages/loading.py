@@ -41,7 +41,7 @@ class LazyGroup(PageGroup):
     ) -> "tuple[str | None, Command | None, list[str]]":
         """Import the command that ``args`` begin with."""
         if " " in args[0] and args[0] not in self.commands:
-            ctx.fail(f"A text needs a command: gpt2xl generate {shlex.quote(args[0])}")
+            ctx.fail(f"A text needs a command: gpt2xl generate {shlex.quote(args[0])}.")
         name, found, rest = super().resolve_command(ctx, args)
         return name, found and load_command(str(name)), rest
 

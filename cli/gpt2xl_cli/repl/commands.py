@@ -88,8 +88,8 @@ def _alt(work: Workspace, argument: str) -> None:
         work.console.note(
             f"{number:3} {mark} {alternative.probability:7.2%}  {_token(work, alternative)}"
         )
-    answer = work.console.ask("Number to go on from (Enter: none): ")
-    if answer.strip():
+    answer = work.ask("Number to go on from (Enter: none): ")
+    if answer:
         number = _integer("an alternative", answer, 1, len(found))
         _go_on_from(work, position, found[number - 1].id)
 
@@ -169,7 +169,7 @@ def _load(work: Workspace, argument: str) -> None:
 
 def _path(argument: str) -> Path:
     if not argument.strip():
-        raise RequestError("name a file, as in: /save story.json")
+        raise RequestError("name a file, as in: /save story.json, or story.txt for the text alone")
     return Path(argument.strip()).expanduser()
 
 
@@ -229,8 +229,10 @@ COMMANDS = {
         Command("/seed [N|random]", "the seed of the next generation", _seed),
         Command("/text", "show the whole text", _text),
         Command("/tokens", "count the tokens", _tokens),
-        Command("/save FILE [--force]", "write text, steps and options to a file", _save),
-        Command("/load FILE", "read them again, in place of what is here", _load),
+        Command(
+            "/save FILE [--force]", "write text, steps, options; to .txt or .md the text", _save
+        ),
+        Command("/load FILE", "read what /save wrote, in place of what is here", _load),
         Command("/new", "start a new text", _new),
         Command("/quit", "end; so does Ctrl-D", _quit),
     )

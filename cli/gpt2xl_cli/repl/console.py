@@ -24,7 +24,7 @@ from gpt2xl_cli.repl.completion import completions
 from gpt2xl_cli.repl.editor import edited_text, editor_command
 from gpt2xl_cli.repl.workspace import Workspace
 from gpt2xl_cli.signals import Stopped, on_stop, watch_kept
-from gpt2xl_cli.terminal import echo_text, escaped
+from gpt2xl_cli.terminal import GrowingText, escaped
 
 STYLE = Style.from_dict(
     {"prompt": "bold", "note": "ansibrightblack", "bottom-toolbar": "noreverse ansibrightblack"}
@@ -48,6 +48,7 @@ class TerminalPrompt:
         target: Output | None = None,
     ) -> None:
         self._source, self._target = source, target
+        self._text = GrowingText()
         lines: History = FileHistory(history) if history else InMemoryHistory()
         self._session = PromptSession[str](
             history=lines, completer=_Words(), complete_while_typing=_is_command(),
@@ -65,7 +66,7 @@ class TerminalPrompt:
 
     def write(self, text: str) -> None:
         """See `gpt2xl_cli.repl.workspace.Console`."""
-        echo_text(text, nl=False)
+        self._text.write(text)
 
     @contextmanager
     def without_echo(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from gpt2xl import Gpt2xlError
 from gpt2xl_cli.repl.commands import run_command
-from gpt2xl_cli.repl.workspace import Console, Workspace
+from gpt2xl_cli.repl.workspace import CommandTyped, Console, Workspace
 
 
 class Prompt(Console, Protocol):
@@ -39,6 +39,13 @@ def run_line(work: Workspace, line: str) -> None:
         EOFError: the command ends the prompt.
         Gpt2xlError, OSError: the line cannot be run.
     """
+    try:
+        _run(work, line)
+    except CommandTyped as typed:
+        run_line(work, typed.line)
+
+
+def _run(work: Workspace, line: str) -> None:
     if line.startswith("/") and not line.startswith("//"):
         run_command(work, line)
         return

@@ -1,4 +1,4 @@
-"""Write the state of a prompt to a JSON file, and read it again; nothing in the file is trusted."""
+"""Write the state of a prompt to a JSON file, or its text alone, and read the state again; nothing in the file is trusted."""
 
 import json
 from collections.abc import Mapping
@@ -19,8 +19,12 @@ MAX_STEPS = 1 << 20
 MAX_IDS = 1 << 24
 
 
+PLAIN = (".txt", ".md")
+"""Suffixes of files that hold the text alone."""
+
+
 def save(state: ReplState, path: Path, *, force: bool = False) -> None:
-    """Write ``state`` to ``path``: under another name first, which is then renamed.
+    """Write ``state`` to ``path``, or its text alone, as the suffix says: under another name first, which is then renamed.
 
     Raises:
         RequestError: the file exists, and not ``force``.
@@ -32,7 +36,10 @@ def save(state: ReplState, path: Path, *, force: bool = False) -> None:
                 f"'{path}' exists: choose another name, or /save --force replaces it."
             )
         with written_atomically(path) as temporary:
-            content = json.dumps(as_json(state), ensure_ascii=False, indent=1)
+            if path.suffix.lower() in PLAIN:
+                content = state.text
+            else:
+                content = json.dumps(as_json(state), ensure_ascii=False, indent=1)
             temporary.write_text(content + "\n", "utf-8")
 
 
@@ -42,6 +49,10 @@ def load(facts: ModelFacts, path: Path) -> ReplState:
     Raises:
         RequestError: no such file, or one that is damaged or of a model with another tokenizer.
     """
+    if path.suffix.lower() in PLAIN:
+        raise RequestError(
+            f"'{path}' holds a text alone: /load reads what /save has written to a .json file."
+        )
     content = Value.read(path, RequestError)
     if content.mapping().get("format") != FORMAT:
         raise RequestError(f"'{path}' is no text that /save of this version has written.")

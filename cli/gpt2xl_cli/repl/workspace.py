@@ -29,6 +29,14 @@ class Console(Protocol):
         """The text as the user leaves it; raises RequestError."""
 
 
+class CommandTyped(Exception):  # noqa: N818  # no error
+    """A command in place of an answer: the question is given up, and the command is run."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 class Workspace:
     """One prompt."""
 
@@ -59,6 +67,13 @@ class Workspace:
         if options.overflow == "slide":
             parts.append("slide")
         return " | ".join(parts)
+
+    def ask(self, question: str) -> str:
+        """A short answer; raises CommandTyped for a command."""
+        answer = self.console.ask(question).strip()
+        if answer.startswith("/"):
+            raise CommandTyped(answer)
+        return answer
 
     def go_on(self) -> None:
         """Continue the text; where it fills the context, ask whether it may slide."""
@@ -97,8 +112,8 @@ class Workspace:
     def _offer_slide(self) -> None:
         count, n_positions = len(self.state.document.ids), self.facts.n_positions
         self.console.note(f"The text has {count} tokens and fills the context of {n_positions}.")
-        answer = self.console.ask("Go on with its beginning out of the model's sight? [y/N] ")
-        if answer.strip().lower() in ("y", "yes"):
+        answer = self.ask("Go on with its beginning out of the model's sight? [y/N] ")
+        if answer.lower() in ("y", "yes"):
             self.state.set_option("overflow", "slide")
             self.console.note(
                 "overflow is slide now; /set overflow_keep N keeps the first N tokens."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_
 
 from gpt2xl_cli.config.file import closest, read_config
 from gpt2xl_cli.config.presets import Table
+from gpt2xl_cli.help_pages.option_names import with_spellings
 from gpt2xl_cli.text_options.conversion import Keywords, keywords_of, option_name
 from gpt2xl_cli.text_options.text_options import TextOptions
 
@@ -72,7 +73,9 @@ def _checked(layer: Layer) -> Layer:
 
 
 def _with_origin(origin: str, reason: Exception) -> str:
-    return f"{origin}: {reason}" if origin else str(reason)
+    """An error about a layer; where it has an origin, with options as they are spelled there."""
+    names = {field.name: option_name(field.name) for field in fields(TextOptions)}
+    return f"{origin}: {with_spellings(str(reason), names)}" if origin else str(reason)
 
 
 def table_options(table: Table) -> TextOptions:

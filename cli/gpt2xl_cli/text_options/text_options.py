@@ -36,3 +36,12 @@ class TextOptions(
             autocompletion=preset_names,
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneText(TextOptions):
+    """The same for commands that make one text of a prompt: they refuse several, and do not offer them."""
+
+    num_return_sequences: Annotated[
+        int | None, typer.Option("--num-return-sequences", "-r", hidden=True)
+    ] = None

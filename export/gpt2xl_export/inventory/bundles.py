@@ -10,7 +10,8 @@ from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import BundleError, CheckpointError
 from gpt2xl.files.atomic import leftovers
 from gpt2xl.files.json_values import read_json
-from gpt2xl_export.inventory.stored import StoredModel, last_read, size_of
+from gpt2xl.files.reading import folder_size
+from gpt2xl_export.inventory.stored import StoredModel, last_read
 from gpt2xl_export.named_models import demo_folder, hub_bundle
 from gpt2xl_export.places import cache_folder, folders_in, name_in_cache, remembered_exports
 from gpt2xl_export.source.hub import is_hub_name
@@ -35,7 +36,7 @@ def stored_bundle(folder: Path) -> StoredModel:
         name=_name(folder),
         kind="bundle",
         folder=folder,
-        size=size_of(folder),
+        size=folder_size(folder),
         precision=precision if isinstance(precision, str) else None,
         last_read=last_read(folder / "tokenizer.json"),  # read at each use, but not here
     )
@@ -48,7 +49,7 @@ def _unfinished(place: Path) -> Iterator[StoredModel]:
             if (
                 target.parent == cache_folder() or target in remembered_exports()
             ) and folder.is_dir():
-                size, written = size_of(folder), folder.stat().st_mtime
+                size, written = folder_size(folder), folder.stat().st_mtime
                 yield StoredModel(str(target), "unfinished", folder, size, None, written)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gpt2xl.errors import BusyError, CheckpointError
 from gpt2xl.files.json_values import read_json
-from gpt2xl_export.inventory.stored import StoredModel, last_read, size_of
+from gpt2xl.files.reading import folder_size
+from gpt2xl_export.inventory.stored import StoredModel, last_read
 from gpt2xl_export.source.hub import short_name
 from gpt2xl_export.source.hub_errors import require_hub
 
@@ -34,7 +35,7 @@ def checkpoints() -> Iterator[StoredModel]:
                 name=short_name(repo.repo_id),
                 kind="checkpoint",
                 folder=repo.repo_path,
-                size=size_of(repo.repo_path),
+                size=folder_size(repo.repo_path),
                 precision=dtype if isinstance(dtype, str) else None,
                 last_read=last_read(_largest_file(repo.repo_path)),
             )

@@ -120,6 +120,12 @@ class Manifest:
         )
         return self.block_size if has_int4 else 0
 
+    @property
+    def exactness(self) -> Figures | None:
+        """How far the logits are from the checkpoint's: of `parity` the figures of the most positions; None without any."""
+        portable, engine = self.parity.get("portable", {}), self.parity.get("engine", {})
+        return portable.get("page") or engine.get("page") or engine.get("whole")
+
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of the bundle in ``folder``; None where it has none: other tools write no manifest.

@@ -42,12 +42,17 @@ def _rounding_remedy(bundle: Bundle | None) -> str:
             "without gpt2xl.json, nothing says how this graph rounds: export the model with gpt2xl."
         )
     if bundle.engine is None:
-        return "the portable graph rounds several tokens differently from one: export with `--precision fp32`."
+        return _rounds("the portable graph", "--precision fp32")
     if (manifest.precision or "").endswith("fp16"):
-        return "float16 rounds several tokens differently from one: export with `--precision int8` or `fp32`."
+        return _rounds("float16", "--precision int8")
     options = ["--kv int8"] if manifest.kv == "float" else []
     if manifest.int4_block_size > MERGING_BLOCK:
         options.append(f"--block-size {MERGING_BLOCK}")
-    if not options:
-        return "these weights round several tokens differently from one: export with `--precision fp32`."
-    return f"these weights round several tokens differently from one: export with `{' '.join(options)}`."
+    return _rounds("this bundle", " ".join(options) or "--precision fp32")
+
+
+def _rounds(what: str, options: str) -> str:
+    return (
+        f"{what} rounds a token differently when others are computed with it, so texts would change."
+        f" For a bundle without this limit, export with `{options}`."
+    )

@@ -52,6 +52,17 @@ def read_text(path: Path, error: type[Gpt2xlError], max_bytes: int = MAX_BYTES) 
         ) from None
 
 
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in ``folder``, each once; a link counts as the file it leads to."""
+    sizes = dict[tuple[int, int], int]()
+    for parent, _, names in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in names):
+            if os.path.isfile(path):  # not a link to nowhere
+                found = os.stat(path)
+                sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
+
+
 def is_inside(name: str) -> bool:
     r"""Whether the relative path ``name`` stays inside its folder, on any operating system.
 

@@ -1,7 +1,7 @@
 """The options of a text as keyword arguments."""
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, TypeVar
@@ -117,8 +117,14 @@ def updated(options: Options, keywords: Mapping[str, Any]) -> Options:
     names = [field.name for field in fields(options)]
     for name in keywords:
         if name not in names:
-            close = get_close_matches(name, names, 1, 0.5)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names)}."
-            raise TypeError(f"there is no option '{name}'; {hint}")
+            raise TypeError(f"there is no option '{name}'; {_closest(name, names)}")
     replaced = [REPLACED[name] for name in keywords if name in REPLACED]
     return replace(options, **dict(ChainMap(dict(keywords), *map(dict, replaced))))
+
+
+def _closest(name: str, names: Sequence[str]) -> str:
+    """The name most like it; one that it begins, or is a part of, before others."""
+    longer = [known for known in names if name and name in known]
+    close = sorted(longer, key=lambda known: (not known.startswith(name), len(known)))
+    close = close or get_close_matches(name, names, 1, 0.5)
+    return f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names)}."

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpt2xl.decoding.loop import FinishReason
-from gpt2xl.text.sentences import CONSIDERED, ends_between
+from gpt2xl.text.sentences import CONSIDERED, ends_between, is_quoting
 from gpt2xl.text.stop_strings import StopStrings
 
 LONGEST_LOOP = 128  # tokens of a sequence that is looked for
+QUOTE_TOKENS = 32
+"""Tokens beyond the limit up to which a sentence within quotation marks does not end a text."""
 LEAST_LOOPED = 16  # tokens that all its repetitions have together, so that "- - -" is no loop
 
 
@@ -49,7 +51,11 @@ class Watch:
         """Whether a text of ``count`` new tokens ends with a sentence, before ``added``."""
         after, before = self._endings.sentence_after, self._last
         self._last = (before + added)[-CONSIDERED:]
-        return after is not None and count >= after and ends_between(before, added)
+        if after is None or count < after or not ends_between(before, added):
+            return False
+        return (
+            count >= after + QUOTE_TOKENS or "\n\n" in before[-1:] + added or not is_quoting(before)
+        )
 
     def reason(self, new_ids: Sequence[int]) -> FinishReason | None:
         """Why the text ends here, if it does."""

@@ -130,10 +130,10 @@ def test_a_missing_input_or_one_that_is_not_utf_8_is_refused(
     ("option", "message"),
     [
         (("--rows", "0"), "rows has to be >= 1, but is 0"),
-        (("-n", "0"), "max_new_tokens has to be >= 1"),
+        (("-n", "0"), "--max-new-tokens has to be >= 1"),
         (("--temperature", "nan"), "temperature has to be a number >= 0"),
         (("--seed", "-1"), "seed has to be >= 0"),
-        (("-r", "2"), "a batch writes one text for each line: leave num_return_sequences out"),
+        (("-r", "2"), "a batch writes one text for each line: leave --num-return-sequences out"),
         (("--logit-bias", "a=1"), "--logit-bias has to be ID=NUMBER"),
     ],
 )

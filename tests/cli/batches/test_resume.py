@@ -140,9 +140,9 @@ def test_a_killed_run_loses_no_finished_text(
     ("change", "named"),
     [
         (["--seed", "4"], "seed"),
-        (["-n", "8"], "max_new_tokens"),
+        (["-n", "8"], "--max-new-tokens"),
         (["--temperature", "0.7"], "temperature"),
-        (["--top-k", "9"], "top_k"),
+        (["--top-k", "9"], "--top-k"),
         (["--greedy"], "greedy"),
         (["-m", "other"], "model"),
         ([], "input"),

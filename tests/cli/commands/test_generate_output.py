@@ -186,11 +186,14 @@ def test_outputs_exclude_each_other(flags: list[str], run: Run, bundle: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--jsonl", "-r", 2], "--jsonl streams one text: leave out num_return_sequences"),
-        (["--jsonl", "--num-beams", 2], "--jsonl streams one text: leave out num_return_sequences"),
+        (["--jsonl", "-r", 2], "--jsonl streams one text: leave out --num-return-sequences"),
+        (
+            ["--jsonl", "--num-beams", 2],
+            "--jsonl streams one text: leave out --num-return-sequences",
+        ),
         (["-r", 2, "--greedy"], "greedy texts are all alike"),
         (["--num-beams", 2, "--logprobs", 1], "beam search has no logprobs"),
-        (["--overflow-keep", 2], "overflow_keep and overflow_window need overflow 'slide'"),
+        (["--overflow-keep", 2], "--overflow-keep and --overflow-window need --overflow 'slide'"),
     ],
 )
 def test_options_that_clash_are_one_line(

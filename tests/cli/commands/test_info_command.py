@@ -23,9 +23,24 @@ def test_info_shows_what_a_bundle_holds(run: Run, bundle: Path) -> None:
     assert facts["Model"] == "2 layers, 2 heads, 32 wide, context 96, vocabulary 289"
     assert facts["Graphs"] == "onnx/engine.onnx, onnx/model.onnx"
     assert facts["Source"] == "tiny"
-    assert "same top token 100.0%" in facts["Parity, engine, stepwise"]
-    assert facts["Exactness"].startswith("same next token as the checkpoint at 100 % of a page")
+    assert facts["Exactness"].startswith("same next token as the checkpoint at 100 % of a text")
     assert facts["Exactness"].endswith("exact but for float rounding")
+
+
+@pytest.mark.parametrize("kept", ["portable", "engine"])
+def test_the_exactness_is_in_words_whatever_was_compared(
+    kept: str, run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((bundle / "gpt2xl.json").read_text())
+    manifest["parity"] = {kept: manifest["parity"][kept]}
+    if kept == "engine":
+        del manifest["parity"][kept]["page"]  # as older versions wrote it
+    (copy / "gpt2xl.json").write_text(json.dumps(manifest))
+    printed = run("info", copy).stdout
+    (line,) = [line for line in printed.splitlines() if line.startswith("Exactness")]
+    assert line.endswith("exact but for float rounding")
+    assert printed.count("KL") == 1
 
 
 def test_json_has_the_figures_of_the_manifest(run: Run, bundle: Path) -> None:

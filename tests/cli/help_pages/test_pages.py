@@ -183,8 +183,23 @@ COMPLETED = {
 
 
 @pytest.mark.parametrize(("line", "wanted"), COMPLETED.items(), ids=COMPLETED)
-def test_a_shell_completes(line: str, wanted: list[str], tmp_path: Path) -> None:
+def test_a_shell_completes(
+    line: str, wanted: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in shell(line).items():
+        monkeypatch.setenv(name, value)
+    assert run().stdout.split() == wanted
+
+
+def test_a_process_completes_before_all_else() -> None:
+    done = spawned(**shell("gpt2xl gen"))
+    assert done.stdout.partition("MODULES")[0].split() == ["generate"]
+
+
+def shell(line: str) -> dict[str, str]:
+    """What bash sets to complete ``line``."""
     words = len(line.split())
     place = words if line.endswith(" ") else words - 1
-    done = spawned(_GPT2XL_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
-    assert done.stdout.partition("MODULES")[0].split() == wanted
+    return {
+        "_GPT2XL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(place),
+    }  # fmt: skip

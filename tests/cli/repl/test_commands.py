@@ -41,6 +41,9 @@ def test_help_names_every_command(type_lines: Type, console: Scripted) -> None:
 
 REFUSED = {
     "/undoo": "there is no command /undoo; did you mean /undo?",
+    "/set temp 0.5": "there is no option 'temp'; did you mean 'temperature'?",
+    "/set beams 5": "there is no option 'beams'; did you mean 'num_beams'?",
+    "/load story.txt": "holds a text alone: /load reads what /save has written to a .json",
     "/set topk 3": "there is no option 'topk'; did you mean 'top_k'?",
     "/set topk": "there is no option 'topk'; did you mean 'top_k'?",
     "/set top_k -1": "top_k has to be >= 0",
@@ -214,6 +217,39 @@ def test_new_is_undone(type_lines: Type, work: Workspace) -> None:
 def test_quit_ends(type_lines: Type) -> None:
     with pytest.raises(EOFError):
         type_lines("/quit")
+
+
+@pytest.mark.parametrize("name", ["a story.txt", "story.MD"])
+def test_the_text_alone_is_saved_by_suffix(
+    name: str, type_lines: Type, work: Workspace, tmp_path: Path
+) -> None:
+    type_lines("Once", f"/save {name}")
+    assert (tmp_path / name).read_text("utf-8") == work.state.text + "\n"
+    with pytest.raises(RequestError, match="exists"):
+        type_lines(f"/save {name}")
+
+
+def test_a_command_in_place_of_an_answer_is_run(
+    type_lines: Type, work: Workspace, console: Scripted
+) -> None:
+    type_lines("Once")
+    before = work.state.document.ids
+    console.answers = ["/tokens", " /undo "]
+    type_lines("/alt 3 5")
+    assert "tokens; the context is 96" in console.flush()[1][-1]
+    assert work.state.document.ids == before
+    type_lines("/alt 3 5")
+    assert work.state.text == "Once"
+
+
+def test_a_command_at_the_question_of_a_full_context_is_run(
+    type_lines: Type, work: Workspace, console: Scripted
+) -> None:
+    type_lines("/set max_new_tokens 200", "Once")
+    console.answers = ["/new"]
+    type_lines("")
+    assert work.state.text == ""
+    assert work.state.options.overflow == "stop"
 
 
 def test_save_and_load(

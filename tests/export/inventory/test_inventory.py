@@ -14,12 +14,13 @@ import pytest
 import gpt2xl
 from gpt2xl import BundleError, BusyError, CheckpointError
 from gpt2xl.files.atomic import locked
+from gpt2xl.files.reading import folder_size
 from gpt2xl_export import bundle_of
 from gpt2xl_export.inventory import hub_cache
 from gpt2xl_export.inventory.listing import find_models, stored_models
 from gpt2xl_export.inventory.registry import forget_missing_exports, remember_export
 from gpt2xl_export.inventory.removal import remove
-from gpt2xl_export.inventory.stored import StoredModel, size_of
+from gpt2xl_export.inventory.stored import StoredModel
 from gpt2xl_export.places import read_registry, remembered_exports
 
 AsHubCache = Callable[[Path, Path], Path]
@@ -137,7 +138,7 @@ def test_the_time_of_a_use_is_that_of_the_last_read(export: Path) -> None:
 def test_a_bundle_of_the_cache_is_removed(bundle: Path, cache: Path) -> None:
     folder = named_bundle(bundle, cache, "gpt2-xl")
     (folder / "notes").write_text("the cache is ours")
-    size = size_of(folder)
+    size = folder_size(folder)
     assert remove(models()["gpt2-xl"]) == size
     assert os.listdir(cache) == []
 

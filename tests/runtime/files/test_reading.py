@@ -9,7 +9,7 @@ import pytest
 
 from gpt2xl import BundleError, load
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.files.reading import belongs_to, is_inside, read_bytes, read_text
+from gpt2xl.files.reading import belongs_to, folder_size, is_inside, read_bytes, read_text
 
 
 @pytest.fixture
@@ -24,6 +24,19 @@ def bound(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
     yield bind
     for one in sockets:
         one.close()
+
+
+def test_the_size_of_a_folder_counts_each_file_once_wherever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot" / "onnx").mkdir(parents=True)
+    for name, size in (("a", 5), ("b", 30)):
+        (tmp_path / "blobs" / name).write_bytes(b"x" * size)
+    (tmp_path / "snapshot" / "onnx" / "a").symlink_to(tmp_path / "blobs" / "a")
+    (tmp_path / "snapshot" / "b").symlink_to(tmp_path / "blobs" / "b")
+    (tmp_path / "snapshot" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "snapshot" / "again").hardlink_to(tmp_path / "blobs" / "a")
+    assert folder_size(tmp_path / "snapshot") == folder_size(tmp_path) == 35
+    assert folder_size(tmp_path / "nowhere") == 0
 
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:

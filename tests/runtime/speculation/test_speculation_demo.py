@@ -28,7 +28,8 @@ def accepted_by(texts: Iterator[Any]) -> int:
 @pytest.mark.parametrize(
     ("precision", "count"),
     [
-        ("fp32", 50),
+        ("fp32", 15),
+        pytest.param("fp32", 50, marks=pytest.mark.slow),
         pytest.param("int8", 50, marks=pytest.mark.slow),
         pytest.param("int8-weight", 10, marks=pytest.mark.slow),
         pytest.param("int4", 10, marks=pytest.mark.slow),

@@ -9,7 +9,8 @@ from tests.runtime.decoding.playback import EOS, model
 
 from gpt2xl import Generation, GenerationOptions, RequestError, Tokenizer, load
 from gpt2xl.preparing import SENTENCE_TOKENS
-from gpt2xl.text.sentences import CONSIDERED, ends_between
+from gpt2xl.text.endings import QUOTE_TOKENS, Endings
+from gpt2xl.text.sentences import CONSIDERED, ends_between, is_quoting
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def tokenizer(checkpoint: Path) -> Tokenizer:
         ("so do I.", " He"),
         ("a list", "\n\n"),
         ("a list\n", "\n"),
+        ("It rained.", "\n"),
     ],
 )
 def test_an_end(text: str, following: str) -> None:
@@ -55,6 +57,32 @@ def test_an_end(text: str, following: str) -> None:
 )
 def test_no_end(text: str, following: str) -> None:
     assert not ends_between(text, following)
+
+
+QUOTING = {
+    '"Come here. ': True,
+    "“Come here. ": True,
+    "'Come here. ": True,
+    "\u2018Come here. ": True,
+    '(she said, "Come. ': True,
+    "\"'Come,' he said. ": True,
+    '"Come here." ': False,
+    '"Come here," she said. ': False,
+    "“Come here.” ": False,
+    "'Come here.' ": False,
+    'Come." She went. ': False,  # the prompt has opened it
+    '", she said. ': False,
+    "I don't know. ": False,
+    "It\u2019s late. ": False,
+    "the boys' house. ": False,
+    "'Tis late. ": False,
+    '"Come. \n\nShe came. ': False,
+}
+
+
+@pytest.mark.parametrize(("text", "is_open"), QUOTING.items())
+def test_quotation_marks_that_are_open(text: str, is_open: bool) -> None:
+    assert is_quoting(text) is is_open
 
 
 @given(st.text("aB.!? \n\"'", max_size=200), st.text("aB.!? \n", max_size=9))
@@ -91,6 +119,27 @@ def test_a_text_goes_on_until_its_sentence_ends(tokenizer: Tokenizer) -> None:
         assert (found.text, found.finish_reason) == (wanted, "sentence")
         assert found.new_ids == tokenizer.encode(wanted)
     assert generated(tokenizer, script, first + 2, end_at_sentence=False).finish_reason == "length"
+
+
+def test_a_text_goes_on_until_its_quotation_ends(tokenizer: Tokenizer) -> None:
+    quoted = '"A. B. C." '
+    script = f"{quoted}D"
+    for count in range(1, len(tokenizer.encode(quoted)) + 1):
+        found = generated(tokenizer, script, count)
+        assert (found.text, found.finish_reason) == (quoted, "sentence")
+
+
+def test_a_long_quotation_is_ended_with_a_sentence_before_the_limit() -> None:
+    watch = Endings(sentence_after=5).watch()
+    pieces = ['"', *(["Ab", ".", " "] * 20)]
+    ends = [count for count, piece in enumerate(pieces) if watch.ends_before(piece, count)]
+    assert 5 + QUOTE_TOKENS <= ends[0] < 5 + QUOTE_TOKENS + 3
+    assert ends[0] < 5 + SENTENCE_TOKENS
+
+
+def test_a_paragraph_that_ends_with_an_open_quotation_ends_the_text(tokenizer: Tokenizer) -> None:
+    found = generated(tokenizer, '"A b.\n\n"C', 1)
+    assert (found.text, found.finish_reason) == ('"A b.\n', "sentence")
 
 
 def test_end_of_text_comes_before_the_sentence(tokenizer: Tokenizer) -> None:
