@@ -192,6 +192,7 @@ class Trainer:
 
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
     """Save in the Hugging Face layout, in float16."""
+    assert model.generation_config is not None
     model.generation_config.update(do_sample=True, temperature=TEMPERATURE)
     model.half().save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
