@@ -7,6 +7,7 @@ from typing import Unpack
 
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.continuations import Continuation, ContinuationScore, score_continuations
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.errors import RequestError
@@ -261,6 +262,29 @@ class Model:
         """
         ids = text_ids(text, self.tokenizer, self.config)
         return score_ids(self.session, ids, checked_integer("top", top, 0), stride)
+
+    def score_continuations(
+        self, continuations: Iterable[Continuation], *, top: int = 1, rows: int = 16
+    ) -> Iterator[ContinuationScore]:
+        """Score token ids, each after a context of its own.
+
+        >>> context, ids = tokenizer.encode("Once upon"), tokenizer.encode(" a time")
+        >>> (score,) = model.score_continuations([Continuation(context, ids)])
+        >>> score.top_ids[:, 0].tolist() == ids
+        True
+
+        Args:
+            continuations: read as they are scored.
+            top: how many of the most probable ids are returned for each position.
+            rows: continuations that share each step.
+
+        Returns:
+            A score of each, in their order.
+
+        Raises:
+            RequestError: an empty context or continuation, or both are longer than the context of the model.
+        """
+        return score_continuations(self.session, continuations, top, rows)
 
     def features(self, text: Prompt, *, pooling: Pooling = "none") -> Features:
         """The hidden state after the final layer norm, as transformers' GPT2Model gives it.
