@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from gpt2xl import RequestError, Tokenizer
 from gpt2xl_eval.options import EvalOptions
@@ -11,7 +11,9 @@ from gpt2xl_eval.task import Task
 
 MakeTask = Callable[[Path, Tokenizer, int, EvalOptions], Task]
 """From the data, the tokenizer, n_positions and the options, in which nothing is left to a default."""
-OptionName = Literal["stride", "context", "detokenizer", "denominator", "prefix"]
+OptionName = Literal[
+    "stride", "context", "detokenizer", "denominator", "prefix", "documents", "part"
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def filled_in(name: str, entry: TaskEntry, given: EvalOptions, n_positions: int)
     """
     nothing = EvalOptions()
     options = entry.defaults
-    for option in ("stride", "context", "detokenizer", "denominator", "prefix"):
+    for option in get_args(OptionName):
         value = getattr(given, option)
         if value == getattr(nothing, option):
             continue
