@@ -13,7 +13,7 @@ BOUNDARY = re.compile(r"(?<=\S) ")
 PREFIXES = {"endoftext": "<|endoftext|>", "newline": "\n", "none": ""}
 
 
-def encode_text(tokenizer: Tokenizer, text: str) -> array[int]:
+def encode_text(tokenizer: Tokenizer, text: str) -> "array[int]":
     """The ids of ``text``; special tokens in it are ordinary text."""
     ids = array("l")
     for part in _parts(tokenizer, text):
@@ -21,7 +21,7 @@ def encode_text(tokenizer: Tokenizer, text: str) -> array[int]:
     return ids
 
 
-def encode_bytes(tokenizer: Tokenizer, content: bytes) -> array[int]:
+def encode_bytes(tokenizer: Tokenizer, content: bytes) -> "array[int]":
     """The ids of what should be UTF-8; a byte that is not becomes a token of one byte.
 
     Data sets that are cut by bytes begin or end within a character.

@@ -82,7 +82,7 @@ class Bytes:
 
 def windowed(
     name: str,
-    ids: Iterable[array[int]],
+    ids: Iterable["array[int]"],
     units: Units,
     tokenizer: Tokenizer,
     n_positions: int,

@@ -61,7 +61,7 @@ def split_stops(line: str) -> list[str]:
     """The tokens of what `split_but_stops` returns."""
     words = line.split()
     found = list[str]()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         found += [word] if keeps_stop(word, following) else [word[:-1], "."]
     return found
 

@@ -11,7 +11,7 @@ def articles(text: str) -> list[str]:
     The line end before a heading belongs to no article.
 
     >>> articles(" \n = One = \n a \n = = Part = = \n b \n = Two = \n c \n")
-    [' \n = One = \n a \n = = Part = = \n b ', ' = Two = \n c \n']
+    [' = One = \n a \n = = Part = = \n b ', ' = Two = \n c \n']
     """
     found, lines = list[str](), list[str]()
     for line in text.split("\n"):
