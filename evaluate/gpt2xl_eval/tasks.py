@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gpt2xl import RequestError, Tokenizer
+from gpt2xl.files.reading import read_text
 from gpt2xl_eval.corpora.perplexity import Perplexity
 from gpt2xl_eval.corpora.windows import Windows
 from gpt2xl_eval.entry import TaskEntry, filled_in
@@ -14,7 +15,9 @@ from gpt2xl_eval.task import Setting, Task
 
 def text_file(path: Path, tokenizer: Tokenizer, n_positions: int, options: EvalOptions) -> Task:
     """Perplexity of any text file."""
-    text = path.read_text("utf-8")
+    text = read_text(path, RequestError)
+    if not text:
+        raise RequestError(f"'{path}' is empty.")
     context, stride = options.context or n_positions, options.stride or n_positions // 2
     ids = [tokenizer.encode("<|endoftext|>", parse_special=True)[0], *tokenizer.encode(text)]
     units = {"word": len(text.split()), "byte": len(text.encode()), "character": len(text)}
