@@ -9,6 +9,7 @@ from gpt2xl_eval.corpora.perplexity import Perplexity
 from gpt2xl_eval.corpora.windows import Windows
 from gpt2xl_eval.entry import TaskEntry, filled_in
 from gpt2xl_eval.options import EvalOptions
+from gpt2xl_eval.questions.entries import QUESTIONS
 from gpt2xl_eval.task import Setting, Task
 
 
@@ -23,6 +24,7 @@ def text_file(path: Path, tokenizer: Tokenizer, n_positions: int, options: EvalO
 
 
 TASKS: Mapping[str, TaskEntry] = {
+    **QUESTIONS,
     "perplexity": TaskEntry(
         text_file,
         "Perplexity of any text.",
