@@ -57,12 +57,12 @@ def filled_in(name: str, entry: TaskEntry, given: EvalOptions, n_positions: int)
         if option not in entry.options:
             raise RequestError(f"task {name} has no {option}: leave --{option} out.")
         options = replace(options, **{option: value})
-    context = options.context or n_positions
+    context = n_positions if options.context is None else options.context
     if not 2 <= context <= n_positions:
         raise RequestError(
             f"context has to be from 2 to {n_positions}, the model's n_positions, but is {context}."
         )
-    stride = options.stride or max(1, context // 2)
+    stride = max(1, context // 2) if options.stride is None else options.stride
     if not 1 <= stride <= context:
         raise RequestError(f"stride has to be from 1 to the context, {context}, but is {stride}.")
     if given.limit is not None and given.limit < 1:

@@ -8,9 +8,10 @@ from gpt2xl import RequestError, Tokenizer
 from gpt2xl_eval.corpora.entries import CORPORA
 from gpt2xl_eval.entry import TaskEntry, filled_in
 from gpt2xl_eval.options import EvalOptions
+from gpt2xl_eval.questions.entries import QUESTIONS
 from gpt2xl_eval.task import Task
 
-TASKS: Mapping[str, TaskEntry] = {**CORPORA}
+TASKS: Mapping[str, TaskEntry] = {**QUESTIONS, **CORPORA}
 """In the order in which they are listed."""
 
 
