@@ -8,10 +8,10 @@ import pytest
 from gpt2xl import RequestError
 from gpt2xl_eval.entry import TaskEntry, filled_in
 from gpt2xl_eval.options import EvalOptions
-from gpt2xl_eval.tasks import entry_of, text_file
+from gpt2xl_eval.tasks import entry_of
 
 ENTRY = TaskEntry(
-    text_file,
+    entry_of("perplexity").make,
     "A task.",
     "a file",
     defaults=EvalOptions(detokenizer="none", denominator="word", prefix="endoftext"),

@@ -20,6 +20,7 @@ from gpt2xl_cli.reporting.amounts import duration_text
 from gpt2xl_cli.terminal import echo_line, is_terminal
 from gpt2xl_cli.warning_lines import show_warning
 from gpt2xl_eval.finding import DataFolder
+from gpt2xl_eval.published import COLUMNS
 from gpt2xl_eval.tasks import TASKS, entry_of
 
 Format = Literal["text", "markdown", "json"]
@@ -69,7 +70,7 @@ def run_table(folder: Path, named: Named, settings: Settings, format_: Format) -
     Raises:
         RequestError: there is no data of any row; or, after the table, that of a row cannot be used.
     """
-    names = [name for name, entry in TASKS.items() if entry.columns]
+    names = sorted((n for n in TASKS if TASKS[n].columns), key=_place)
     found = DataFolder(folder)
     data = {name: path for name in names if (path := found.find(TASKS[name].files))}
     if not data:
@@ -93,6 +94,11 @@ def run_table(folder: Path, named: Named, settings: Settings, format_: Format) -
         result.journal.unlink(missing_ok=True)
     if failed:
         raise RequestError(f"the data of {', '.join(failed)} cannot be used.")
+
+
+def _place(name: str) -> int:
+    """Where the row stands among the columns of the table."""
+    return COLUMNS.index(next(iter(TASKS[name].columns)))
 
 
 def _for_task(settings: Settings, name: str) -> Settings:
