@@ -1,29 +1,27 @@
 """The tasks by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from gpt2xl import RequestError, Tokenizer
-from gpt2xl_eval.corpora.perplexity import Perplexity
-from gpt2xl_eval.corpora.windows import Windows
+from gpt2xl_eval.corpora.entries import CORPORA
+from gpt2xl_eval.entry import TaskEntry, filled_in
 from gpt2xl_eval.options import EvalOptions
-from gpt2xl_eval.task import Setting, Task
+from gpt2xl_eval.questions.entries import QUESTIONS
+from gpt2xl_eval.task import Task
 
-MakeTask = Callable[[Path, Tokenizer, int, EvalOptions], Task]
-"""From the data, the tokenizer, n_positions and the options."""
-
-
-def text_file(path: Path, tokenizer: Tokenizer, n_positions: int, options: EvalOptions) -> Task:
-    """Perplexity of any text file."""
-    text = path.read_text("utf-8")
-    context, stride = options.context or n_positions, options.stride or n_positions // 2
-    ids = [tokenizer.encode("<|endoftext|>", parse_special=True)[0], *tokenizer.encode(text)]
-    units = {"word": len(text.split()), "byte": len(text.encode()), "character": len(text)}
-    settings: dict[str, Setting] = {"context": context, "stride": stride, "prefix": "endoftext"}
-    return Perplexity("perplexity", Windows(ids, context, stride), settings, units)
+TASKS: Mapping[str, TaskEntry] = {**QUESTIONS, **CORPORA}
+"""In the order in which they are listed."""
 
 
-TASKS: Mapping[str, MakeTask] = {"perplexity": text_file}
+def entry_of(name: str) -> TaskEntry:
+    """The task ``name``; RequestError where there is none."""
+    if name not in TASKS:
+        close = get_close_matches(name.casefold(), TASKS, 1, 0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"tasks are {', '.join(TASKS)}."
+        raise RequestError(f"there is no task '{name}'; {hint}")
+    return TASKS[name]
 
 
 def make_task(
@@ -32,8 +30,7 @@ def make_task(
     """Read the data of a task.
 
     Raises:
-        RequestError: there is no such task, or its data cannot be read.
+        RequestError: there is no such task, its data cannot be read, or it has no such option.
     """
-    if name not in TASKS:
-        raise RequestError(f"there is no task '{name}'; tasks are {', '.join(TASKS)}.")
-    return TASKS[name](path, tokenizer, n_positions, options)
+    entry = entry_of(name)
+    return entry.make(path, tokenizer, n_positions, filled_in(name, entry, options, n_positions))

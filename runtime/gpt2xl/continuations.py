@@ -29,7 +29,7 @@ class Continuation:
     context: Sequence[int]
     """One id at least."""
     ids: Sequence[int]
-    """One at least; with ``context`` at most n_positions."""
+    """One at least; with ``context`` at most n_positions + 1, since the last is not read."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def _text(session: Session, number: int, each: Continuation) -> Text:
         part = "ids to score" if context else "context: begin it with the id of beginning-of-text"
         raise RequestError(f"continuation {number} has no {part}.")
     whole = [*context, *ids]
-    if len(whole) > session.n_positions:
+    if len(whole) - 1 > session.n_positions:
         raise RequestError(
             f"continuation {number} has {len(context)} ids of context and {len(ids)} to score,"
-            f" but the model takes {session.n_positions} together: shorten the context."
+            f" but the model takes {session.n_positions + 1} together: shorten the context."
         )
     if not 0 <= min(whole) <= max(whole) < session.vocab_size:
         wrong = next(i for i in whole if not 0 <= i < session.vocab_size)

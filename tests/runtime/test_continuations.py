@@ -206,7 +206,7 @@ def test_bad_continuations_are_refused_by_number(demo: Callable[[str], Model]) -
         (Continuation([1], []), "continuation 1 has no ids to score"),
         (
             Continuation([1] * longest, [1] * 3),
-            f"continuation 1 has {longest} ids of context and 3 to score, but the model takes {longest}",
+            f"continuation 1 has {longest} ids of context and 3 to score, but the model takes {longest + 1}",
         ),
         (Continuation([1], [last + 1]), f"continuation 1 holds id {last + 1}, .* 0 to {last}"),
         (Continuation([-1], [1]), "continuation 1 holds id -1"),
@@ -220,7 +220,7 @@ def test_bad_continuations_are_refused_by_number(demo: Callable[[str], Model]) -
 
 def test_the_longest_continuation_fits(demo: Callable[[str], Model]) -> None:
     model = demo("int8")
-    ids = [number % 4000 for number in range(model.config.n_positions)]
+    ids = [number % 4000 for number in range(model.config.n_positions + 1)]
     for cut in (1, len(ids) - 1):
         each = Continuation(ids[:cut], ids[cut:])
         (score,) = model.score_continuations([each])
