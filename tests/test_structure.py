@@ -3,7 +3,14 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("runtime/gpt2xl", "export/gpt2xl_export", "cli/gpt2xl_cli", "tests", "benchmarks")
+SOURCES = (
+    "runtime/gpt2xl",
+    "export/gpt2xl_export",
+    "evaluate/gpt2xl_eval",
+    "cli/gpt2xl_cli",
+    "tests",
+    "benchmarks",
+)
 MAX_LINES = 350
 MAX_MODULES = 14
 

@@ -2,6 +2,7 @@
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.constraints.grammar import Grammar
+from gpt2xl.continuations import Continuation, ContinuationScore
 from gpt2xl.decoding.logprobs import Logprobs
 from gpt2xl.decoding.samplers import Sampler
 from gpt2xl.decoding.speculation import Acceptance
@@ -36,6 +37,8 @@ __all__ = [
     "BundleError",
     "BusyError",
     "CheckpointError",
+    "Continuation",
+    "ContinuationScore",
     "ExportError",
     "FeatureExtractionPipeline",
     "GPT2Config",

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
+from gpt2xl.continuations import Continuation, ContinuationScore, score_continuations
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.errors import RequestError
@@ -261,6 +262,37 @@ class Model:
         """
         ids = text_ids(text, self.tokenizer, self.config)
         return score_ids(self.session, ids, checked_integer("top", top, 0), stride)
+
+    def score_continuations(
+        self, continuations: Iterable[Continuation], *, top: int = 1, rows: int = 16
+    ) -> Iterator[ContinuationScore]:
+        """Score token ids, each after a context of its own.
+
+        >>> context, ids = tokenizer.encode("Once upon"), tokenizer.encode(" a time")
+        >>> (score,) = model.score_continuations([Continuation(context, ids)])
+        >>> score.top_ids[:, 0].tolist() == ids
+        True
+
+        Consecutive ones that begin alike, such as the endings of a question, share the computation of what they have in
+        common. Short ones share steps, where that changes no score (`Exactness.may_share_rows`; in float32 and on a
+        GPU it changes their rounding).
+
+        Args:
+            continuations: read some 4,000 tokens ahead, so that those in a step are of about one length.
+            top: how many of the most probable ids are returned for each position.
+            rows: most continuations that share a step.
+
+        Returns:
+            A score of each, in their order.
+
+        Raises:
+            RequestError: an option out of its range; when a continuation is read: an empty context or continuation,
+                one longer than the context of the model, or an id that it does not have.
+            BundleError: onnxruntime fails, or the logits are not numbers.
+        """
+        top = checked_integer("top", top, 0, self.config.vocab_size)
+        rows = checked_integer("rows", rows, 1, MAX_ROWS)
+        return score_continuations(self.session, self.exactness, continuations, top, rows)
 
     def features(self, text: Prompt, *, pooling: Pooling = "none") -> Features:
         """The hidden state after the final layer norm, as transformers' GPT2Model gives it.

@@ -1,0 +1,1 @@
+"""Tasks that measure how well running text is predicted."""

@@ -1,0 +1,1 @@
+"""Turn the tokens of word-level data sets back into text."""

@@ -1,0 +1,1 @@
+"""Read data sets as they are distributed."""
