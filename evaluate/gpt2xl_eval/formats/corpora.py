@@ -11,7 +11,7 @@ WIKITEXT_FILES = ("wiki.test.raw", "wiki.test.tokens", "test.txt")
 PTB_FILES = ("ptb.test.txt", "data/ptb.test.txt", "test.txt")
 SHARDS = ("news.en.heldout-*-of-00050", "heldout-monolingual.tokenized.shuffled/news.en.heldout-*")
 HEADING = re.compile(r" ?= .+ = ?")
-HUNDRED_MB, TEST_BYTES = 100_000_000, 5_000_000
+WHOLE_BYTES, TEST_BYTES = 100_000_000, 5_000_000
 
 
 def plain_text(path: Path) -> str:
@@ -76,7 +76,7 @@ def enwik8(path: Path, part: str) -> bytes:
         RequestError: it cannot be read.
     """
     content = read_maybe_zipped(_one_file(path, "enwik8"), "enwik8")
-    return content[-TEST_BYTES:] if part == "test" and len(content) == HUNDRED_MB else content
+    return content[-TEST_BYTES:] if part == "test" and len(content) == WHOLE_BYTES else content
 
 
 def text8(path: Path, part: str) -> bytes:
@@ -93,7 +93,7 @@ def text8(path: Path, part: str) -> bytes:
             f"'{file}', line {line}: text8 has the letters a to z and spaces only, but this line has byte"
             f" 0x{wrong[0][0]:02x}."
         )
-    return content[-TEST_BYTES:] if part == "test" and len(content) == HUNDRED_MB else content
+    return content[-TEST_BYTES:] if part == "test" and len(content) == WHOLE_BYTES else content
 
 
 def _one_file(path: Path, name: str) -> Path:

@@ -45,7 +45,7 @@ def test_any_line_becomes_text_with_the_same_letters(name: str, tokens: list[str
     assert letters(detokenizer(name).detokenize(" ".join(tokens))) == letters("".join(tokens))
 
 
-@pytest.mark.parametrize("part", ["test", "valid"])
+@pytest.mark.parametrize("part", ["test", pytest.param("valid", marks=pytest.mark.slow)])
 def test_wikitext_2_returns_but_for_abbreviations_before_unknown_words(
     shared_data: Path, part: str
 ) -> None:
