@@ -29,6 +29,12 @@ def model_name(model: str | None) -> str:
     return model or default_model() or "demo"
 
 
+def short_name(model: str | None, folder: Path) -> str:
+    """For tables: a hub name or demo as given, otherwise the name of the bundle's ``folder``."""
+    name = model_name(model)
+    return folder.absolute().name if folder == Path(name) else name
+
+
 def model_folder(model: str | None, *, quiet: bool = False) -> Path:
     """Find the bundle; None is the config file's, or the demo. Models with a name are exported at their first use.
 

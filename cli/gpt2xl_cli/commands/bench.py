@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from gpt2xl_cli.models import model_folder, model_name
+from gpt2xl_cli.models import model_folder, short_name
 from gpt2xl_cli.options import (
     MODEL_PANEL,
     REPORT_PANEL,
@@ -128,10 +128,6 @@ def bench(
 
 
 def _folders(models: list[str | None]) -> dict[Path, str]:
-    """The folder of each model, and its name: a hub name or demo as given, otherwise the folder's."""
-    named: dict[Path, str] = {}
-    for given in models:
-        folder = model_folder(given)
-        model = model_name(given)
-        named[folder] = folder.absolute().name if folder == Path(model) else model
-    return named
+    """The folder of each model, and its name."""
+    folders = [(model_folder(given), given) for given in models]
+    return {folder: short_name(given, folder) for folder, given in folders}

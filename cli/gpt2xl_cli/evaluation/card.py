@@ -12,6 +12,7 @@ from gpt2xl_eval.sources import SOURCES
 from gpt2xl_eval.tasks import TASKS
 
 ABSENT = "-"
+NAME_WIDTH = 16  # columns of a terminal
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ class Card:
 
 def as_text(card: Card, width: int) -> list[str]:
     """The table, in two parts where it is wider than ``width`` columns, and what belongs to each figure."""
-    whole = aligned(card.rows, right=1)
+    rows = [(_clipped(name), *values) for name, *values in card.rows]
+    whole = aligned(rows, right=1)
     if max(map(len, whole)) > width:
         half = 1 + len(COLUMNS) // 2
-        first = aligned([row[:half] for row in card.rows], right=1)
-        second = aligned([(row[0], *row[half:]) for row in card.rows], right=1)
+        first = aligned([row[:half] for row in rows], right=1)
+        second = aligned([(row[0], *row[half:]) for row in rows], right=1)
         whole = [*first, "", *second]
     return [*whole, "", *note_lines(card)]
 
@@ -93,6 +95,10 @@ def as_json(card: Card) -> dict[str, Any]:
         "missing": {task: SOURCES[task].line for task in card.missing},
         "failed": dict(card.failed),
     }
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
 
 
 def _columns(task: str) -> str:

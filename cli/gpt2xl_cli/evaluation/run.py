@@ -14,7 +14,7 @@ from gpt2xl import LoadOptions, RequestError
 from gpt2xl_cli.evaluation import card as cards
 from gpt2xl_cli.evaluation import listing, report
 from gpt2xl_cli.evaluation.measuring import Result, Settings, Subject, measure, opened
-from gpt2xl_cli.models import model_folder, model_name
+from gpt2xl_cli.models import model_folder, short_name
 from gpt2xl_cli.progress import ProgressBars
 from gpt2xl_cli.reporting.amounts import duration_text
 from gpt2xl_cli.terminal import echo_line, is_terminal
@@ -36,7 +36,8 @@ class Named:
 
     def open(self, *, quiet: bool) -> Subject:
         """Load it."""
-        return opened(model_folder(self.model, quiet=quiet), model_name(self.model), self.load)
+        folder = model_folder(self.model, quiet=quiet)
+        return opened(folder, short_name(self.model, folder), self.load)
 
 
 def list_tasks(format_: Format) -> None:
