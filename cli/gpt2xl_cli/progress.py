@@ -31,7 +31,7 @@ LABELS = {
 class ProgressBars:
     """One bar for each stage of a command; all are removed at the end of the context.
 
-    Each bar has the time left and, if it counts bytes, the speed.
+    Each bar has the time left and, if it counts in a unit, the speed.
 
     Args:
         enabled: False shows nothing even on a terminal.
@@ -96,6 +96,7 @@ class ProgressBars:
         unit: str = "",
         share: float | None = None,
         ahead: float = 0.0,
+        is_even: bool = False,
     ) -> None:
         """Set the bar of ``stage``; the first call adds it.
 
@@ -104,9 +105,10 @@ class ProgressBars:
             done: what is done of ``total``.
             total: the work of the stage; 0 while it is not known.
             note: a text beside the bar.
-            unit: "B" for bytes; otherwise counts.
+            unit: "B" for bytes, or a noun for what is counted; with one the bar has the speed, unless there is a note.
             share: of the whole work of several stages, from 0 to 1; these then share one bar.
             ahead: what is begun beyond ``done``: it moves the bar, and is not counted.
+            is_even: whether all of the work is alike, so that the time left can be said at once.
         """
         now = time.monotonic()
         key = stage if share is None else ""
@@ -119,8 +121,8 @@ class ProgressBars:
         own = (done + ahead) / total if total else 0.0
         whole = own if share is None else share
         if unit and not note:
-            note = speed_text(self._pace(f"{stage} alone", own, now).speed * total)
-        left = self._pace(key, whole, now).left(whole, now)
+            note = speed_text(self._pace(f"{stage} alone", own, now).speed * total, unit)
+        left = self._pace(key, whole, now, is_even=is_even).left(whole, now)
         amount = f"{whole:4.0%}" if share is not None else amount_text(done, total, unit)
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(stage, total=1.0, amount="", note="", left="")
@@ -134,8 +136,8 @@ class ProgressBars:
             left=left,
         )
 
-    def _pace(self, key: str, share: float, now: float) -> Pace:
-        pace = self._paces.setdefault(key, Pace())
+    def _pace(self, key: str, share: float, now: float, *, is_even: bool = False) -> Pace:
+        pace = self._paces.setdefault(key, Pace(is_even=is_even))
         pace.measure(share, now)
         return pace
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from gpt2xl import RequestError, Tokenizer
 from gpt2xl_eval.options import EvalOptions
@@ -11,7 +11,9 @@ from gpt2xl_eval.task import Task
 
 MakeTask = Callable[[Path, Tokenizer, int, EvalOptions], Task]
 """From the data, the tokenizer, n_positions and the options, in which nothing is left to a default."""
-OptionName = Literal["stride", "context", "detokenizer", "denominator", "prefix"]
+OptionName = Literal[
+    "stride", "context", "detokenizer", "denominator", "prefix", "documents", "part"
+]
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,19 @@ def filled_in(name: str, entry: TaskEntry, given: EvalOptions, n_positions: int)
     """
     nothing = EvalOptions()
     options = entry.defaults
-    for option in ("stride", "context", "detokenizer", "denominator", "prefix"):
+    for option in get_args(OptionName):
         value = getattr(given, option)
         if value == getattr(nothing, option):
             continue
         if option not in entry.options:
             raise RequestError(f"task {name} has no {option}: leave --{option} out.")
         options = replace(options, **{option: value})
-    context = options.context or n_positions
+    context = n_positions if options.context is None else options.context
     if not 2 <= context <= n_positions:
         raise RequestError(
             f"context has to be from 2 to {n_positions}, the model's n_positions, but is {context}."
         )
-    stride = options.stride or max(1, context // 2)
+    stride = max(1, context // 2) if options.stride is None else options.stride
     if not 1 <= stride <= context:
         raise RequestError(f"stride has to be from 1 to the context, {context}, but is {stride}.")
     if given.limit is not None and given.limit < 1:

@@ -5,34 +5,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gpt2xl import RequestError, Tokenizer
-from gpt2xl_eval.corpora.perplexity import Perplexity
-from gpt2xl_eval.corpora.windows import Windows
+from gpt2xl_eval.corpora.entries import CORPORA
 from gpt2xl_eval.entry import TaskEntry, filled_in
 from gpt2xl_eval.options import EvalOptions
 from gpt2xl_eval.questions.entries import QUESTIONS
-from gpt2xl_eval.task import Setting, Task
+from gpt2xl_eval.task import Task
 
-
-def text_file(path: Path, tokenizer: Tokenizer, n_positions: int, options: EvalOptions) -> Task:
-    """Perplexity of any text file."""
-    text = path.read_text("utf-8")
-    context, stride = options.context or n_positions, options.stride or n_positions // 2
-    ids = [tokenizer.encode("<|endoftext|>", parse_special=True)[0], *tokenizer.encode(text)]
-    units = {"word": len(text.split()), "byte": len(text.encode()), "character": len(text)}
-    settings: dict[str, Setting] = {"context": context, "stride": stride, "prefix": "endoftext"}
-    return Perplexity("perplexity", Windows(ids, context, stride), settings, units)
-
-
-TASKS: Mapping[str, TaskEntry] = {
-    **QUESTIONS,
-    "perplexity": TaskEntry(
-        text_file,
-        "Perplexity of any text.",
-        "a UTF-8 text file",
-        defaults=EvalOptions(detokenizer="none", denominator="token", prefix="endoftext"),
-        options=frozenset({"stride", "context", "denominator", "prefix"}),
-    ),
-}
+TASKS: Mapping[str, TaskEntry] = {**QUESTIONS, **CORPORA}
 """In the order in which they are listed."""
 
 

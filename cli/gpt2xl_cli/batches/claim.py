@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gpt2xl import RequestError
 from gpt2xl.files.atomic import locked
-from gpt2xl_cli.batches.results import ADDED_KEYS, indexed_result, json_object, whole_lines
+from gpt2xl_cli.batches.results import ADDED_KEYS, indexed_result
 from gpt2xl_cli.batches.run_header import is_header
+from gpt2xl_cli.resuming.line_file import json_object, whole_lines
 
 
 @contextmanager

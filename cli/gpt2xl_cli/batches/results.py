@@ -1,16 +1,11 @@
 """The keys that gpt2xl batch adds to a line, and how they are read back from a file."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast, get_args
 
-from gpt2xl import Generation, RequestError
+from gpt2xl import Generation
 from gpt2xl.decoding.loop import FinishReason
-from gpt2xl.files.reading import check_regular
-
-MAX_LINE_BYTES = 64 << 20  # longer than any text
+from gpt2xl_cli.resuming.line_file import json_object
 
 
 class Result(TypedDict):
@@ -66,20 +61,3 @@ def _as_result(values: dict[str, Any]) -> Result | None:
     if is_whole and values["finish_reason"] in get_args(FinishReason):
         return cast("Result", values)
     return None
-
-
-def json_object(line: bytes) -> dict[str, Any] | None:
-    """Parse a JSON object; None if ``line`` is anything else."""
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def whole_lines(path: Path) -> Iterator[bytes]:
-    """Yield lines up to the first that a kill cut short (no line end) or that is too long."""
-    check_regular(path, RequestError)
-    with path.open("rb") as file:
-        while (line := file.readline(MAX_LINE_BYTES)).endswith(b"\n"):
-            yield line[:-1]

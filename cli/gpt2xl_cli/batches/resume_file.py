@@ -5,21 +5,19 @@ One line for each finished text follows, in the order in which the texts end. Th
 appended to, so a run killed at any time loses no finished text.
 """
 
-import json
-import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
 
 from gpt2xl import Generation, RequestError
 from gpt2xl.files.atomic import written_atomically
 from gpt2xl_cli.batches.claim import refuse_existing, resume_path
 from gpt2xl_cli.batches.lines import Line
-from gpt2xl_cli.batches.results import Result, indexed_result, json_object, result_of, whole_lines
+from gpt2xl_cli.batches.results import Result, indexed_result, result_of
 from gpt2xl_cli.batches.run_header import RunHeader, differences, is_header
+from gpt2xl_cli.resuming.line_file import LineFile
 
 
 class ResumeFile:
@@ -38,8 +36,7 @@ class ResumeFile:
         self._out = out
         self.path = resume_path(out)
         self._header = header
-        self._size = 0
-        self._file: IO[bytes] | None = None
+        self._lines = LineFile(self.path)
         self.done: dict[int, Result] = {}
         """The finished texts, by the index of their line from 0."""
         self._read(force)
@@ -53,13 +50,9 @@ class ResumeFile:
         return seed
 
     def _read(self, force: bool) -> None:
-        if not os.path.lexists(self.path):
+        found = self._lines.header()
+        if found is None:
             return
-        lines = whole_lines(self.path)
-        first = next(lines, b"")
-        if not self.path.stat().st_size:
-            return
-        found = json_object(first) or {}
         if not is_header(found):
             raise RequestError(
                 f"'{self.path}' was not written by this gpt2xl batch: delete it or move it away."
@@ -67,29 +60,17 @@ class ResumeFile:
         other = differences(self._header, found)
         if not other:
             self._header["seed"] = found.get("seed")
-            self._take(first, lines)
+            self.done = dict(self._lines.take(indexed_result))
         elif not force:
             raise RequestError(
                 f"'{self.path}' belongs to a run with another {' and '.join(other)}:"
                 " delete it, or replace it with --force."
             )
 
-    def _take(self, first: bytes, lines: Iterator[bytes]) -> None:
-        """Take the texts up to the first line that is not whole; the rest is overwritten."""
-        self._size = len(first) + 1
-        for line in lines:
-            if not (found := indexed_result(line)):
-                return
-            index, result = found
-            self.done[index] = result
-            self._size += len(line) + 1
-
     def __enter__(self) -> "ResumeFile":
-        self._file = self.path.open("r+b" if self._size else "wb")
-        self._file.truncate(self._size)
-        self._file.seek(self._size)
-        if not self._size:
-            self._write(self._header)
+        self._lines.__enter__()
+        if self._lines.is_new:
+            self._lines.write(self._header)
         return self
 
     def __exit__(
@@ -98,19 +79,13 @@ class ResumeFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file:
-            self._file.close()
+        self._lines.__exit__(kind, error, traceback)
 
     def add(self, index: int, generation: Generation) -> None:
         """Keep the text of the line ``index``, counted from 0; it is in the file when this returns."""
         result = result_of(generation)
-        self._write({"row": index, **result})
+        self._lines.write({"row": index, **result})
         self.done[index] = result
-
-    def _write(self, values: dict[str, Any]) -> None:
-        assert self._file is not None
-        self._file.write(json.dumps(values).encode() + b"\n")
-        self._file.flush()
 
     def count(self) -> int:
         """Count the texts in the file: a signal between file and ``done`` leaves ``done`` behind."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from gpt2xl import GenerationOptions, Grammar
 from gpt2xl.bundle.bundle import open_bundle
-from gpt2xl.decoding.prompt_cache import bundle_id
 from gpt2xl.options.orders import SHAPES
 from gpt2xl.preparing import NEW_TOKENS
+from gpt2xl_cli.resuming.model_key import model_key
 
 RunHeader = dict[str, Any]
 FORMAT_KEY, FORMAT = "gpt2xl batch", 1
@@ -32,12 +32,10 @@ def run_header(content: str, folder: Path, options: GenerationOptions) -> RunHea
         folder: the bundle; without a manifest, its path stands for the model.
         options: a seed of None is drawn later.
     """
-    bundle = open_bundle(folder)
-    has_hashes = bundle.manifest is not None and bundle.manifest.files
     return {
         FORMAT_KEY: FORMAT,
         "input": sha256(content.encode()).hexdigest(),
-        "model": bundle_id(bundle) if has_hashes else str(folder.resolve()),
+        "model": model_key(open_bundle(folder)),
         **_option_values(options),
     }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gpt2xl.bundle.bundle import Bundle, open_bundle
 from gpt2xl.bundle.manifest import Figures as Parity
 from gpt2xl.speed import Quantity, Speed, label
+from gpt2xl_cli.reporting.verdicts import exported_precision
 
 DIGITS = 3  # significant ones, at most
 
@@ -118,12 +119,7 @@ class Measured:
     @property
     def precision(self) -> str:
         """In words: the precision of the export and what differs from its defaults."""
-        manifest = self.bundle.manifest
-        if manifest is None or manifest.precision is None:
-            return "unknown precision"
-        blocks = f" in blocks of {size}" if (size := manifest.int4_block_size) else ""
-        kept = f", {' '.join(manifest.keep)}" if manifest.keep else ""
-        return f"{manifest.precision}{blocks}{kept}"
+        return exported_precision(self.bundle.manifest)
 
     @property
     def size_bytes(self) -> int:

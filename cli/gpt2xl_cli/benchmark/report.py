@@ -11,6 +11,7 @@ from gpt2xl_cli.benchmark.machine import Machine
 from gpt2xl_cli.benchmark.measured import Figure, Measured, shortened
 from gpt2xl_cli.benchmark.recommendation import Recommendation
 from gpt2xl_cli.benchmark.rounds import Settings
+from gpt2xl_cli.reporting.tables import aligned, markdown_row
 
 Format = Literal["text", "markdown", "csv", "json"]
 TABLE_NAME_WIDTH = 22  # columns of a terminal
@@ -62,7 +63,7 @@ def as_text(report: Report) -> str:
             first = label if number == 0 else ""
             rows.append((first, names[measured.name], figure.median_text, figure.range_text))
     columns = [0, *([1] if has_names else []), 2, *([3] if has_ranges else [])]
-    return "\n".join(_aligned([[row[c] for c in columns] for row in rows], right=columns.index(2)))
+    return "\n".join(aligned([[row[c] for c in columns] for row in rows], right=columns.index(2)))
 
 
 def as_markdown(report: Report) -> str:
@@ -70,11 +71,11 @@ def as_markdown(report: Report) -> str:
     method = "; ".join(method_lines(report.settings))
     lines = [f"{report.machine.hardware}; {report.machine.software}; {method}."]
     names = [f"{m.name} ({m.precision}, {_size(m)})" for m in report.bundles]
-    lines += ["", _markdown_row(["", *names]), _markdown_row(["---", *["--:"] * len(names)])]
+    lines += ["", markdown_row(["", *names]), markdown_row(["---", *["--:"] * len(names)])]
     for label, figures in _by_label(report.bundles):
         found = {measured.name: figure for measured, figure in figures}
         cells = [_cell(found.get(measured.name)) for measured in report.bundles]
-        lines.append(_markdown_row([f"{label}, {figures[0][1].unit}", *cells]))
+        lines.append(markdown_row([f"{label}, {figures[0][1].unit}", *cells]))
     return "\n".join(lines)
 
 
@@ -150,20 +151,3 @@ def _cell(figure: Figure | None) -> str:
         return ""
     ends = f" ({figure.range_text})" if figure.range_text else ""
     return f"{figure.text(figure.median)}{ends}"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
-
-
-def _aligned(rows: Sequence[Sequence[str]], right: int) -> list[str]:
-    """Columns to the left, from number ``right`` on to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:{'>' if number >= right else '<'}{width}}"
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

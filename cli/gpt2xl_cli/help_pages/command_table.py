@@ -102,6 +102,15 @@ COMMANDS: Mapping[str, Entry] = {
         "Measure how fast models are on this machine, and how much memory they take.",
         ("gpt2xl bench", "gpt2xl bench my-gpt2 my-gpt2-int4 --recommend"),
     ),
+    "eval": Entry(
+        "eval:evaluate",
+        MODELS,
+        "Measure how well a model predicts text: perplexities and accuracies of GPT-2's model card.",
+        (
+            "gpt2xl eval perplexity --data text.txt",
+            "gpt2xl eval --table datasets -m gpt2-xl --format markdown",
+        ),
+    ),
     "models": Entry(
         "models:app",
         MODELS,

@@ -28,16 +28,18 @@ def amount_text(done: int, total: int, unit: str) -> str:
     return f"{done / one:.{digits}f}/{total / one:.{digits}f} {name}"
 
 
-def speed_text(bytes_per_second: float) -> str:
-    """Bytes a second; empty where it is not known yet.
+def speed_text(per_second: float, unit: str = "B") -> str:
+    """An amount a second; empty where it is not known yet. ``unit`` is "B" for bytes.
 
-    >>> speed_text(85200000), speed_text(0)
-    ('85 MB/s', '')
+    >>> speed_text(85200000), speed_text(312.3, "tokens"), speed_text(0)
+    ('85 MB/s', '312 tokens/s', '')
     """
-    if not bytes_per_second:
+    if not per_second:
         return ""
-    one, unit = next((pair for pair in UNITS if bytes_per_second >= pair[0]), (1.0, "B"))
-    return f"{bytes_per_second / one:.{1 if unit == 'GB' else 0}f} {unit}/s"
+    if unit != "B":
+        return f"{per_second:.{0 if per_second >= 10 else 1}f} {unit}/s"
+    one, name = next((pair for pair in UNITS if per_second >= pair[0]), (1.0, "B"))
+    return f"{per_second / one:.{1 if name == 'GB' else 0}f} {name}/s"
 
 
 def clock_text(seconds: float) -> str:
@@ -65,9 +67,13 @@ class Pace:
     """How fast the share of a work that is done grows, and how long the rest takes.
 
     The time left counts down; it is raised only where the work has become clearly slower.
+
+    Args:
+        is_even: whether all of the work is alike, so that the time left can be said as soon as there is a speed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_even: bool = False) -> None:
+        self._first = (0.0, 0.0) if is_even else (FIRST_SECONDS, FIRST_SHARE)
         self._start: tuple[float, float] | None = None
         self._last = 0.0, 0.0
         self._shown: tuple[float, float] | None = None
@@ -90,7 +96,8 @@ class Pace:
         """The time that the rest takes, such as "0:42 left"; empty while it cannot be said."""
         if not self.speed or self._start is None or share >= 1:
             return ""
-        if now - self._start[1] < FIRST_SECONDS or share - self._start[0] < FIRST_SHARE:
+        seconds, least = self._first
+        if now - self._start[1] < seconds or share - self._start[0] < least:
             return ""
         seconds = max(0.0, 1 - share) / self.speed
         if self._shown is not None:

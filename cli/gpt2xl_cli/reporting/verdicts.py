@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gpt2xl.bundle.manifest import Manifest
     from gpt2xl_export import Check
 
 FORMATS = {
@@ -43,6 +44,15 @@ def precision_text(precision: str) -> str:
     'int8 (8-bit weights and activations)'
     """
     return f"{precision} ({FORMATS[precision]})" if precision in FORMATS else precision
+
+
+def exported_precision(manifest: "Manifest | None") -> str:
+    """The precision of an export and what differs from its defaults, in words."""
+    if manifest is None or manifest.precision is None:
+        return "unknown precision"
+    blocks = f" in blocks of {size}" if (size := manifest.int4_block_size) else ""
+    kept = f", {' '.join(manifest.keep)}" if manifest.keep else ""
+    return f"{manifest.precision}{blocks}{kept}"
 
 
 def exactness(manifest: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""gpt2xl eval: measure tasks, resume, and report."""
