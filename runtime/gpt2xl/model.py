@@ -273,18 +273,26 @@ class Model:
         >>> score.top_ids[:, 0].tolist() == ids
         True
 
+        Consecutive ones that begin alike, such as the endings of a question, share the computation of what they have in
+        common. Short ones share steps, where that changes no score (`Exactness.may_share_rows`; in float32 and on a
+        GPU it changes their rounding).
+
         Args:
-            continuations: read as they are scored.
+            continuations: read some 4,000 tokens ahead, so that those in a step are of about one length.
             top: how many of the most probable ids are returned for each position.
-            rows: continuations that share each step.
+            rows: most continuations that share a step.
 
         Returns:
             A score of each, in their order.
 
         Raises:
-            RequestError: an empty context or continuation, or both are longer than the context of the model.
+            RequestError: an option out of its range; when a continuation is read: an empty context or continuation,
+                one longer than the context of the model, or an id that it does not have.
+            BundleError: onnxruntime fails, or the logits are not numbers.
         """
-        return score_continuations(self.session, continuations, top, rows)
+        top = checked_integer("top", top, 0, self.config.vocab_size)
+        rows = checked_integer("rows", rows, 1, MAX_ROWS)
+        return score_continuations(self.session, self.exactness, continuations, top, rows)
 
     def features(self, text: Prompt, *, pooling: Pooling = "none") -> Features:
         """The hidden state after the final layer norm, as transformers' GPT2Model gives it.

@@ -95,7 +95,7 @@ class DeviceEngineSession(DeviceSessionBase):
         self, output: str, input_ids: Ids, cache: Cache, keep: int, cancel: Cancellation | None
     ) -> list[ort.OrtValue]:
         assert isinstance(cache, DeviceCache)
-        chunks = self.chunks(input_ids, cache.length, keep if output == LOGITS else 1)
+        chunks = self.chunks(input_ids, cache.lengths, keep if output == LOGITS else 1)
         return [
             self._run_once((output,), chunk, cache, min(keep, chunk.shape[1]), cancel)[0]
             for chunk in chunks

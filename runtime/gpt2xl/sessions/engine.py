@@ -167,7 +167,7 @@ class EngineSession(EngineSessionBase):
         kept = []
         cache.reserve(cache.length + input_ids.shape[1])
         with restored_on_failure(cache.lengths):
-            for chunk in self.chunks(input_ids, cache.length, keep if output == LOGITS else 1):
+            for chunk in self.chunks(input_ids, cache.lengths, keep if output == LOGITS else 1):
                 kept += self._run((output,), chunk, cache, min(keep, chunk.shape[1]), cancel)
                 if cache.length > PREFILL_CHUNK and chunk.shape[1] >= PREFILL_TILE:
                     self.release_weights()  # of a long prompt

@@ -10,7 +10,7 @@ from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.sessions.base import OrtSession, on_cpu
 from gpt2xl.sessions.exactness import LONG_STEP
 from gpt2xl.sessions.prefill import cut_into_chunks
-from gpt2xl.sessions.protocol import Ids
+from gpt2xl.sessions.protocol import Ids, Lengths
 from gpt2xl.startup.graph import OpenedGraph
 
 KEEP_INPUT = "num_logits_to_keep"
@@ -47,16 +47,18 @@ class EngineSessionBase(OrtSession):
         """See ``Session.long_step_from``."""
         return self._long_step_from if self._has_long_steps else None
 
-    def chunks(self, input_ids: Ids, length: int, least: int = 1) -> list[Ids]:
-        """``input_ids`` in the chunks that one run each may take after ``length`` tokens.
+    def chunks(self, input_ids: Ids, lengths: Lengths, least: int = 1) -> list[Ids]:
+        """``input_ids`` in the chunks that one run each may take after so many tokens, [rows].
 
-        GroupQueryAttention takes several positions after a past for a single row only. The last chunk has at
-        least ``least`` positions, if there are as many.
+        GroupQueryAttention takes several positions after a past for a single row only; long steps take them for rows
+        of one length. The last chunk has at least ``least`` positions, if there are as many.
         """
         rows, count = input_ids.shape
         if rows == 1:
             return cut_into_chunks(input_ids, max(self.prefill_chunk, least))
-        return cut_into_chunks(input_ids, 1 if length else count)
+        is_long = self._has_long_steps and count >= self._long_step_from
+        together = not lengths.any() or (is_long and (lengths == lengths[0]).all())
+        return cut_into_chunks(input_ids, count if together else 1)
 
     def optional_inputs(self, keep: int) -> Iterator[tuple[str, ort.OrtValue]]:
         """The inputs with a default that the graph has, by name."""

@@ -108,7 +108,10 @@ class Session(Protocol):
 
     @property
     def long_step_from(self) -> int | None:
-        """Steps of at least this many tokens round differently from shorter ones; None where all round alike."""
+        """Steps of at least this many tokens round differently from shorter ones; None where all round alike.
+
+        These long steps feed rows of one length together; other steps after a past feed several rows token by token.
+        """
 
     @property
     def prefill_chunk(self) -> int:
