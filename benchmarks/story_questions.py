@@ -2,9 +2,8 @@
 
     python benchmarks/story_questions.py ../shared/data/corpora OUT
 
-OUT/lambada.jsonl: passages of whole sentences whose last word also stands before in the passage. OUT/choices.jsonl:
-some sentences, the next one, and three that come next in other stories of the same
-source. The same seed gives the same files.
+OUT/lambada.jsonl: passages of whole sentences whose last word also stands in a sentence before. OUT/choices.jsonl: some
+sentences, the next one, and three of other stories from the same source. The same seed gives the same files.
 """
 
 import argparse
