@@ -51,10 +51,16 @@ class Pair:
             logits = self.original(torch.tensor([ids])).logits[0].double()
         return torch.log_softmax(logits, -1)[-count - 1 : -1].numpy(), ids[-count:]
 
+    def logprobs(self, context: str, word: str, rest: str) -> tuple[float, float]:
+        """The log-probability of ``word`` after ``context``, and of both ``word`` and ``rest``."""
+        rows, ids = self.rows(context, word + rest)
+        count = len(ids) - len(self.tokenizer(rest)["input_ids"])
+        each = rows[range(len(ids)), ids]
+        return float(each[:count].sum()), float(each.sum())
+
     def logprob(self, context: str, ending: str) -> float:
         """The log-probability of ``ending`` after ``context``."""
-        rows, ids = self.rows(context, ending)
-        return float(rows[range(len(ids)), ids].sum())
+        return self.logprobs(context, ending, "")[1]
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +182,11 @@ def plain_text(tokens: str) -> str:
 
 def test_cbt(demo: Pair, passages: list[str], tmp_path: Path) -> None:
     lines, whole, alone = list[str](), list[bool](), list[bool]()
-    for sentences, blank, candidates, answer in cbt_questions(passages[::2]):
+    for sentences, blank, candidates, answer in cbt_questions(passages[::3]):
         lines += [f"{n} {sentence}" for n, sentence in enumerate(sentences, 1)]
         lines += [f"21 {blank}\t{answer}\t\t{'|'.join(candidates)}", ""]
         before, after = plain_text(" ".join([*sentences, blank])).split("XXXXX")
-        endings = [[text, text + after] for text in candidates]
-        scores = [[demo.logprob(before, ending) for ending in pair] for pair in endings]
+        scores = [demo.logprobs(before, text, after) for text in candidates]
         alone_best, whole_best = np.argmax(scores, 0)
         alone.append(candidates[alone_best] == answer)
         whole.append(candidates[whole_best] == answer)
