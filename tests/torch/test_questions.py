@@ -205,7 +205,9 @@ def test_blimp(demo: Pair, tmp_path: Path) -> None:
         (f"{text} house.", f"{text} houses.", f"kind {n % 2}") for n, text in enumerate(OPENINGS)
     ]
     pairs += [(bad, good, kind) for good, bad, kind in pairs[:1]]
-    records = [{"sentence_good": g, "sentence_bad": b, "UID": kind} for g, b, kind in pairs]
+    records: list[dict[str, object]] = [
+        {"sentence_good": g, "sentence_bad": b, "UID": kind} for g, b, kind in pairs
+    ]
     found = demo.figures("blimp", write_lines(tmp_path / "data.jsonl", records))
     rights = [demo.logprob(END, good) > demo.logprob(END, bad) for good, bad, _ in pairs]
     assert found["accuracy"] == pytest.approx(np.mean(rights))
