@@ -1,7 +1,7 @@
 """Names and defaults are written in the commands, so that --help need not import the library."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import get_args, get_type_hints
 
@@ -12,11 +12,13 @@ from gpt2xl.bundle.demo import DEMO
 from gpt2xl.preparing import NEW_TOKENS
 from gpt2xl_cli.batches.lines import PYTHON_ONLY
 from gpt2xl_cli.commands.batch import batch
+from gpt2xl_cli.commands.eval import evaluate
 from gpt2xl_cli.commands.export import export
 from gpt2xl_cli.commands.generate import generate
 from gpt2xl_cli.options import NAMED_MODELS, Precision
 from gpt2xl_cli.text_options.limiting import Constrained
 from gpt2xl_cli.text_options.text_options import TextOptions
+from gpt2xl_eval.options import EvalOptions
 from gpt2xl_export import ExportOptions
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.hub import ALIASES
@@ -37,6 +39,25 @@ def test_defaults_are_those_of_the_library(command: Callable[..., None]) -> None
     assert {name: value or () for name, value in stated.items()} == {
         name: library[name] or () for name in stated
     }
+
+
+def test_the_options_of_an_evaluation_are_those_of_the_library() -> None:
+    stated, library = get_type_hints(evaluate), get_type_hints(EvalOptions)
+    assert stated.keys() >= library.keys()
+    assert {name: set(_values(stated[name])) for name in library} == {
+        name: set(_values(kind)) for name, kind in library.items()
+    }
+    defaults = {name: p.default for name, p in inspect.signature(evaluate).parameters.items()}
+    assert {name: defaults[name] for name in library} == vars(EvalOptions())
+
+
+def _values(kind: object) -> Iterator[object]:
+    """What a union of literals allows; else the types themselves."""
+    parts = get_args(kind)
+    for part in parts:
+        yield from _values(part) if get_args(part) else (part,)
+    if not parts:
+        yield kind
 
 
 def test_every_option_of_a_text_is_at_the_command_line() -> None:

@@ -53,6 +53,14 @@ def test_a_bundle_runs_without_the_exporter(bundle: Path) -> None:
     assert done.stdout.startswith("Once")
 
 
+def test_a_bundle_is_evaluated_without_the_exporter(bundle: Path) -> None:
+    absent = "onnx,onnx_ir,safetensors,torch,transformers,huggingface_hub,matplotlib,lm_eval"
+    Path("text.txt").write_text("Once upon a time")
+    done = without(absent, "eval", "perplexity", "--data", "text.txt", "-m", bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "perplexity per token" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [

@@ -11,7 +11,7 @@ from gpt2xl_cli.signals import cleaning_up
 if TYPE_CHECKING:
     from gpt2xl_cli.evaluation.measuring import Settings
 
-SETTINGS_PANEL = "What the figures depend on"
+DATA_PANEL, SETTINGS_PANEL = "What is measured", "What the figures depend on"
 
 
 def evaluate(
@@ -26,7 +26,11 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", "-f", help="The data set, as it is distributed.", show_default=False
+            "--data",
+            "-f",
+            help="The data set, as it is distributed.",
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     table: Annotated[
@@ -35,6 +39,7 @@ def evaluate(
             help="Measure all rows of the model card's table whose data is in this folder.",
             metavar="FOLDER",
             show_default=False,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     stride: Annotated[
@@ -92,7 +97,7 @@ def evaluate(
             help="Measure only so many questions or windows; the figures say that they are of a part.",
             min=1,
             show_default=False,
-            rich_help_panel=SETTINGS_PANEL,
+            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     rows: Annotated[int, typer.Option(help="Texts that share each step, at most.", min=1)] = 16,

@@ -80,6 +80,6 @@ def _measured(line: bytes) -> Measured | None:
         values = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, list) or not all(type(value) is float for value in values):
+    if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
         return None
-    return None if any(map(math.isnan, values)) else tuple(values)
+    return None if any(map(math.isnan, values)) else tuple(map(float, values))

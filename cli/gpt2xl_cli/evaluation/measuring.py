@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpt2xl import Gpt2xlWarning, LoadOptions, Model, RequestError, __version__, load
 from gpt2xl.files.atomic import locked
+from gpt2xl.files.reading import check_regular
 from gpt2xl_cli.evaluation.eval_progress import EvalProgress
 from gpt2xl_cli.evaluation.journal import Journal, journal_name
 from gpt2xl_cli.reporting.verdicts import exported_precision
@@ -94,9 +95,11 @@ def measure(subject: Subject, name: str, path: Path, settings: Settings) -> Resu
         BusyError: another process runs the same.
         RequestError: the data cannot be read, or the journal belongs to another run.
     """
-    data = _read(name, path)
+    data = _hashed(path)
     model, limit = subject.model, settings.options.limit
     task = make_task(name, path, model.tokenizer, model.config.n_positions, settings.options)
+    if warning := checksum_warning(name, path, data.sha256):
+        warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
     count, run = len(task.continuations), _described(subject, task, data, limit)
     journal_path = settings.journal or _own_journal(journal_name(name, run))
     if not journal_path.parent.is_dir():
@@ -118,14 +121,10 @@ def measure(subject: Subject, name: str, path: Path, settings: Settings) -> Resu
         return Result(outcome, data, limit, resumed, time.perf_counter() - start, journal_path)
 
 
-def _read(name: str, path: Path) -> Data:
-    """Hash the data, and warn where it is other data than that of the task."""
-    if not path.exists():
-        raise RequestError(f"'{path}' does not exist.")
-    found = data_sum(path)
-    if warning := checksum_warning(name, path, found):
-        warnings.warn(warning, Gpt2xlWarning, stacklevel=2)
-    return Data(path, None if path.is_dir() else path.stat().st_size, found)
+def _hashed(path: Path) -> Data:
+    if not path.is_dir():
+        check_regular(path, RequestError)
+    return Data(path, None if path.is_dir() else path.stat().st_size, data_sum(path))
 
 
 def _described(subject: Subject, task: Task, data: Data, limit: int | None) -> dict[str, object]:

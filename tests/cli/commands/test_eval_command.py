@@ -1,6 +1,7 @@
 """gpt2xl eval: figures with their settings, bad input in one line, a killed run that goes on."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -78,7 +79,7 @@ def test_a_task_of_the_card_stands_beside_the_paper_and_what_others_got(
     assert str(SOURCES["ptb"].files[0].sha256) in warning
     assert sha256(Path("ptb.test.txt").read_bytes()).hexdigest() in warning
     assert warning.count("\n") == 1
-    (row,) = (line for line in done.stdout.splitlines() if line.startswith("perplexity per word "))
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("perplexity per word  "))
     assert row.split()[-4:] == ["65.85", "47.33", "40.31", "35.76"]
     assert "huggingface/transformers issue 13786" in done.stdout
 
@@ -262,7 +263,8 @@ def test_the_journal_of_another_run_is_refused(
     more = {"settings": ["--stride", 9], "limit": ["--limit", 3]}.get(change, [])
     if change == "data":
         FILE.write_text(TEXT + "x")
-    assert f"'kept' belongs to a run with another {change}: " in refused(*words, *more)
+    line = refused(*words, *more)
+    assert re.search(rf"'kept' belongs to a run with another [a-z ]*{change}", line)
     assert Path("kept").read_text() == header
 
 
