@@ -1,0 +1,42 @@
+"""Shared by the adapters of `scoring.py`: the work they get, and the line they print.
+
+An adapter is a program, so that each run is a new process: ``python ADAPTER.py MODEL WORK.json --threads 2``. WORK.json is a
+list of continuations, [context, ids] each. It scores two of them to warm up, then all, and prints a line of JSON.
+"""
+
+import argparse
+import json
+import math
+import resource
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+Work = list[tuple[list[int], list[int]]]
+"""Contexts and the ids to score after them."""
+Score = Callable[[Work], Iterable[float]]
+"""Log-probabilities of continuations, in any order."""
+
+
+def run(load: Callable[[argparse.Namespace], Score]) -> None:
+    """Measure one model in this process."""
+    parser = argparse.ArgumentParser(description="Score continuations.")
+    parser.add_argument("model", type=Path, help="what the system loads")
+    parser.add_argument("work", type=Path, help="JSON with the continuations")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=16, help="most continuations in a step")
+    options = parser.parse_args()
+    work = [(context, ids) for context, ids in json.loads(options.work.read_text())]
+    score = load(options)
+    list(score(work[:2]))
+    loaded = peak_mb()
+    start = time.perf_counter()
+    nats = math.fsum(score(work))
+    seconds = time.perf_counter() - start
+    line = {"seconds": seconds, "nats": nats, "warm_mb": loaded, "peak_mb": peak_mb()}
+    print(json.dumps(line))
+
+
+def peak_mb() -> float:
+    """Of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
