@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 from gpt2xl_eval.questions.stop_words import STOP_WORDS
 
-SENTENCE_END = re.compile(r"(?<=[.!?])(?:['\"])?\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?])['\"]?\s+(?![a-z\s])")
 LAST_WORD = re.compile(r"(.*) ([A-Za-z]{3,})[.!?]['\"]?", re.DOTALL)
 PASSAGE_CHARACTERS = range(200, 700)
 CONTEXT_SENTENCES, CHOICES = 4, 4
