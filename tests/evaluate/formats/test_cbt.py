@@ -52,7 +52,7 @@ def test_empty_and_repeated_candidates_are_left_out(write_data: WriteData) -> No
         (cbt_text("21 XXXXX ran .\tfox\t\t|"), "two candidates at least, but has 0"),
         (cbt_text("21 XXXXX ran .\tfox\t\tcat|dog"), "the answer 'fox' is not among"),
         ("", "is empty"),
-        (b"1 caf\xe9", "not UTF-8"),
+        (b"1 Zo\xeb", "not UTF-8"),
     ],
 )
 def test_a_damaged_file_is_refused(

@@ -74,7 +74,7 @@ def test_a_passage_without_a_last_word_is_refused(
 
 def test_a_word_longer_than_the_context_is_refused(write_data: WriteData, tiny: Tokenizer) -> None:
     options = replace(AS_IN_LM_EVAL, context=8)
-    with pytest.raises(RequestError, match="an ending has to be of 1 to 7 tokens, .* has 21"):
+    with pytest.raises(RequestError, match=r"an ending has to be of 1 to 7 tokens, .* has 21"):
         make_lambada(write_data(lines("a " + "z" * 20)), tiny, 96, options)
 
 
