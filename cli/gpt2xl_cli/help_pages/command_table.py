@@ -102,6 +102,15 @@ COMMANDS: Mapping[str, Entry] = {
         "Measure how fast models are on this machine, and how much memory they take.",
         ("gpt2xl bench", "gpt2xl bench my-gpt2 my-gpt2-int4 --recommend"),
     ),
+    "compare": Entry(
+        "compare:compare",
+        MODELS,
+        "Compare how two models predict a text: perplexity, KL divergence and agreement.",
+        (
+            "gpt2xl compare my-gpt2 my-gpt2-int4",
+            "gpt2xl compare my-gpt2 my-gpt2-int4 --data wiki.txt --picture wiki.png",
+        ),
+    ),
     "models": Entry(
         "models:app",
         MODELS,
