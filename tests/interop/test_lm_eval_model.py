@@ -21,6 +21,9 @@ from gpt2xl_export.source.tensors import expected_shapes
 
 reason = "the extra 'interop' is not installed"
 lm_eval = pytest.importorskip("lm_eval", reason=reason)
+instance = pytest.importorskip("lm_eval.api.instance", reason=reason)
+registry = pytest.importorskip("lm_eval.api.registry", reason=reason)
+task_files = pytest.importorskip("lm_eval.tasks", reason=reason)
 pytest.importorskip("transformers", reason=reason)
 from gpt2xl_eval.lm_eval.model import Gpt2xlLM  # noqa: E402
 
@@ -99,7 +102,7 @@ def ours(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def theirs(checkpoint: Path) -> Any:
-    make = lm_eval.api.registry.get_model("hf")
+    make = registry.get_model("hf")
     return make(pretrained=str(checkpoint), device="cpu", dtype="float32", batch_size=4)
 
 
@@ -111,7 +114,7 @@ def tasks(evaluation_data: Path, pages: Path, tmp_path_factory: pytest.TempPathF
     write_task(folder, "lambada/lambada_openai.yaml", "lambada", lambada)
     write_task(folder, "wikitext/wikitext.yaml", "wiki", pages)
     write_task(folder, "lambada/lambada_openai.yaml", "words", lambada, GENERATION)
-    return lm_eval.tasks.TaskManager(include_path=str(folder), include_defaults=False)
+    return task_files.TaskManager(include_path=str(folder), include_defaults=False)
 
 
 GENERATION = """
@@ -170,7 +173,7 @@ def test_greedy_texts_are_those_of_transformers(ours: Any, theirs: Any, tasks: A
 
 def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Any]:
     return [
-        lm_eval.api.instance.Instance(kind, {}, given, number)
+        instance.Instance(kind, {}, given, number)
         for number, given in enumerate(arguments)
     ]
 

@@ -1,7 +1,7 @@
 """Run two models over the same windows.
 
 Both are loaded at once: KL needs all log-probabilities of both, which are 200 kB a token for GPT-2's vocabulary. To keep
-those of one model would take 49 GB for the WikiText-2 test set; the weights of a second model are a few GB at most.
+those of one model would take 58 GB for the WikiText-2 test set; the weights of a second model are a few GB at most.
 """
 
 from collections.abc import Iterator, Sequence
