@@ -9,13 +9,15 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; these need the extras "bench", "grammar" and "cli".
+# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar" and "lm-eval".
 collect_ignore_glob = [
     path
     for package, path in (
         ("matplotlib", "cli/*/benchmark/picture.py"),
         ("prompt_toolkit", "cli/*/repl/console.py"),
         ("matplotlib", "cli/*/bias/picture.py"),
+        ("matplotlib", "cli/*/comparison/picture.py"),
+        ("lm_eval", "evaluate/*/lm_eval/model.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
     )
     if not find_spec(package)

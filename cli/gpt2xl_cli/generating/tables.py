@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gpt2xl_cli.reporting.token_names import token_name
+
 if TYPE_CHECKING:
     from gpt2xl import Generation, Logprobs, Tokenizer
 
@@ -38,13 +40,6 @@ def _row(token_id: int, logprobs: "Logprobs | None", tokenizer: "Tokenizer") -> 
         f"{token_name(other, tokenizer)} {_percent(value)}" for other, value in logprobs.top
     )
     return token, f"{logprobs.token:.3f}", _percent(logprobs.token), "  ".join(alternatives)
-
-
-def token_name(token_id: int, tokenizer: "Tokenizer") -> str:
-    """A token's text in quotes; bytes that are no whole characters are escaped."""
-    if token_id not in tokenizer:
-        return f"<{token_id}>"
-    return repr(tokenizer.token_bytes(token_id).decode("utf-8", "backslashreplace"))
 
 
 def _percent(logprob: float) -> str:

@@ -111,6 +111,15 @@ COMMANDS: Mapping[str, Entry] = {
             "gpt2xl eval --table datasets -m gpt2-xl --format markdown",
         ),
     ),
+    "compare": Entry(
+        "compare:compare",
+        MODELS,
+        "Compare how two models predict a text: perplexity, KL divergence and agreement.",
+        (
+            "gpt2xl compare my-gpt2 my-gpt2-int4",
+            "gpt2xl compare my-gpt2 my-gpt2-int4 --data wiki.txt --picture wiki.png",
+        ),
+    ),
     "models": Entry(
         "models:app",
         MODELS,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpt2xl.bundle.manifest import Manifest
+    from gpt2xl_eval.comparison.figures import Figures
     from gpt2xl_export import Check
 
 FORMATS = {
@@ -23,6 +24,8 @@ EXACTNESS = (
 )
 """Mean KL divergence up to which each holds, in nats."""
 LOSS = "much less exact; try a finer precision"
+CERTAIN_ERRORS = 2.0
+"""Standard errors beyond which a difference of perplexities counts."""
 REMEDIES = {
     "sums": "a file is not as it was exported; copy the bundle again, or export it again",
     "tokenization": "prompts would be split into wrong tokens; export the bundle again",
@@ -78,6 +81,23 @@ def meaning_of(mean_kl: float) -> str:
     'nearly exact'
     """
     return next((words for limit, words in EXACTNESS if mean_kl <= limit), LOSS)
+
+
+def of_comparison(figures: "Figures") -> str:
+    """What two models, called A and B, mean for each other."""
+    percent, error = 100 * (figures.ratio - 1), 100 * (figures.ratio_error or 0)
+    if abs(percent) > CERTAIN_ERRORS * error:
+        which = f"{abs(percent):.2g} % {'higher' if percent > 0 else 'lower'} with B than with A"
+    else:
+        which = "the same with A and with B, as far as this text can tell"
+    kl = figures.mean_kl
+    meaning = (
+        meaning_of(kl) if kl <= EXACTNESS[-1][0] else "other models, or a precision that loses much"
+    )
+    return (
+        f"Perplexity is {which}. Same next token at {share_text(figures.top1_agreement)} of"
+        f" {figures.tokens} positions, mean KL {kl:.2g} nats: {meaning}."
+    )
 
 
 def share_text(share: float) -> str:

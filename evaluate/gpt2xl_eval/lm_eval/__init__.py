@@ -1,0 +1,1 @@
+"""The model type `gpt2xl` of lm-evaluation-harness."""
