@@ -22,7 +22,7 @@ from gpt2xl_export.mixed.choosing import (
     total_loss,
 )
 from gpt2xl_export.mixed.sensitivity import Losses, estimate_cost, estimate_losses, sample
-from gpt2xl_export.mixed.sizes import MANIFEST_BYTES, files_bytes, matrix_sizes, other_bytes
+from gpt2xl_export.mixed.sizes import files_bytes, manifest_bytes, matrix_sizes, other_bytes
 from gpt2xl_export.options import Budget, ExportOptions
 from gpt2xl_export.output.graphs import WrittenGraphs, write_graphs
 from gpt2xl_export.progress import Stages, Steps
@@ -203,7 +203,7 @@ class MixedExport:
         steps = Steps(parts, parts, self._stages.counter(f"check {number}"))
         model, rows = graphs.models["portable"], self._held_out.rows
         loss = measure_loss(self._checkpoint, model, target, rows, lambda: steps.add(1))
-        size = self._companions + files_bytes(target) + MANIFEST_BYTES * len(choice)
+        size = self._companions + files_bytes(target) + manifest_bytes(len(choice))
         return _Attempt(choice, graphs, options, loss, size)
 
     def _missed(self, attempts: list[_Attempt]) -> str:

@@ -44,7 +44,7 @@ TRIED, TRIED_HEAD = "int4-64", "int4-32"
 VOCABULARY = 4096
 """Tokens of the vocabulary whose logits a rounded head computes at a time."""
 SMALLEST = 1e-12
-WORK = 2e13
+WORK = 1e13
 """Most products of the runs together, on which the length of the text depends."""
 FEWEST, MOST, PIECES = 256, 1024, 4
 """Tokens of the text, and the rows it is taken from."""

@@ -16,8 +16,8 @@ from gpt2xl_export.source.tensors import expected_shapes, matrix_names
 FLOAT_BYTES = 4
 GRAPH_BYTES = 30_000
 """Of both graphs, for each layer."""
-MANIFEST_BYTES = 1_000
-"""Of the manifest, for each matrix."""
+MANIFEST_BYTES, MATRIX_BYTES = 10_000, 1_200
+"""Of the manifest, about: in any case, and for each matrix."""
 
 
 def matrix_sizes(
@@ -70,7 +70,12 @@ def other_bytes(checkpoint: Checkpoint) -> int:
     shapes = expected_shapes(config)
     floats = sum(FLOAT_BYTES * math.prod(s) for name, s in shapes.items() if name not in matrices)
     graphs = GRAPH_BYTES * (config.n_layer + 1)
-    return floats + graphs + MANIFEST_BYTES * len(matrices)
+    return floats + graphs + manifest_bytes(len(matrices))
+
+
+def manifest_bytes(matrices: int) -> int:
+    """Of the manifest of a model with so many matrices, at most."""
+    return MANIFEST_BYTES + MATRIX_BYTES * matrices
 
 
 def files_bytes(folder: Path) -> int:

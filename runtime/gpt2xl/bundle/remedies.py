@@ -46,13 +46,11 @@ def _rounding_remedy(bundle: Bundle | None) -> str:
     if (manifest.precision or "").endswith("fp16"):
         return "float16 rounds several tokens differently from one: export with `--precision int8` or `fp32`."
     options = ["--kv int8"] if manifest.kv == "float" else []
+    rules = ""
     if manifest.int4_block_size > MERGING_BLOCK:
+        named = any(rule.startswith("int4-") for rule in manifest.keep)
+        rules = " and no larger blocks in `--keep`" if named else ""
         options.append(f"--block-size {MERGING_BLOCK}")
-    if any(rule.startswith("int4-") for rule in manifest.keep):
-        return (
-            "these weights round several tokens differently from one: export with blocks of at most"
-            f" {MERGING_BLOCK}, by `--block-size {MERGING_BLOCK}` and rules that name no larger ones."
-        )
     if not options:
         return "these weights round several tokens differently from one: export with `--precision fp32`."
-    return f"these weights round several tokens differently from one: export with `{' '.join(options)}`."
+    return f"these weights round several tokens differently from one: export with `{' '.join(options)}`{rules}."

@@ -70,9 +70,8 @@ def test_the_rules_give_the_formats_that_were_chosen() -> None:
         wanted = {n: c.form for n, c in choice.items()}
         wanted["wte.weight"] = head_format(wanted["wte.weight"])
         assigned = assign(RECIPES["int4"], choice, rules(choice))
-        assert {n: f.replace("int4-64", "int4") for n, f in assigned.items()} == {
-            n: f.replace("int4-64", "int4") for n, f in wanted.items()
-        } or assigned == wanted
+        # int4 has blocks of 64 unless the export names other ones.
+        assert {n: "int4-64" if f == "int4" else f for n, f in assigned.items()} == wanted
 
 
 def test_rules_name_most_matrices_of_a_kind_at_once() -> None:
