@@ -63,7 +63,7 @@ def half_quadratic(
 
 def by_inputs(checkpoint: Checkpoint, text: list[list[int]], compensate: bool) -> Rounding:
     """GPTQ, as the exporter does it; asked for the matrices in the order of use."""
-    plan = Plan(rounded=block_matrices(checkpoint), block_size=BLOCK)
+    plan = Plan(rounded=dict.fromkeys(block_matrices(checkpoint), BLOCK))
     layers = calibrate(checkpoint, plan, text, compensates=compensate)
     found = ((name, weight) for layer in layers for name, weight in layer.weights.items())
 

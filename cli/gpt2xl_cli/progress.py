@@ -22,6 +22,7 @@ LABELS = {
     "hash": "reading",
     "tokenizer": "tokenizing",
     "text": "sampling",
+    "measure": "measuring",
     "weights": "converting",
     "check": "checking",
 }

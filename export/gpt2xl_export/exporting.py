@@ -26,7 +26,9 @@ from gpt2xl_export.check.layerwise import run_whole
 from gpt2xl_export.check.losses import losses
 from gpt2xl_export.check.parity import check_parity, compare, prompts
 from gpt2xl_export.graph.weights import WeightError
-from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.mixed.attempts import MixedExport, mixed_costs
+from gpt2xl_export.mixed.held_out import held_out_text
+from gpt2xl_export.options import AUTO, ExportOptions
 from gpt2xl_export.output.calibrating import Calibration, text_chooser
 from gpt2xl_export.output.companions import write_companions
 from gpt2xl_export.output.graphs import write_graphs
@@ -35,7 +37,6 @@ from gpt2xl_export.output.staging import claimed, staged_folder
 from gpt2xl_export.output.work import export_costs
 from gpt2xl_export.progress import Count, Progress, Stages
 from gpt2xl_export.reference.activations import ACTIVATIONS
-from gpt2xl_export.rounding.calibration import CalibrationText
 from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.hub import ALIASES, is_hub_name
 from gpt2xl_export.source.sources import Source, resolve
@@ -118,6 +119,8 @@ def export(
         with staged_folder(target, force=force) as staging:
             options = options.resolved(checkpoint)
             costs = export_costs(checkpoint, options, has_text=text_file is not None)
+            if options.precision == AUTO:
+                costs = mixed_costs(checkpoint, costs)
             stages = Stages(progress, costs)
             origin = _origin(checkpoint, fetched, merged, stages.counter("hash"))
             manifest = _write_bundle(checkpoint, origin, staging, options, text_file, stages)
@@ -177,15 +180,15 @@ def _write_bundle(
     if options.backend == "optimum":
         graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, stages)
     else:
-        chooser = text_chooser(checkpoint, encode, text_file, stages.counter("text"))
-        graphs = _write_graphs(checkpoint, folder / "onnx", options, encode, chooser, stages)
+        graphs = _write_graphs(checkpoint, folder, options, encode, text_file, stages)
     if text_file and graphs.calibration.text is None:
         raise ExportError(f"nothing is calibrated: leave out the calibration text '{text_file}'.")
     manifest = {
         "format": 1,
         "source": origin,
-        **asdict(options),
+        **graphs.options.described(),
         **({"long_step_from": LONG_STEP} if options.kv == "int8" else {}),
+        **({"chosen": graphs.chosen} if graphs.chosen else {}),
         "tools": TOOLS,
         "passes": {name: asdict(error) for name, error in graphs.weight_errors.items()},
         **graphs.calibration.described(),
@@ -221,29 +224,47 @@ def _origin(
 class _CheckedGraphs:
     """What the manifest says of the graphs."""
 
+    options: ExportOptions
+    """Those that make them; formats that were chosen are keep rules."""
     weight_errors: Mapping[str, WeightError]
     weights_name: str
     weights_sha256: str
     parity: dict[str, Any]
     calibration: Calibration = field(default_factory=Calibration)
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """Why the formats are as they are."""
 
 
 def _write_graphs(
     checkpoint: Checkpoint,
-    folder: Path,
+    bundle: Path,
     options: ExportOptions,
     encode: Callable[[str], list[int]],
-    choose_text: Callable[[bool], CalibrationText],
+    text_file: Path | None,
     stages: Stages,
 ) -> _CheckedGraphs:
-    """Build the graphs in ``folder`` and compare them with the checkpoint."""
-    folder.mkdir()
+    """Build the graphs in a new folder of ``bundle`` and compare them with the checkpoint."""
+    folder, chosen = bundle / "onnx", dict[str, Any]()
     prompt_ids = prompts(encode, checkpoint.config.vocab_size, checkpoint.config.n_positions)
-    graphs = write_graphs(checkpoint, folder, options, choose_text, stages.counter("weights"))
+    choose_text = text_chooser(checkpoint, encode, text_file, stages.counter("text"))
+    if options.precision == AUTO:
+        text = choose_text(options.rounding == "gptq")
+        held_out = held_out_text(checkpoint, encode, text_file, stages.counter("text 2"))
+        mixed = MixedExport(checkpoint, bundle, options, text, held_out, stages).write(folder)
+        graphs, options, chosen = mixed.graphs, mixed.options, mixed.described
+    else:
+        folder.mkdir()
+        graphs = write_graphs(checkpoint, folder, options, choose_text, stages.counter("weights"))
     report = stages.counter("check")
     parity = check_parity(checkpoint, graphs.models, folder, prompt_ids, options.tolerance, report)
     return _CheckedGraphs(
-        graphs.errors, graphs.weights_name, graphs.weights_sha256, parity, graphs.calibration
+        options,
+        graphs.errors,
+        graphs.weights_name,
+        graphs.weights_sha256,
+        parity,
+        graphs.calibration,
+        chosen,
     )
 
 
@@ -261,7 +282,11 @@ def _write_with_optimum(
     runners = {"portable": partial(run_whole, folder / "model.onnx", checkpoint.config)}
     report = stages.counter("check")
     return _CheckedGraphs(
-        {}, name, digest, compare(checkpoint, runners, prompt_ids, options.tolerance, report)
+        options,
+        {},
+        name,
+        digest,
+        compare(checkpoint, runners, prompt_ids, options.tolerance, report),
     )
 
 

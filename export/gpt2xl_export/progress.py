@@ -6,7 +6,7 @@ from dataclasses import dataclass
 Count = Callable[[int, int], None]
 """Called with (done, total) of one stage."""
 
-COUNTED = ("tokenizer", "text")
+COUNTED = ("tokenizer", "text", "measure")
 """The stages of an export that do not count bytes."""
 
 
@@ -16,7 +16,7 @@ class Progress:
 
     stage: str
     """Of an export, in this order: "hash" (reading the source), "tokenizer", "text" (sampling calibration text, where that is
-    done), "weights" (equalizing, rounding and writing), "check" (comparing with the source). Of a download:
+    done), "measure" (what each matrix loses, in "auto"), "weights" (equalizing, rounding and writing), "check" (comparing with the source); "auto" repeats the last two. Of a download:
     "download", and "arrived" (hashing what came). Of a verification: the name of the check."""
     done: int
     """Bytes; steps in "tokenizer"; positions of a text. A matrix counts with its size in float32, in parts for the steps it goes through."""
@@ -40,14 +40,18 @@ class Stages:
         self._report, self._costs = report, costs
 
     def counter(self, stage: str) -> Count:
-        """The function that takes (done, total) of ``stage``."""
+        """The function that takes (done, total) of ``stage``.
+
+        A stage that is repeated has a number behind its name, such as "weights 2"; it is not reported.
+        """
         names = list(self._costs)
         before = sum(self._costs[name] for name in names[: names.index(stage)])
         everything = sum(self._costs.values())
+        name, _, _ = stage.partition(" ")
 
         def count(done: int, total: int) -> None:
             share = (before + self._costs[stage] * (done / total if total else 1)) / everything
-            self._report(Progress(stage, done, total, share, "" if stage in COUNTED else "B"))
+            self._report(Progress(name, done, total, share, "" if name in COUNTED else "B"))
 
         return count
 

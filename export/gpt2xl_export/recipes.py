@@ -13,7 +13,9 @@ from gpt2xl_export.formats.nbits import NBits
 from gpt2xl_export.formats.protocol import Format
 from gpt2xl_export.rounding.gptq import best_scales
 
-KEPT = ("fp32", "int8", "int8-weight", "int4")
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+"""Of int4, as a keep rule can name them: int4-32."""
+KEPT = ("fp32", "int8", "int8-weight", "int4", *(f"int4-{size}" for size in BLOCK_SIZES))
 """The formats that a keep rule can name."""
 EMBEDDINGS = ("wte.weight", "lm_head.weight")
 """The token embedding, which a tied head uses as well, and a head of its own; both are [vocab_size, n_embd]."""
@@ -59,17 +61,21 @@ def formats(block_size: int, *, float16: bool = False) -> Mapping[str, Format | 
     """Every format that a weight can have, by name, in the order in which they are stored.
 
     Args:
-        block_size: inputs that share a scale in int4.
+        block_size: inputs that share a scale in int4, where no rule names another size.
         float16: whether the activations, and so the scales of blocks, are float16.
     """
     scale_type = np.float16 if float16 else np.float32
-    return {
+    found: dict[str, Format | None] = {
         "fp32": None,
         "int8": Int8(),
         "int8-weight": NBits(bits=8, block_size=32, scale_type=scale_type),
         "int4": NBits(bits=4, block_size=block_size, scale_type=scale_type),
         INT4_HEAD: NBits(bits=4, block_size=32, scale=best_scales),
     }
+    for size in BLOCK_SIZES:
+        found[f"int4-{size}"] = NBits(bits=4, block_size=size, scale_type=scale_type)
+        found[f"{INT4_HEAD}-{size}"] = NBits(bits=4, block_size=size, scale=best_scales)
+    return found
 
 
 def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[str, str]:
@@ -78,8 +84,8 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
     Args:
         recipe: decides unless a rule does.
         names: of the matrices.
-        keep: rules FORMAT:PATTERN, with a pattern of weight names such as ``fp32:h.0.*``; the last
-            match wins.
+        keep: rules FORMAT:PATTERN, with a pattern of weight names such as ``fp32:h.0.*`` or
+            ``int4-32:*.mlp.*``; the last match wins.
 
     Raises:
         RequestError: a rule has an unknown format, or its pattern matches no weight.
@@ -94,7 +100,17 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
             example = next(iter(assigned))
             raise RequestError(f"'{rule}' matches no weight; names look like {example}.")
         assigned |= dict.fromkeys(matching, form)
-    return assigned | {name: INT4_HEAD for name in EMBEDDINGS if assigned.get(name) == "int4"}
+    heads = {name: head_format(assigned[name]) for name in EMBEDDINGS if name in assigned}
+    return assigned | heads
+
+
+def head_format(form: str) -> str:
+    """What ``form`` is for a head or an embedding.
+
+    >>> head_format("int4"), head_format("int4-64"), head_format("int8")
+    ('int4-head', 'int4-head-64', 'int8')
+    """
+    return form.replace("int4", INT4_HEAD, 1)
 
 
 def has_format(assigned: Mapping[str, str], form: str) -> Callable[[str], bool]:

@@ -20,6 +20,7 @@ from gpt2xl_cli.text_options.limiting import Constrained
 from gpt2xl_cli.text_options.text_options import TextOptions
 from gpt2xl_eval.options import EvalOptions
 from gpt2xl_export import ExportOptions
+from gpt2xl_export.options import AUTO
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.hub import ALIASES
 
@@ -105,4 +106,4 @@ def test_the_help_says_the_default_of_every_option_that_has_one() -> None:
 
 def test_names_that_a_shell_completes_are_those_of_the_exporter() -> None:
     assert {*NAMED_MODELS} == {DEMO, *ALIASES}
-    assert {*get_args(Precision)} == {*RECIPES}
+    assert {*get_args(Precision)} == {*RECIPES, AUTO}

@@ -32,6 +32,16 @@ from gpt2xl_export.source.checkpoint import open_checkpoint
         (lambda: ExportOptions("int4", block_size=8), "block_size .* but is 8"),
         (lambda: ExportOptions("fp16", kv="int8"), "fp16 cannot be combined with"),
         (lambda: ExportOptions("fp16", keep=("fp32:*",)), "fp16 cannot be combined with"),
+        (lambda: ExportOptions("auto"), "auto needs one of max_kl, .* but got none"),
+        (lambda: ExportOptions("auto", max_kl=0.1, max_size=9), "but got max_kl and max_size"),
+        (lambda: ExportOptions("int4", max_size=9), "max_size needs the precision auto, not int4"),
+        (lambda: ExportOptions("auto", max_kl=0), "max_kl has to be above 0, but is 0"),
+        (lambda: ExportOptions("auto", max_kl=0.1, block_size=32), "leave out keep and block_size"),
+        (lambda: ExportOptions("auto", max_kl=0.1, keep=("fp32:*",)), "leave out keep"),
+        (
+            lambda: ExportOptions("auto", max_kl=0.1, backend="optimum"),
+            "optimum backend only makes",
+        ),
         (lambda: ExportOptions("int8", backend="optimum"), "optimum backend only makes fp32"),
         (lambda: ExportOptions(rounding="gptq", backend="optimum"), "takes no other option"),
     ],
@@ -48,6 +58,8 @@ def test_a_value_out_of_range_is_refused(make: Callable[[], ExportOptions], mess
         (ExportOptions(kv="int8"), Tolerance(mean_kl=0.1)),
         (ExportOptions(keep=("int4:h.0.*",)), Tolerance(mean_kl=0.5)),
         (ExportOptions("int4", keep=("fp32:*",)), Tolerance(mean_kl=0.5)),
+        (ExportOptions("int8", keep=("int4-32:h.0.*",)), Tolerance(mean_kl=0.5)),
+        (ExportOptions("auto", max_kl=0.1), Tolerance(mean_kl=0.5)),
     ],
 )
 def test_the_tolerance_is_that_of_the_lossiest_part(

@@ -10,10 +10,18 @@ import typer
 from gpt2xl_cli.exporting import missing_extra_explained, run_export
 from gpt2xl_cli.options import Force, Json, Precision, Quiet
 from gpt2xl_cli.progress import ProgressBars
-from gpt2xl_cli.reporting.amounts import duration_text
-from gpt2xl_cli.reporting.verdicts import exactness, precision_text
+from gpt2xl_cli.reporting.amounts import duration_text, size_of
+from gpt2xl_cli.reporting.verdicts import choice_text, exactness, precision_text
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.warning_lines import warnings_collected
+
+
+def _size(text: str) -> int:
+    """Bytes, as an option gives them."""
+    try:
+        return size_of(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"'{text}' is no size such as 900MB, 1.6GB or 1500000.") from None
 
 
 def export(
@@ -31,9 +39,35 @@ def export(
         typer.Option(
             "--precision",
             "-p",
-            help="How the weights are stored: int8 takes a quarter of fp32, int4 about a sixth.",
+            help="How the weights are stored: int8 takes a quarter of fp32, int4 about a sixth; auto chooses for each"
+            " matrix within one of the three budgets.",
         ),
     ] = "fp32",
+    max_kl: Annotated[
+        float | None,
+        typer.Option(
+            help="Budget of auto: mean KL divergence from the checkpoint on held-out text, in nats, such as 0.01.",
+            metavar="NATS",
+            show_default=False,
+        ),
+    ] = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Budget of auto: size of the bundle, such as 900MB.",
+            metavar="SIZE",
+            parser=_size,
+            show_default=False,
+        ),
+    ] = None,
+    max_perplexity_loss: Annotated[
+        float | None,
+        typer.Option(
+            help="Budget of auto: increase of the perplexity of held-out text with its standard error, in percent.",
+            metavar="PERCENT",
+            show_default=False,
+        ),
+    ] = None,
     block_size: Annotated[
         int, typer.Option(help="Number of int4 weights that share one scale.")
     ] = 64,
@@ -94,7 +128,8 @@ def export(
 
     options = ExportOptions(
         precision, block_size=block_size, kv=kv, keep=tuple(keep or ()), backend=backend,
-        rounding=rounding,
+        rounding=rounding, max_kl=max_kl, max_size=max_size,
+        max_perplexity_loss=max_perplexity_loss,
     )  # fmt: skip
     run = partial(
         run_export, source, out, options,
@@ -106,6 +141,8 @@ def export(
     with warnings_collected() as warned:  # the summary says what was left out
         manifest = run()
     echo_line(_summary(out, manifest), indent=0)
+    if chosen := manifest.get("chosen"):
+        echo_line(choice_text(chosen), indent=0)
     echo_line(exactness(manifest), indent=0)
     for message in warned:
         echo_line(f"warning: {message}", indent=0)

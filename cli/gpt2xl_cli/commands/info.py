@@ -52,7 +52,10 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
         "portable": bundle.portable and bundle.portable.relative_to(bundle.folder).as_posix(),
         "config": asdict(bundle.config),
         "generation_config": _json_values(_defaults(bundle)),
-        **{key: content.get(key) for key in ("source", "tools", "calibration", "parity", "passes")},
+        **{
+            key: content.get(key)
+            for key in ("source", "tools", "calibration", "chosen", "parity", "passes")
+        },
     }
 
 

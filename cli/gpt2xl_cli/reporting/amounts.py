@@ -28,6 +28,21 @@ def amount_text(done: int, total: int, unit: str) -> str:
     return f"{done / one:.{digits}f}/{total / one:.{digits}f} {name}"
 
 
+def size_of(text: str) -> int:
+    """The bytes that a text such as "900MB" names.
+
+    Raises:
+        ValueError: it names none.
+
+    >>> size_of("900MB"), size_of("1.6 GB"), size_of("1234")
+    (900000000, 1600000000, 1234)
+    """
+    for one, unit in (*UNITS, (1.0, "B")):
+        if text.upper().endswith(unit.upper()):
+            return round(float(text[: -len(unit)]) * one)
+    return round(float(text))
+
+
 def speed_text(per_second: float, unit: str = "B") -> str:
     """An amount a second; empty where it is not known yet. ``unit`` is "B" for bytes.
 

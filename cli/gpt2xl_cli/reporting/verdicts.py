@@ -1,5 +1,6 @@
 """What an export or a verification has found, in words."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ FORMATS = {
     "int8-weight": "8-bit weights",
     "int4": "4-bit weights",
     "int4-fp16": "4-bit weights, 16-bit floats",
+    "auto": "chosen for each matrix",
 }
 EXACTNESS = (
     (1e-6, "exact but for float rounding"),
@@ -71,6 +73,22 @@ def exactness(manifest: Mapping[str, Any]) -> str:
     return (
         f"Same next token as the checkpoint at {share_text(most['top1_agreement'])} of"
         f" {most['positions']} positions, mean KL {kl:.2g} nats: {meaning_of(kl)}."
+    )
+
+
+def choice_text(chosen: Mapping[str, Any]) -> str:
+    """What `--precision auto` has chosen, and what that costs.
+
+    Args:
+        chosen: of the manifest.
+    """
+    forms = Counter(matrix["format"] for matrix in chosen["matrices"].values())
+    counts = ", ".join(f"{form} for {count}" for form, count in forms.most_common())
+    measured, held_out = chosen["measured"], chosen["held_out"]
+    return (
+        f"Chose {counts} matrices. On {held_out['tokens']} tokens of {held_out['text']}: mean KL"
+        f" {measured['kl']:.2g} nats, perplexity {measured['perplexity_loss']:+.2f} %"
+        f" (standard error {measured['standard_error']:.2f})."
     )
 
 

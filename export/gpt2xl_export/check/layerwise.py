@@ -80,6 +80,30 @@ def run_by_layer(
     yield
 
 
+def head_by_pieces(
+    model: ir.Model, config: GPT2Config, folder: Path, runs: Sequence[PromptRun], size: int
+) -> Iterator[Array]:
+    """The logits of a portable graph, [positions, vocab_size] of at most ``size`` positions of a run at a time.
+
+    Args:
+        model: the graph.
+        config: what it was built from.
+        folder: where the weights file is.
+        runs: prompts of one step each, which `run_by_layer` has taken through the last block.
+        size: positions of a piece.
+    """
+    inputs, none = [*TOKENS, *cut_names(config, "portable")[-1]], _Cache(range(0), config)
+    session = _cut(model, folder, inputs, ["logits"], none)
+    for run in runs:
+        (states,) = run.states
+        for start in range(0, run.ids.shape[1], size):
+            span = slice(start, start + size)
+            ids = run.ids[:, span]
+            piece = PromptRun(ids, [ids.shape[1]], [{n: x[:, span] for n, x in states.items()}])
+            _run(session, inputs, ["logits"], none, [piece])
+            yield piece.states[0]["logits"][0]
+
+
 def run_whole(path: Path, config: GPT2Config, runs: Sequence[PromptRun]) -> Iterator[None]:
     """A `GraphRunner`, with its first two arguments, for any portable graph.
 

@@ -69,6 +69,10 @@ class Int8:
             return new.op("Sub", [new.initializer(bias), result], f"{name}.negative")
         return new.op("Add", [result, linear.bias], f"{name}.biased")
 
+    def stored_bytes(self, n_in: int, n_out: int) -> tuple[int, ...]:
+        """Codes and scales."""
+        return n_in * n_out, 4 * n_out
+
     def product(self, x: FloatArray, weight: FloatArray) -> FloatArray:
         """The product ``x @ weight`` with both rounded; activation functions count as GELU."""
         bounded = bool(x.min() >= LOWEST_GELU)

@@ -92,6 +92,12 @@ class NBits:
             CONTRIB,
         )
 
+    def stored_bytes(self, n_in: int, n_out: int) -> tuple[int, ...]:
+        """Codes and scales."""
+        blocks = n_out * -(-n_in // self.block_size)
+        scale_bytes = np.dtype(self.scale_type).itemsize
+        return blocks * self.block_size * self.bits // 8, blocks * scale_bytes
+
     def product(self, x: FloatArray, weight: FloatArray) -> FloatArray:
         """The product ``x @ weight`` with both rounded: the inputs of a block to int8, as onnxruntime does on CPUs."""
         blocks = to_blocks(x, self.block_size)

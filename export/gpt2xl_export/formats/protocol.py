@@ -31,6 +31,9 @@ class Format(Protocol):
     def product(self, x: FloatArray, weight: FloatArray) -> FloatArray:
         """What the graph's product of ``x``, [positions, n_in], and ``weight``, [n_in, n_out], comes to."""
 
+    def stored_bytes(self, n_in: int, n_out: int) -> tuple[int, ...]:
+        """The size of each array that `store` writes for a matrix; scales come last."""
+
     def embedding(
         self, new: NodeBuilder, ids: ir.Value, width: int, weights: WeightsFile
     ) -> ir.Value:

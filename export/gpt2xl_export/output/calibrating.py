@@ -25,6 +25,7 @@ from gpt2xl_export.rounding.own_text import own_text
 from gpt2xl_export.source.checkpoint import Checkpoint
 
 Encode = Callable[[str], list[int]]
+INT4_BITS = 4
 ENOUGH = ROWS * SHORTEST
 """Tokens with which errors of the layers before can be compensated; with less, that fits the text."""
 
@@ -80,8 +81,6 @@ def calibrate_export(
     if not plan.products and options.kv == "float":
         return Calibration()
     forms = formats(options.block_size, float16=options.recipe.float16)
-    int4 = forms["int4"]
-    assert isinstance(int4, NBits)
     found = Calibration(choose_text(bool(plan.rounded)))
     assert found.text is not None
     small = written_length(checkpoint) > 0
@@ -92,7 +91,9 @@ def calibrate_export(
         found.errors.update(layer.errors)
         found.ranges.append(layer.kv_range)
         for name, rounded in layer.weights.items():
-            int4.store_rounded(name, rounded, weights)
+            form = forms[assigned[name]]
+            assert isinstance(form, NBits)
+            form.store_rounded(name, rounded, weights)
             step(name, "store")
         for name in assigned:
             form = forms[assigned[name]]
@@ -114,10 +115,15 @@ def make_plan(checkpoint: Checkpoint, options: ExportOptions, assigned: Mapping[
     forms = formats(options.block_size, float16=options.recipe.float16)
     blocks = {name: form for name, form in assigned.items() if name not in EMBEDDINGS}
     products = {n: form.product for n, name in blocks.items() if (form := forms[name])}
-    int4 = [name for name, form in blocks.items() if form == "int4"]
-    by_gptq = options.rounding == "gptq"
-    as_trained = not by_gptq and options.is_trained_for(checkpoint)
-    return Plan(products, int4 if as_trained else (), int4 if by_gptq else (), options.block_size)
+    int4 = {
+        name: form.block_size
+        for name, form_name in blocks.items()
+        if isinstance(form := forms[form_name], NBits) and form.bits == INT4_BITS
+    }
+    if options.rounding == "gptq":
+        return Plan(products, rounded=int4)
+    as_trained = [n for n, size in int4.items() if checkpoint.is_trained_for_int4(size)]
+    return Plan(products, unchanged=as_trained)
 
 
 def text_chooser(

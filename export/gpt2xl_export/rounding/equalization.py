@@ -121,7 +121,7 @@ class Trial:
         self._variance = self._exact.var(0) + np.float32(1e-12)
         none = np.zeros(x.shape[1], np.float32)
         self._unchanged = Change(none, none + 1)
-        self.plain_error = self._error(self._unchanged)
+        self.plain_error = self.error(self._unchanged)
         """The mean squared error of a column without a change, relative to its variance."""
 
     def search(self, *, is_free: bool) -> tuple[Change | None, float]:
@@ -132,7 +132,7 @@ class Trial:
                 error has to fall by much.
         """
         found = list(self._changes(is_free=is_free))
-        errors = [self._error(change) for change in found]
+        errors = [self.error(change) for change in found]
         best = int(np.argmin(errors))
         if errors[best] < self.plain_error * (1 if is_free else GAIN):
             return found[best], errors[best]
@@ -146,7 +146,8 @@ class Trial:
                 divisor = divisors_of(largest, self._largest_weights, power)
                 yield Change(shift, divisor if is_free else np.maximum(divisor, 1))
 
-    def _error(self, change: Change) -> float:
+    def error(self, change: Change) -> float:
+        """As `plain_error`, with a change."""
         weight = self._weight * change.divisor[:, None]
         got = self._product(change.apply(self._x), weight) + change.shift @ self._weight
         return float((np.square(got - self._exact).mean(0) / self._variance).mean())

@@ -56,10 +56,8 @@ class Plan:
     """By name of the weight: the product with the rounding of its format, for all that are quantized."""
     unchanged: Collection[str] = ()
     """The weights whose inputs are not equalized."""
-    rounded: Collection[str] = ()
-    """The weights that GPTQ rounds."""
-    block_size: int = 64
-    """Inputs that share a scale in these."""
+    rounded: Mapping[str, int] = field(default_factory=dict)
+    """The weights that GPTQ rounds, with the number of inputs that share a scale."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def calibrate(
         compensates: whether GPTQ makes up for the errors of the layers before.
         step: called after "run", "search" and "round" of a matrix.
     """
-    layer_tensors = _LastLayer(checkpoint.load)
+    layer_tensors = LastLayer(checkpoint.load)
     checkpoint = replace(checkpoint, load=layer_tensors.load)
     recording = _Recording(checkpoint.load, step)
     model = Reference(checkpoint, recording.linear)
@@ -178,13 +176,14 @@ def _changed(x: FloatArray, change: Change | None) -> FloatArray:
     return x if change is None else change.apply(x)
 
 
-class _LastLayer:
+class LastLayer:
     """Tensors of the layer at hand, each read once."""
 
     def __init__(self, load: Callable[[str], FloatArray]) -> None:
         self._load, self._read = load, dict[str, FloatArray]()
 
     def load(self, name: str) -> FloatArray:
+        """A tensor; those of layers are kept."""
         if not name.startswith("h."):
             return self._load(name)
         if name not in self._read:
@@ -192,6 +191,7 @@ class _LastLayer:
         return self._read[name]
 
     def clear(self) -> None:
+        """Forget them: the next layer begins."""
         self._read.clear()
 
 
@@ -240,9 +240,8 @@ class _Rounding:
         for name in names:
             if f"{name}.weight" in self._plan.rounded:
                 weight = self._load(f"{name}.weight")
-                self.weights[f"{name}.weight"] = self._round(
-                    weight, weight, self._exact_inputs[name], WINDOW
-                )
+                inputs = self._exact_inputs[name]
+                self.weights[f"{name}.weight"] = self._round(name, weight, weight, inputs, WINDOW)
                 self._step(f"{name}.weight", "round")
 
     def linear(self, name: str, x: FloatArray) -> FloatArray:
@@ -252,17 +251,18 @@ class _Rounding:
         weight, bias = self._load(f"{name}.weight"), self._load(f"{name}.bias")
         if f"{name}.weight" in self._plan.rounded:
             goal = compensated(weight, x, self._exact_inputs[name])
-            rounded = self._round(weight, goal, x, WIDE_WINDOW)
+            rounded = self._round(name, weight, goal, x, WIDE_WINDOW)
             self.weights[f"{name}.weight"] = rounded
             weight = rounded.restored()[: len(weight)]
             self._step(f"{name}.weight", "round")
         return x @ weight + bias
 
     def _round(
-        self, weight: FloatArray, goal: FloatArray, inputs: FloatArray, window: int
+        self, name: str, weight: FloatArray, goal: FloatArray, inputs: FloatArray, window: int
     ) -> Rounded:
-        if missing := -len(weight) % self._plan.block_size:
+        block_size = self._plan.rounded[f"{name}.weight"]
+        if missing := -len(weight) % block_size:
             goal = np.pad(goal, ((0, missing), (0, 0)))
             inputs = np.pad(inputs, ((0, 0), (0, missing)))
-        rounded = round_with_inputs(goal, inputs, BITS, self._plan.block_size, window)
+        rounded = round_with_inputs(goal, inputs, BITS, block_size, window)
         return rounded.compared(weight)

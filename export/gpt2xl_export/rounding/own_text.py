@@ -20,12 +20,14 @@ def own_text(
     rows: int,
     length: int,
     report: Callable[[int, int], None] = lambda *_: None,
+    *,
+    seed: int = SEED,
 ) -> list[list[int]]:
-    """Sample ``rows`` texts of ``length`` ids, always the same ones; holds the whole model in memory.
+    """Sample ``rows`` texts of ``length`` ids, the same ones for a seed; holds the whole model in memory.
 
     ``report`` is called with (positions sampled, ``length``).
     """
-    config, rng = checkpoint.config, np.random.default_rng(SEED)
+    config, rng = checkpoint.config, np.random.default_rng(seed)
     weights = {name: checkpoint.load(name) for name in checkpoint.tensor_names}
     reference = Reference(replace(checkpoint, load=weights.__getitem__))
     past = Past(config, rows, length)

@@ -56,6 +56,13 @@ class Checkpoint:
         """What the weights were trained for, such as {"method": "nearest", "block_size": 64}."""
         return None if self.adapter else self.config_json.get("int4_rounding")
 
+    def is_trained_for_int4(self, block_size: int) -> bool:
+        """Whether the model was trained for int4 in such blocks, rounded to nearest.
+
+        The key int4_rounding of config.json, gpt2xl's own, says so.
+        """
+        return self.int4_rounding == {"method": "nearest", "block_size": block_size}
+
     def sha256(self, report: Callable[[int, int], None] = lambda *_: None) -> dict[str, str]:
         """Hash of each weight file, by file name; ``report`` is called with (bytes read, bytes in all)."""
         return sha256_of_files(self.weight_files, report)

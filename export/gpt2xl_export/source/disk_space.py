@@ -17,6 +17,7 @@ SHARES = {
     "int8-weight": 0.28,
     "int4": 0.15,
     "int4-fp16": 0.14,
+    "auto": 0.3,  # two bundles of about int4's size, until one is chosen
 }
 """The size of a bundle, by precision, relative to float32 weights. It holds for GPT-2 XL; smaller models have
 relatively larger embeddings."""

@@ -114,11 +114,23 @@ class Manifest:
 
     @property
     def int4_block_size(self) -> int:
-        """Inputs that share a scale in the int4 weights of the transformer blocks; 0 where there are none."""
+        """Inputs that share a scale in the int4 weights of the transformer blocks, the most of any; 0 where there are none."""
         has_int4 = self.precision in ("int4", "int4-fp16") or any(
             rule.startswith("int4:") for rule in self.keep
         )
-        return self.block_size if has_int4 else 0
+        return max(self.block_size if has_int4 else 0, *map(_block_size, self.keep), 0)
+
+
+def _block_size(rule: str) -> int:
+    """The inputs that share a scale by a keep rule for blocks.
+
+    >>> _block_size("int4-128:h.0.*"), _block_size("int8:h.0.*"), _block_size("int4-32:wte.weight")
+    (128, 0, 0)
+    """
+    form, _, pattern = rule.partition(":")
+    size = form.removeprefix("int4-")
+    is_head = pattern.startswith(("wte.", "lm_head."))
+    return int(size) if size != form and size.isdecimal() and not is_head else 0
 
     @property
     def exactness(self) -> Figures | None:

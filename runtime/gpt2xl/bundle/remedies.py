@@ -46,13 +46,16 @@ def _rounding_remedy(bundle: Bundle | None) -> str:
     if (manifest.precision or "").endswith("fp16"):
         return _rounds("float16", "--precision int8")
     options = ["--kv int8"] if manifest.kv == "float" else []
+    rules = ""
     if manifest.int4_block_size > MERGING_BLOCK:
+        named = any(rule.startswith("int4-") for rule in manifest.keep)
+        rules = " and no larger blocks in `--keep`" if named else ""
         options.append(f"--block-size {MERGING_BLOCK}")
-    return _rounds("this bundle", " ".join(options) or "--precision fp32")
+    return _rounds("this bundle", " ".join(options) or "--precision fp32", rules)
 
 
-def _rounds(what: str, options: str) -> str:
+def _rounds(what: str, options: str, rules: str = "") -> str:
     return (
         f"{what} rounds a token differently when others are computed with it, so texts would change."
-        f" For a bundle without this limit, export with `{options}`."
+        f" For a bundle without this limit, export with `{options}`{rules}."
     )

@@ -284,3 +284,34 @@ def test_weights_that_are_nan_or_infinite_are_one_error_line(
     tensors["h.1.mlp.c_fc.weight"][:] = value
     save_file(tensors, copy / "model.safetensors")
     assert "overflow or are not finite" in refused("export", copy, "out", "-p", precision)
+
+
+def test_a_chosen_precision_says_what_was_chosen_and_what_it_costs(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    result = run("export", checkpoint, tmp_path / "out", "-p", "auto", "--max-kl", "0.01")
+    wrote, chose, *_ = result.stdout.splitlines()
+    assert wrote.startswith(f"Wrote {tmp_path / 'out'}: int4, ")
+    assert re.match(
+        r"Chose .* for \d+ matrices\. On \d+ tokens of .*: mean KL 0\.00\d+ nats", chose
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-p", "auto"), "needs one of max_kl, max_size, max_perplexity_loss"),
+        (("-p", "auto", "--max-size", "1kB"), "the smallest bundle of this model"),
+        (("-p", "int8", "--max-size", "1kB"), "max_size needs the precision auto"),
+    ],
+)
+def test_a_budget_that_does_not_fit_is_one_line(
+    refused: Refused, checkpoint: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    assert message in refused("export", checkpoint, tmp_path / "out", *options)
+
+
+def test_a_size_that_is_none_is_wrong_usage(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    result = run("export", checkpoint, tmp_path / "out", "-p", "auto", "--max-size", "many")
+    assert result.returncode == 2
+    assert "is no size such as 900MB" in " ".join(result.stderr.split())

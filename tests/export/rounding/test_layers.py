@@ -35,7 +35,7 @@ def layers_of(
     checkpoint: Checkpoint, names: list[str], rows: Rows, *, compensates: bool = False
 ) -> list[CalibratedLayer]:
     """All layers, rounded in blocks of 16 without equalization."""
-    plan = Plan(rounded=names, block_size=16)
+    plan = Plan(rounded=dict.fromkeys(names, 16))
     return list(calibrate(checkpoint, plan, rows, compensates=compensates))
 
 
@@ -99,7 +99,7 @@ def test_equalized_matrices_are_rounded_for_their_changed_inputs(
     opened = open_checkpoint(with_outliers(make_checkpoint(), tmp_path / "spiky", "units"))
     rows = own_text(opened, ROWS, 60)
     names = [name for name in names_of(opened) if name.startswith("h.0.")]
-    plan = Plan(dict.fromkeys(names, Int8().product), rounded=names, block_size=16)
+    plan = Plan(dict.fromkeys(names, Int8().product), rounded=dict.fromkeys(names, 16))
     layer, _ = calibrate(opened, plan, rows, compensates=compensates)
     assert "h.0.mlp.c_proj" in layer.changes
     assert set(layer.errors) == set(layer.weights) == set(names)

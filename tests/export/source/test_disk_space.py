@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpt2xl import ExportError
+from gpt2xl_export.options import AUTO
 from gpt2xl_export.recipes import RECIPES
 from gpt2xl_export.source.disk_space import SHARES, DiskNeeds, download_note
 from gpt2xl_export.source.hub import Plan
@@ -25,7 +26,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_precision_has_a_size() -> None:
-    assert SHARES.keys() == RECIPES.keys()
+    assert SHARES.keys() == RECIPES.keys() | {AUTO}
     assert {name for name, share in SHARES.items() if share >= 1} == {"fp32"}
 
 

@@ -24,6 +24,14 @@ MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
         {"precision": "fp32", "keep": ("int4:h.0.*",), "block_size": 32},
         "export with `--kv int8`",
     ),
+    "keep rules with blocks": (
+        {"precision": "int8", "kv": "int8", "keep": ("int4-128:h.0.*", "int4-32:h.1.*")},
+        "export with `--block-size 32` and no larger blocks in `--keep`",
+    ),
+    "keep rules with small blocks": (
+        {"precision": "int8", "keep": ("int4-32:h.0.*", "int4-64:wte.weight")},
+        "export with `--kv int8`",
+    ),
     "fp16": ({"precision": "fp16"}, "export with `--precision int8`"),
     "int4-fp16": ({"precision": "int4-fp16", "block_size": 64}, "export with `--precision int8`"),
 }
