@@ -120,6 +120,12 @@ class Manifest:
         )
         return max(self.block_size if has_int4 else 0, *map(_block_size, self.keep), 0)
 
+    @property
+    def exactness(self) -> Figures | None:
+        """How far the logits are from the checkpoint's: of `parity` the figures of the most positions; None without any."""
+        portable, engine = self.parity.get("portable", {}), self.parity.get("engine", {})
+        return portable.get("page") or engine.get("page") or engine.get("whole")
+
 
 def _block_size(rule: str) -> int:
     """The inputs that share a scale by a keep rule for blocks.
@@ -131,12 +137,6 @@ def _block_size(rule: str) -> int:
     size = form.removeprefix("int4-")
     is_head = pattern.startswith(("wte.", "lm_head."))
     return int(size) if size != form and size.isdecimal() and not is_head else 0
-
-    @property
-    def exactness(self) -> Figures | None:
-        """How far the logits are from the checkpoint's: of `parity` the figures of the most positions; None without any."""
-        portable, engine = self.parity.get("portable", {}), self.parity.get("engine", {})
-        return portable.get("page") or engine.get("page") or engine.get("whole")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
