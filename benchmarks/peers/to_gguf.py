@@ -12,7 +12,11 @@ import gguf
 import numpy as np
 from safetensors import safe_open
 
-FILE_TYPES = {"Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
+FILE_TYPES = {
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+}
 NORMS = {"ln_1": "attn_norm", "ln_2": "ffn_norm"}
 LINEARS = {
     "attn.c_attn": "attn_qkv",

@@ -146,7 +146,8 @@ class _Scorer:
         cache.reorder([0] * rows)
         for batch in found:
             cache.truncate(shared)
-            self._feed(cache.rows(0, len(batch)), batch, shared)
+            used = cache if len(batch) == rows else cache.rows(0, len(batch))  # a view costs time
+            self._feed(used, batch, shared)
 
     def _new_cache(self, rows: int, texts: Iterable[Text]) -> Cache:
         return self._session.new_cache(rows, capacity=max(len(text.ids) for text in texts))

@@ -88,7 +88,7 @@ def fed_by(
     forward, shapes = model.session.forward, list[tuple[int, int]]()
 
     def counted(ids: npt.NDArray[np.int64], *args: object, **keywords: object) -> object:
-        shapes.append(ids.shape)  # type: ignore[arg-type] # it has two dimensions
+        shapes.append(ids.shape)
         return forward(ids, *args, **keywords)  # type: ignore[arg-type]
 
     assert model.shares_steps  # runs the model, so not below
