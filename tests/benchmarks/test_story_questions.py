@@ -1,4 +1,4 @@
-"""The questions that benchmarks/story_questions.py makes of stories."""
+"""The questions that benchmarks/evaluation/story_questions.py makes of stories."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "evaluation"))
 
 from story_questions import lambada_style, multiple_choice, passages, sentences
 

@@ -172,10 +172,7 @@ def test_greedy_texts_are_those_of_transformers(ours: Any, theirs: Any, tasks: A
 
 
 def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Any]:
-    return [
-        instance.Instance(kind, {}, given, number)
-        for number, given in enumerate(arguments)
-    ]
+    return [instance.Instance(kind, {}, given, number) for number, given in enumerate(arguments)]
 
 
 PAIRS = (

@@ -19,8 +19,8 @@ from gpt2xl_export import export
 torch = pytest.importorskip("torch", reason="the computation to compare with needs torch")
 transformers = pytest.importorskip("transformers", reason="the model to compare with needs it")
 
-DEMO = Path(__file__).parents[2] / "models" / "demo"
-TEXT = Path(__file__).parents[2] / "README.md"
+DEMO = Path(__file__).parents[3] / "models" / "demo"
+TEXT = Path(__file__).parents[3] / "README.md"
 Pair = tuple[Model, Any]
 
 

@@ -20,7 +20,7 @@ from gpt2xl_export.exporting import export
 torch = pytest.importorskip("torch", reason="parity with transformers needs torch")
 transformers = pytest.importorskip("transformers", reason="parity with transformers needs it")
 
-DEMO = Path(__file__).parents[2] / "models" / "demo"
+DEMO = Path(__file__).parents[3] / "models" / "demo"
 END = "<|endoftext|>"
 OPENINGS = ("Once upon a time there was a", "The king said to his", "In the forest there lived")
 

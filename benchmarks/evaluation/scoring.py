@@ -1,6 +1,6 @@
 """Speed of scoring beside transformers and llama.cpp's perplexity tool, interleaved.
 
-python benchmarks/scoring.py --checkpoint CHECKPOINT --bundles FP32 INT8 --text FILE --llama LLAMA-PERPLEXITY --gguf F32 Q8_0
+python benchmarks/evaluation/scoring.py --checkpoint CHECKPOINT --bundles FP32 INT8 --text FILE --llama LLAMA-PERPLEXITY --gguf F32 Q8_0
 
 Three kinds of work of one text, all of it different: disjoint windows of the context, last words after some 80 tokens as in
 LAMBADA, and questions with 4 endings as in HellaSwag. A rate counts every token of contexts and continuations.
@@ -105,7 +105,7 @@ def _round(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[tup
 
 
 def _adapter(name: str, model: Path, arguments: list[str]) -> float:
-    command = [sys.executable, str(HERE / "peers" / name), str(model), *arguments]
+    command = [sys.executable, str(HERE / name), str(model), *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     line = json.loads(done.stdout)
     print(f"  {name} {model.name}: {line}", file=sys.stderr)
@@ -160,7 +160,7 @@ def _print(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundles", type=Path, nargs="+", required=True)
     parser.add_argument("--checkpoint", type=Path, help="for transformers")
     parser.add_argument("--text", type=Path, required=True)

@@ -1,6 +1,6 @@
 """Questions about the demo's held-out stories, as JSON lines: LAMBADA-style passages and multiple choice.
 
-    python benchmarks/story_questions.py ../shared/data/corpora OUT
+    python benchmarks/evaluation/story_questions.py ../shared/data/corpora OUT
 
 OUT/lambada.jsonl: passages of whole sentences whose last word also stands in a sentence before. OUT/choices.jsonl: some
 sentences, the next one, and three of other stories from the same source. The same seed gives the same files.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "models"))
 
 from gpt2xl_eval.questions.stop_words import STOP_WORDS
 

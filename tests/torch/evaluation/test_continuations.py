@@ -16,7 +16,7 @@ from gpt2xl_export.exporting import export
 torch = pytest.importorskip("torch", reason="parity with transformers needs torch")
 transformers = pytest.importorskip("transformers", reason="parity with transformers needs it")
 
-DEMO = Path(__file__).parents[2] / "models" / "demo"
+DEMO = Path(__file__).parents[3] / "models" / "demo"
 Pair = tuple[Model, Any]
 """Ours and transformers' of one checkpoint."""
 
