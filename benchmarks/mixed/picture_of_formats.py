@@ -26,7 +26,7 @@ def draw(points: Sequence["Point"], path: Path) -> None:
     """Two charts above, a map of formats for each size of auto below."""
     chosen = [point for point in points if point.name == AUTO]
     figure = Figure(figsize=(11, 8), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(3, 2)))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3, 2))[:, 0]
     left, right = above.subplots(1, 2)
     _curve(left, points, lambda p: p.kl, "mean KL to float32, nats (held-out text)")
     left.set_yscale("log")

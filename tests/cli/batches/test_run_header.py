@@ -72,7 +72,7 @@ def test_a_resume_file_of_an_earlier_version_with_other_options_is_refused(
     options, values = EARLIER["special tokens as characters"]
     make_earlier(batch, values, batch.write(), OUT, "-n", 9, *options)
     message = refused("batch", "-m", bundle, "in.jsonl", OUT, "-n", 9, "--seed", 3)
-    assert "belongs to a run with another parse_special: delete it" in message
+    assert "belongs to a run with another --special: delete it" in message
 
 
 def make_earlier(batch: "Batch", values: dict[str, object], *arguments: object) -> None:

@@ -112,10 +112,10 @@ def test_a_file_that_the_editor_does_not_understand_stays(
 REFUSALS = {
     "set topp 1": "there is no option 'topp'; did you mean 'top-p'?",
     "set top-p high": "top-p has to be a number, but is 'high'",
-    "set top-p 2": "top_p has to be a number > 0 and <= 1, but is 2.0",
+    "set top-p 2": "top-p has to be a number > 0 and <= 1, but is 2.0",
     "set greedy maybe": "greedy has to be true or false, but is 'maybe'",
     "set top-p 0.1 0.2": "top-p has to be a number, but is [0.1, 0.2]",
-    "set overflow-keep 2": "overflow_keep and overflow_window need overflow 'slide'",
+    "set overflow-keep 2": "overflow-keep and overflow-window need overflow 'slide'",
     "unset top-p": "does not set top-p there",
     "unset --preset x top-p": "does not set top-p there",
 }

@@ -54,8 +54,8 @@ def test_the_folder_has_the_usual_permissions(run: Run, checkpoint: Path) -> Non
 
 
 OPTIONS = {
-    "--block-size 7": "block_size has to be a power of 2, at least 16, but is 7",
-    "--block-size -32": "block_size has to be a power of 2, at least 16, but is -32",
+    "--block-size 7": "--block-size has to be a power of 2, at least 16, but is 7",
+    "--block-size -32": "--block-size has to be a power of 2, at least 16, but is -32",
     "--keep fp99:h.0.*": "'fp99:h.0.*': the format has to be one of fp32",
     "--keep fp32:h.9.*": "'fp32:h.9.*' matches no weight",
     "-p fp16 --kv int8": "fp16 cannot be combined with keep rules or an int8 KV cache",
@@ -300,9 +300,9 @@ def test_a_chosen_precision_says_what_was_chosen_and_what_it_costs(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-p", "auto"), "needs one of max_kl, max_size, max_perplexity_loss"),
+        (("-p", "auto"), "needs one of --max-kl, --max-size, --max-perplexity-loss"),
         (("-p", "auto", "--max-size", "1kB"), "the smallest bundle of this model"),
-        (("-p", "int8", "--max-size", "1kB"), "max_size needs the precision auto"),
+        (("-p", "int8", "--max-size", "1kB"), "--max-size needs the precision auto"),
     ],
 )
 def test_a_budget_that_does_not_fit_is_one_line(

@@ -185,7 +185,7 @@ def test_a_wrong_format_is_told_with_its_line(bundle: Path, refused: Refused) ->
 def test_wrong_usage_ends_with_status_2(words: tuple[object, ...], bundle: Path, run: Run) -> None:
     done = run("eval", *words, "-m", bundle)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Error" in done.stderr
+    assert "error: " in done.stderr
 
 
 # --- resuming
