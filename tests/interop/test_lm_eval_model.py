@@ -36,8 +36,13 @@ CONTEXT = 128
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Data sets from local files, and caches of our own."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setenv("HF_HUB_OFFLINE", "1")  # for commands
+    for module in ("huggingface_hub.constants", "datasets.config"):
+        patch.setattr(f"{module}.HF_HUB_OFFLINE", True)
+    patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
     patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+    # It lists every installed package, which takes longer than the tasks.
+    patch.setattr("lm_eval.evaluator.add_env_info", lambda _: None)
     yield
     patch.undo()
 
@@ -225,7 +230,7 @@ def test_requests_with_other_options_keep_their_places(ours: Any) -> None:
 
 
 def test_an_unknown_option_is_named(ours: Any) -> None:
-    given = requests("generate_until", ("Once", {"topk": 3}))
+    given = requests("generate_until", ("Once", {"topk": 3, "max_gen_toks": 5}))
     with pytest.raises(RequestError, match="'topk'; did you mean 'top_k'"):
         ours.generate_until(given, disable_tqdm=True)
 
