@@ -51,7 +51,7 @@ class WordSearch:
     >>> search = WordSearch(model, "The king")
     >>> search.find(3)
     >>> search.top(1)
-    ['was']
+    ['and']
     >>> round(sum(search.words.values()) + search.no_word + search.not_expanded, 9)
     1.0
     """

@@ -236,7 +236,7 @@ def test_a_killed_run_goes_on_where_it_was(bundle: Path, spawn: Spawn, run: Run)
 def test_a_signal_says_how_much_is_measured(
     number: int, word: str, status: int, bundle: Path, spawn: Spawn
 ) -> None:
-    FILE.write_text(TEXT * 400)
+    FILE.write_text(TEXT * 4000)
     words = ("eval", "perplexity", "-f", FILE, "-m", bundle, "--context", 64, "--stride", 8)
     process = spawn(*words, "--journal", "kept", "--rows", 1)
     end = time.monotonic() + 60

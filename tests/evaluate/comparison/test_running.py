@@ -48,7 +48,7 @@ def test_each_token_is_scored_once_as_by_score_continuations(
 
 def test_tokens_before_a_token_are_counted_in_its_window(models: tuple[Model, Model]) -> None:
     found = scored(models, 8, 3, 12)
-    assert found.preceding.tolist() == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 6, 7]
+    assert found.preceding.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8, 8]
 
 
 def test_other_vocabularies_are_refused(bundle: Path, make_bundle: MakeBundle) -> None:
