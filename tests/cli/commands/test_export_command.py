@@ -301,7 +301,7 @@ def test_a_chosen_precision_says_what_was_chosen_and_what_it_costs(
     ("options", "message"),
     [
         (("-p", "auto"), "needs one of max_kl, max_size, max_perplexity_loss"),
-        (("-p", "auto", "--max-size", "1kB"), "the smallest bundle of this model"),
+        (("-p", "auto", "--max-size", "1kB"), "the nearest is about max_size"),
         (("-p", "int8", "--max-size", "1kB"), "max_size needs the precision auto"),
     ],
 )
