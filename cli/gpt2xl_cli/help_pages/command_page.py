@@ -45,9 +45,9 @@ class PageCommand(TyperCommand):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            from gpt2xl.errors import RequestError
+            from gpt2xl.errors import ExportError, RequestError
 
-            if isinstance(error, RequestError):
+            if isinstance(error, ExportError | RequestError):
                 error.args = (as_typed(str(error), self.params),)
             raise
 

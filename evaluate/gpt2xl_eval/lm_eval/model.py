@@ -135,7 +135,10 @@ class Gpt2xlLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continue each text, greedily unless its request asks for samples."""
-        found = [generation_request(*request.args, self.max_gen_toks) for request in requests]
+        found = [
+            generation_request(request.args[0], request.args[1], self.max_gen_toks)
+            for request in requests
+        ]
         # Texts with the same options together, and those that begin alike.
         order = sorted(range(len(found)), key=lambda n: (found[n].key, found[n].context))
         texts: dict[int, str] = {}
