@@ -89,9 +89,9 @@ class Model:
 
         >>> for piece in model.stream("Once upon a time", greedy=True, max_new_tokens=3):
         ...     print(repr(piece.text))
+        ','
         ' there'
         ' was'
-        ' a'
 
         Args:
             prompt: the text to continue, or its token ids; an empty one starts from beginning-of-text. What it
@@ -121,7 +121,7 @@ class Model:
         """The whole text at once; arguments, warnings and errors as of `stream`.
 
         >>> model.generate("Once upon a time", greedy=True, max_new_tokens=5).text
-        ' there was a great many'
+        ', there was a little'
         """
         options = self._options(options, keywords)
         if is_search(options) and options.num_return_sequences == 1:
@@ -142,7 +142,7 @@ class Model:
         ...     pieces = model.astream("Once upon a time", greedy=True, max_new_tokens=3)
         ...     return "".join([piece.text async for piece in pieces])
         >>> asyncio.run(text())
-        ' there was a'
+        ', there was'
         """
         stream = self.stream(prompt, self._options(options, keywords), draft=draft)
         try:
@@ -166,7 +166,7 @@ class Model:
 
         >>> texts = model.generate_sequences("The king", num_return_sequences=2, seed=1, max_new_tokens=4)
         >>> [(text.seed, text.text) for text in texts]
-        [(1, ' was beside himself.'), (2, "'s daughter gave him")]
+        [(1, ' was as happy as'), (2, ' and the Bo')]
         """
         return self._texts.sequences(prompt, self._options(options, keywords), _texts_of(draft))
 
@@ -184,8 +184,8 @@ class Model:
         >>> texts = model.generate_batch(["Once", "The king"], greedy=True, max_new_tokens=5)
         >>> for number, text in sorted(texts, key=lambda item: item[0]):
         ...     print(number, repr(text.text))
-        0 ', I will go and'
-        1 "'s daughter was very angry"
+        0 ' upon a time, there'
+        1 ' and the Princess were very'
 
         Args:
             prompts: texts or token ids; read as rows become free, so an endless iterator will do.
@@ -249,7 +249,7 @@ class Model:
         """Log-probabilities of the tokens of ``text``, however long it is.
 
         >>> round(model.score("Once upon a time there was a king").perplexity, 1)
-        5.2
+        2.5
 
         Args:
             text: text or token ids, two at least.
@@ -298,7 +298,7 @@ class Model:
         """The hidden state after the final layer norm, as transformers' GPT2Model gives it.
 
         >>> model.features("Once upon a time").shape
-        (4, 256)
+        (4, 320)
 
         Args:
             text: text or token ids, at most the context.

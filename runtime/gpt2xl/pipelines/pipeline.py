@@ -69,7 +69,7 @@ def pipeline(
 
     >>> generator = pipeline("text-generation", model=model)
     >>> generator("The king said", do_sample=False, max_new_tokens=8)
-    [{'generated_text': "The king said: 'I have heard of you,"}]
+    [{'generated_text': 'The king said, "I have a great many friends'}]
 
     Args:
         task: "text-generation", which None means, or "feature-extraction".

@@ -32,9 +32,9 @@ class TextGenerationPipeline:
     >>> from gpt2xl import pipeline
     >>> generator = pipeline("text-generation", model=model)
     >>> generator("Once upon a time", do_sample=False, max_new_tokens=4)
-    [{'generated_text': 'Once upon a time there was a great'}]
+    [{'generated_text': 'Once upon a time, there was a'}]
     >>> generator(["Once", "The king"], return_full_text=False, do_sample=False, max_new_tokens=2)
-    [[{'generated_text': ', I'}], [{'generated_text': "'s daughter"}]]
+    [[{'generated_text': ' upon a'}], [{'generated_text': ' and the'}]]
     """
 
     task: Literal["text-generation"] = "text-generation"

@@ -125,7 +125,7 @@ def test_rows_that_would_change_texts_do_not_share_steps(
     model = Model(shared.config, shared.tokenizer, shared.session, shared.bundle)
     assert not model.shares_steps
     options = {"seed": 1, "max_new_tokens": 20}
-    with pytest.warns(Gpt2xlWarning, match="not 3 at a time: .*--kv int8"):
+    with pytest.warns(Gpt2xlWarning, match="not 3 at a time, .*--kv int8"):
         found = together(model, tales[:4], rows=3, **options)
     assert_same(found, alone(model, tales[:4], **options))
 

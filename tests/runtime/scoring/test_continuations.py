@@ -61,7 +61,9 @@ def test_scores_are_the_softmax_of_the_logits(demo: Callable[[str], Model], prec
     assert len(scores) == len(texts)
     for each, score in zip(texts, scores, strict=True):
         wanted = plain(model, each)
-        assert score.logprobs == pytest.approx(chosen(wanted, each), abs=1e-5)
+        # int4 rounds a step of one token otherwise than a longer one.
+        error = 1e-3 if precision == "int4" else 1e-5
+        assert score.logprobs == pytest.approx(chosen(wanted, each), abs=error)
         assert (score.top_ids == (-wanted).argsort(kind="stable")[:, :3]).all()
 
 
