@@ -38,10 +38,10 @@ def head_lines(comparison: Comparison) -> list[str]:
 
 def windows_text(comparison: Comparison) -> str:
     """How the text is read."""
-    return (
-        f"{comparison.figures.tokens:,} tokens in windows of {comparison.context:,},"
-        f" {comparison.stride:,} of them new"
-    )
+    count, context = f"{comparison.figures.tokens:,}", f"{comparison.context:,}"
+    if comparison.stride == comparison.context:
+        return f"{count} tokens in disjoint windows of {context}"
+    return f"{count} tokens in windows of {context}, {comparison.stride:,} of them new"
 
 
 def tables(comparison: Comparison, shown: int, width: int) -> Iterator[tuple[str, Table]]:

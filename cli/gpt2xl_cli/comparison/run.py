@@ -95,11 +95,11 @@ def _windows(first: Model, second: Model, extent: Extent) -> tuple[int, int]:
     """Context and stride."""
     longest = min(first.config.n_positions, second.config.n_positions)
     context = longest if extent.context is None else extent.context
-    if not 2 <= context <= longest:
-        raise RequestError(f"--context has to be from 2 to {longest}, but is {context}.")
-    stride = context - 1 if extent.stride is None else extent.stride
-    if not 1 <= stride < context:
-        raise RequestError(f"--stride has to be from 1 to {context - 1}, but is {stride}.")
+    if not 1 <= context <= longest:
+        raise RequestError(f"--context has to be from 1 to {longest}, but is {context}.")
+    stride = context if extent.stride is None else extent.stride
+    if not 1 <= stride <= context:
+        raise RequestError(f"--stride has to be from 1 to {context}, but is {stride}.")
     return context, stride
 
 

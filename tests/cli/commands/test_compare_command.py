@@ -32,7 +32,7 @@ def test_the_tables_say_what_is_compared(run: Run, pair: tuple[Path, Path], text
     first, second, data, _, *lines = done.stdout.splitlines()
     assert (first, second) == (f"A     {pair[0]}, fp32", f"B     {pair[1]}, int4")
     assert data.startswith("Data  text.txt, ")
-    assert data.endswith(" tokens in windows of 96, 95 of them new")
+    assert data.endswith(" tokens in disjoint windows of 96")
     names = [line.split("  ")[0] for line in lines[: lines.index("")]]
     assert names == [
         "Perplexity of A", "Perplexity of B", "B / A, with standard error", "KL(A||B), mean",
@@ -133,10 +133,10 @@ def test_unusable_data_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--context", 97], "--context has to be from 2 to 96, but is 97"),
-        (["--context", 1], "--context has to be from 2 to 96, but is 1"),
-        (["--context", 20, "--stride", 20], "--stride has to be from 1 to 19, but is 20"),
-        (["--stride", 0], "--stride has to be from 1 to 95, but is 0"),
+        (["--context", 97], "--context has to be from 1 to 96, but is 97"),
+        (["--context", 0], "--context has to be from 1 to 96, but is 0"),
+        (["--context", 20, "--stride", 21], "--stride has to be from 1 to 20, but is 21"),
+        (["--stride", 0], "--stride has to be from 1 to 96, but is 0"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused(
