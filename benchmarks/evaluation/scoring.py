@@ -3,13 +3,15 @@
 python benchmarks/evaluation/scoring.py --checkpoint CHECKPOINT --bundles FP32 INT8 --text FILE --llama LLAMA-PERPLEXITY --gguf F32 Q8_0
 
 Three kinds of work of one text, all of it different: disjoint windows of the context, last words after some 80 tokens as in
-LAMBADA, and questions with 4 endings as in HellaSwag. A rate counts every token of contexts and continuations.
+LAMBADA, and questions with 4 endings as in HellaSwag. A rate counts every token of contexts and continuations. On a machine with
+other work ``--cpu-time --threads 1`` measures seconds of the processor, which are less disturbed.
 """
 
 import argparse
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +27,7 @@ import gpt2xl
 
 HERE = Path(__file__).parent
 ENDINGS = 4
-LLAMA_STARTS = ("calculating perplexity over", "calculating hellaswag score")
+LLAMA_STARTS = (b"calculating perplexity over", b"calculating hellaswag score")
 Work = list[tuple[list[int], list[int]]]
 
 
@@ -90,10 +92,10 @@ def _round(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[tup
     """Name and seconds of each system that can do the work."""
     shared = [str(folder / f"{kind}.json"), "--threads", str(options.threads)]
     for bundle in options.bundles:
-        yield f"gpt2xl {bundle.name}", _adapter("scoring_ours.py", bundle, shared)
+        yield f"gpt2xl {bundle.name}", _adapter("scoring_ours.py", bundle, shared, options)
     if options.checkpoint and kind != "halves":
         adapter = "scoring_transformers.py"
-        yield "transformers float32", _adapter(adapter, options.checkpoint, shared)
+        yield "transformers float32", _adapter(adapter, options.checkpoint, shared, options)
     files = {
         "windows": ["-f", str(folder / "windows.txt"), "--chunks", str(options.windows)],
         "questions": ["-f", str(folder / "questions.txt"), "--hellaswag"],
@@ -104,40 +106,47 @@ def _round(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[tup
             yield f"llama.cpp {gguf.stem}", _llama(gguf, arguments, options)
 
 
-def _adapter(name: str, model: Path, arguments: list[str]) -> float:
+def _adapter(name: str, model: Path, arguments: list[str], options: argparse.Namespace) -> float:
     command = [sys.executable, str(HERE / name), str(model), *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     line = json.loads(done.stdout)
     print(f"  {name} {model.name}: {line}", file=sys.stderr)
-    return float(line["seconds"])
+    return float(line["cpu_seconds" if options.cpu_time else "seconds"])
 
 
 def _llama(gguf: Path, arguments: list[str], options: argparse.Namespace) -> float:
-    """Seconds from the line that says that it begins until its last line of results."""
+    """Seconds from the line that says that it begins until its last line of results; of the processor until its end."""
     command = [str(options.llama), "-m", str(gguf), "-t", str(options.threads), *arguments]
     if "--hellaswag" in arguments:
         command += ["--hellaswag-tasks", str(options.questions)]
     else:
         command += ["-c", str(options.size)]
-    start = end = 0.0
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "LLAMA_LOG_COLORS": "off"},
-    ) as process:
+    start = end = cpu_start = 0.0
+    cpu_before = _cpu_of_children()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout
         seen = b""
         while piece := os.read(process.stdout.fileno(), 1 << 16):
             seen += piece
-            if not start and any(mark.encode() in seen for mark in LLAMA_STARTS):
-                start = time.perf_counter()
+            if not start and any(mark in seen for mark in LLAMA_STARTS):
+                start, cpu_start = time.perf_counter(), _cpu_of(process.pid)
             if start and re.search(rb"\[\d+\]|^\d+\t", piece, re.MULTILINE):
                 end = time.perf_counter()
     if process.returncode or not end:
         sys.exit(f"llama-perplexity failed:\n{seen.decode()[-2000:]}")
     print(f"  {gguf.name}: {seen.decode()[-300:]!r}", file=sys.stderr)
-    return end - start
+    return _cpu_of_children() - cpu_before - cpu_start if options.cpu_time else end - start
+
+
+def _cpu_of(pid: int) -> float:
+    """Seconds of the processor that a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _print(
@@ -172,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--questions", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--kinds", nargs="+", default=["windows", "halves", "words", "questions"])
     return parser
 
