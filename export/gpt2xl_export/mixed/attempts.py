@@ -17,6 +17,7 @@ from gpt2xl_export.mixed.choosing import (
     Candidate,
     Candidates,
     Choice,
+    Limits,
     choose,
     rules,
     total_loss,
@@ -189,8 +190,8 @@ class MixedExport:
 
     def _choose(self, candidates: Candidates, aim: float) -> Choice:
         if self._budget.name == "max_size":
-            return choose(candidates, max_size=aim)
-        return choose(candidates, max_loss=aim)
+            return choose(candidates, Limits(size=aim))
+        return choose(candidates, Limits(loss=aim))
 
     def _write_one(self, choice: Choice, target: Path, number: int) -> _Attempt:
         options = self._options.with_formats(rules(choice))

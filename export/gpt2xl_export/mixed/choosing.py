@@ -1,9 +1,10 @@
 """Choose a format for each matrix: the least loss at a size, or the smallest size at a loss.
 
 Going from the smallest formats to finer ones, each step saves loss and costs bytes. Taken in the order of loss saved for
-a byte, the steps are the solutions for all budgets, from the smallest bundle to the exact one.
+a byte, the steps lead from the smallest bundle to the exact one; each is the best of its size.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,33 +27,77 @@ class Candidate:
     """Nats of KL divergence."""
 
 
-Candidates = Mapping[str, Sequence[Candidate]]
+Candidates = dict[str, list[Candidate]]
 """By weight."""
 Choice = Mapping[str, Candidate]
 
 
-def choose(
-    candidates: Candidates, *, max_loss: float = 0.0, max_size: float = float("inf")
-) -> Choice:
-    """Refine the smallest formats until the loss is at most ``max_loss``, as far as ``max_size`` allows.
+@dataclass(frozen=True)
+class Limits:
+    """What a choice may come to: one of the two."""
 
-    Args:
-        candidates: of each weight.
-        max_loss: of all weights together, nats.
-        max_size: of all weights together, bytes.
+    loss: float | None = None
+    """Nats, of all weights together."""
+    size: float = math.inf
+    """Bytes, of all weights together."""
+
+    def allow(self, loss: float, size: float) -> bool:
+        """Whether a choice is within them."""
+        return size <= self.size and (self.loss is None or loss <= self.loss)
+
+    def rank(self, loss: float, size: float) -> tuple[float, float]:
+        """Of two choices the one with the lower rank is better."""
+        fits = self.allow(loss, size)
+        if self.loss is None:
+            return (loss, size) if fits else (math.inf, size)
+        return (size, loss) if fits else (math.inf, loss)
+
+
+def choose(candidates: Candidates, limits: Limits) -> Choice:
+    """The best choice within ``limits``; where none is, the nearest: the smallest, or the most exact one.
+
+    A large matrix, such as the head of a small model, may take more than the steps of all others: each of its formats
+    is tried.
     """
+    largest = max(candidates, key=lambda name: max(c.size for c in candidates[name]))
+    choices = [
+        _improved(candidates, _greedy(candidates | {largest: [one]}, limits), limits)
+        for one in candidates[largest]
+    ]
+    return min(choices, key=lambda choice: limits.rank(total_loss(choice), total_size(choice)))
+
+
+def _greedy(candidates: Candidates, limits: Limits) -> Choice:
+    """Refine the smallest formats until the loss is low enough, or nothing more fits."""
     hulls = {name: convex(found) for name, found in candidates.items()}
     choice = {name: hull[0] for name, hull in hulls.items()}
-    size, left_out = total_size(choice), set[str]()
+    loss, size, left_out = total_loss(choice), total_size(choice), set[str]()
     for name, finer in _steps(hulls):
-        if total_loss(choice) <= max_loss:
+        if limits.loss is not None and loss <= limits.loss:
             break
         larger = size + finer.size - choice[name].size
-        if larger > max_size or name in left_out:
+        if larger > limits.size or name in left_out:
             left_out.add(name)  # later steps of other weights may fit
         else:
+            loss += finer.loss - choice[name].loss
             choice[name], size = finer, larger
     return choice
+
+
+def _improved(candidates: Candidates, choice: Choice, limits: Limits) -> Choice:
+    """Change single formats as long as that makes a better choice: what is left of the budget is used."""
+    best = dict(choice)
+    while True:
+        loss, size = total_loss(best), total_size(best)
+        changes = [
+            (limits.rank(loss + c.loss - best[name].loss, size + c.size - best[name].size), name, c)
+            for name, found in candidates.items()
+            for c in found
+        ]
+        rank, name, change = min(changes, key=lambda item: item[0])
+        if rank >= limits.rank(loss, size) or change == best[name]:
+            return best
+        best[name] = change
 
 
 def _steps(hulls: Candidates) -> Iterator[tuple[str, Candidate]]:
