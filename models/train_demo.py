@@ -192,9 +192,13 @@ class Trainer:
 
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, out: Path) -> None:
     """Save in the Hugging Face layout, in float16."""
-    assert model.generation_config is not None
-    model.generation_config.update(do_sample=True, temperature=TEMPERATURE)
     model.half().save_pretrained(out)
+    # Without do_sample, which transformers would prefer to a caller's GenerationConfig(do_sample=False).
+    generation = json.loads((out / "generation_config.json").read_text())
+    generation["temperature"] = TEMPERATURE
+    (out / "generation_config.json").write_text(
+        json.dumps(generation, indent=2, sort_keys=True) + "\n"
+    )
     tokenizer.save(str(out / "tokenizer.json"))
     config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": model.config.n_positions}
     config |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
