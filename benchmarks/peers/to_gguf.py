@@ -37,7 +37,8 @@ def main() -> None:
     kind = gguf.GGMLQuantizationType[options.kind]
     with safe_open(options.checkpoint / "model.safetensors", "np") as tensors:
         for theirs, name in _names(config["n_layer"]).items():
-            values = tensors.get_tensor(name).astype(np.float32)
+            known = name if name in tensors.keys() else f"transformer.{name}"  # noqa: SIM118
+            values = tensors.get_tensor(known).astype(np.float32)
             is_linear = values.ndim == 2 and name.startswith("h.")  # Conv1D keeps [in, out]
             _add_tensor(writer, theirs, values.T if is_linear else values, kind)
     writer.write_header_to_file()
@@ -56,15 +57,18 @@ def _add_settings(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, checkpoint: Path, config: dict[str, Any]) -> None:
-    """Write tokens and merges: the last token is end-of-text; the first line of merges.txt is a version."""
-    vocabulary = json.loads((checkpoint / "vocab.json").read_text(encoding="utf8"))
-    merges = (checkpoint / "merges.txt").read_text(encoding="utf8").splitlines()[1:]
+    """Write tokens and merges: end-of-text is the only special token."""
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    merges = tokenizer["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(sorted(vocabulary, key=vocabulary.__getitem__))
-    ordinary = [gguf.TokenType.NORMAL] * (len(vocabulary) - 1)
-    writer.add_token_types([*ordinary, gguf.TokenType.CONTROL])
-    writer.add_token_merges([merge for merge in merges if merge])
+    types = [gguf.TokenType.NORMAL] * len(vocabulary)
+    types[config["eos_token_id"]] = gguf.TokenType.CONTROL
+    writer.add_token_types(types)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in merges])
     writer.add_bos_token_id(config["bos_token_id"])
     writer.add_eos_token_id(config["eos_token_id"])
 
