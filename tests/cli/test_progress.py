@@ -40,6 +40,7 @@ def test_export_shows_its_stages_on_a_terminal(
     assert b"checking" in output
     start, _, end = output.partition(b"reading")
     assert start.startswith(b"Exporting %s to out: fp32 (32-bit floats)" % bytes(checkpoint))
+    assert b"--precision int8 makes a quarter" in b" ".join(start.split())
     last = end.rpartition(ERASE_LINE)[2]
     assert last.startswith(b"Wrote out: fp32")
     assert last.endswith(b' s. Next: gpt2xl generate -m out "Once upon a time"\r\n')

@@ -14,8 +14,8 @@ HINT = (
     '  gpt2xl generate -m gpt2 "The sea"       0.5 GB',
     '  gpt2xl generate -m gpt2-xl "The sea"    6.4 GB',
 )
-EXTRAS = {"huggingface_hub": "hub", "onnx": "export"}
-"""By module: the extra that a model on the hub needs."""
+HUB_MODULES = ("huggingface_hub", "onnx")
+"""Of the extras ``hub`` and ``export``."""
 HINT_FILE = ".demo-hint-shown"
 
 
@@ -73,8 +73,8 @@ class Closing:
 def hint_lines() -> Iterator[str]:
     """The commands that run other models, and what to install before."""
     yield from HINT
-    if missing := [extra for module, extra in EXTRAS.items() if not find_spec(module)]:
-        yield f"They need: pip install 'gpt2xl[{','.join(missing)}]'"
+    if not all(map(find_spec, HUB_MODULES)):
+        yield "They need: pip install 'gpt2xl[cli,export,hub]'"
 
 
 def is_first_demo() -> bool:
