@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from gpt2xl_cli.reporting.amounts import speed_text
+
 if TYPE_CHECKING:
     from gpt2xl import Generation, GenerationOptions
 
@@ -29,10 +31,12 @@ class Closing:
 
     def line(self, generation: "Generation") -> str:
         """Number of tokens, speed, why the text ended, and the options with which the same text goes on."""
+        from gpt2xl.errors import counted
+
         count, speed = len(generation.new_ids), generation.timings.tokens_per_second
-        parts = [f"{count} token{'s' if count != 1 else ''}"]
+        parts = [counted(count, "token")]
         if speed:
-            parts.append(f"{speed:.0f} tokens/s")
+            parts.append(speed_text(speed, "tokens"))
         is_new = generation.seed is not None and generation.seed != self.options.seed
         is_cut = generation.finish_reason in ("length", "sentence")
         if is_new and not is_cut:

@@ -79,7 +79,9 @@ class PageGroup(TyperGroup):
         self, ctx: "Context", args: list[str]
     ) -> "tuple[str | None, Command | None, list[str]]":
         """Find the command; where it is one of other programs, the error names ours."""
-        if args[0] not in self.commands and (remedy := for_command(f"{ctx.command_path} {args[0]}")):
+        if args[0] not in self.commands and (
+            remedy := for_command(f"{ctx.command_path} {args[0]}")
+        ):
             ctx.fail(f"No such command '{args[0]}': {remedy}.")
         return super().resolve_command(ctx, args)
 
