@@ -8,7 +8,7 @@ import typer
 
 from gpt2xl_cli.models import given_model, model_folder
 from gpt2xl_cli.options import Json, Model, ModelArgument
-from gpt2xl_cli.reporting.verdicts import meaning_of, share_text
+from gpt2xl_cli.reporting.verdicts import divergence_text, meaning_of, share_text
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
     if figures := manifest.exactness:
         lines["Exactness"] = (
             f"same next token as the checkpoint at {share_text(figures.top1_agreement)} of a text,"
-            f" mean KL {figures.mean_kl:.2g} nats: {meaning_of(figures.mean_kl)}"
+            f" {divergence_text(figures.mean_kl)}: {meaning_of(figures.mean_kl)}"
         )
     for method in sorted({error.method for error in manifest.passes.values()}):
         errors = {n: e.relative_error for n, e in manifest.passes.items() if e.method == method}
