@@ -33,14 +33,13 @@ def recommend(bundles: Sequence[Measured]) -> Recommendation | None:
     rates = {b.name: figure for b in bundles if (figure := _decode(b))}
     if not rates:
         return None
-    fastest = max(rates.values(), key=lambda figure: figure.median)
-    fast = [b for b in bundles if (f := rates.get(b.name)) and _is_nearly_as_fast(f, fastest)]
+    fastest = max((b for b in bundles if b.name in rates), key=lambda b: rates[b.name].median)
+    most = rates[fastest.name]
+    fast = [b for b in bundles if (f := rates.get(b.name)) and _is_nearly_as_fast(f, most)]
     chosen = min(fast, key=lambda b: (_mean_kl(b), b.size_bytes))
     others = [b for b in bundles if b is not chosen]
     reasons = [
-        _beside(
-            f"It decodes {{}}, {_how_fast(rates[chosen.name], fastest)}", chosen, others, _decode
-        ),
+        _beside(f"It decodes {{}}, {_how_fast(chosen, fastest)}", chosen, others, _decode),
         _doubt(chosen, [b for b in fast if b is not chosen]),
         _beside("It takes {} of memory with one text", chosen, others, _memory),
         _loss(chosen, others),
@@ -55,12 +54,14 @@ def _is_nearly_as_fast(figure: Figure, fastest: Figure) -> bool:
     return figure.median >= NEARLY_AS_FAST * fastest.median or _overlap(figure, fastest)
 
 
-def _how_fast(own: Figure, fastest: Figure) -> str:
-    if own is fastest:
+def _how_fast(chosen: Measured, fastest: Measured) -> str:
+    if chosen is fastest:
         return "the fastest for a single text"
-    if _overlap(own, fastest):
+    own, most = _decode(chosen), _decode(fastest)
+    if own and most and _overlap(own, most):
         return "as fast as the fastest, as far as these rounds tell"
-    return f"at least {NEARLY_AS_FAST:.0%} of the fastest, and closer to its checkpoint"
+    why = "closer to its checkpoint" if _mean_kl(chosen) < _mean_kl(fastest) else "smaller"
+    return f"at least {NEARLY_AS_FAST:.0%} of the fastest, and {why}"
 
 
 def _overlap(one: Figure, other: Figure) -> bool:

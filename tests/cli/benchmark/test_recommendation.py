@@ -82,7 +82,7 @@ def test_of_bundles_whose_rounds_overlap_the_more_exact_one_is_chosen(
 def test_of_equally_exact_bundles_the_smaller_one_is_chosen(make_measured: Make) -> None:
     large, small = make_measured("int8", [96, 100, 102]), make_measured("int8", [95, 99, 101])
     large.name, small.name = "large", "small"
-    large.bundle = replace(large.bundle, folder=shutil.copytree(large.bundle.folder, "large"))
+    large.bundle = replace(large.bundle, folder=shutil.copytree(large.bundle.folder, Path("large")))
     Path("large/more").write_bytes(bytes(9))
     found = recommend([large, small])
     assert found is not None
