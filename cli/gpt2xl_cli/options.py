@@ -15,14 +15,30 @@ MODEL_PANEL, REPORT_PANEL = "Model", "Report"
 
 
 def model_names(incomplete: str) -> list[str]:
-    """Names of models, and folders, for the shell to complete."""
-    start = Path(incomplete).parent if incomplete else Path()
+    """Names of models, then folders, for the shell to complete."""
     names = [*NAMED_MODELS, *stored_names(incomplete)]
-    with suppress(OSError):
-        is_hidden = Path(incomplete).name.startswith(".")
-        folders = sorted(path for path in start.iterdir() if path.is_dir())
-        names += [str(path) for path in folders if is_hidden or path.name[0] != "."]
+    with suppress(OSError, RuntimeError):  # there may be no home
+        names += _folders(incomplete)
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
+def _folders(incomplete: str) -> list[str]:
+    """Folders that ``incomplete`` begins; only those that hold a model, or lead to one, unless it looks like a path."""
+    place, slash, last = incomplete.rpartition("/")
+    is_path = bool(slash) or incomplete[:1] in (".", "~")
+    return [
+        f"{place}{slash}{folder.name}"
+        for folder in sorted(Path(place + slash).expanduser().iterdir())
+        if folder.name.startswith(last)
+        and (folder.name[0] != "." or last)
+        and folder.is_dir()
+        and (is_path or _has_model(folder))
+    ]
+
+
+def _has_model(folder: Path) -> bool:
+    """Whether ``folder``, or one in it, is a bundle or a checkpoint."""
+    return any(next(folder.glob(pattern), None) for pattern in ("config.json", "*/config.json"))
 
 
 def stored_names(incomplete: str) -> list[str]:

@@ -9,12 +9,14 @@ from gpt2xl_cli.reporting.amounts import Pace, amount_text, speed_text
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, TaskID, TextColumn
 
     from gpt2xl_export import Progress as ExportProgress
 
 WIDEST_BAR, NARROWEST_BAR, TEXT_WIDTH = 40, 8, 60
-"""Columns: of a bar, and of what stands beside it."""
+"""Columns: of a bar, and of what usually stands beside it."""
+TIMES_WIDTH = len(" 0:00:00 left 0:00:00") + 3
+"""Columns of the times and of the spaces between columns."""
 REDRAW_SECONDS = 0.2
 LABELS = {
     "download": "downloading",
@@ -127,6 +129,7 @@ class ProgressBars:
         amount = f"{whole:4.0%}" if share is not None else amount_text(done, total, unit)
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(stage, total=1.0, amount="", note="", left="")
+        self._fit(stage, amount, note)
         self._bars.update(
             self._tasks[key],
             completed=whole,
@@ -136,6 +139,16 @@ class ProgressBars:
             note=note,
             left=left,
         )
+
+    def _fit(self, *texts: str) -> None:
+        """Make the bars narrower where a line with these texts would not fit."""
+        from rich.progress import BarColumn
+
+        assert self._bars is not None
+        room = self._bars.console.width - sum(map(len, texts)) - TIMES_WIDTH
+        for column in self._bars.columns:
+            if isinstance(column, BarColumn) and column.bar_width is not None:
+                column.bar_width = max(NARROWEST_BAR, min(column.bar_width, room))
 
     def _pace(self, key: str, share: float, now: float, *, is_even: bool = False) -> Pace:
         pace = self._paces.setdefault(key, Pace(is_even=is_even))
@@ -157,18 +170,21 @@ def _started_bars() -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
+    from rich.table import Column
 
     console = Console(stderr=True)
     width = min(WIDEST_BAR, max(NARROWEST_BAR, console.width - TEXT_WIDTH))
     stage = TextColumn("{task.description:11}", markup=False)
-    texts = [
-        TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("amount", "note", "left")
-    ]
+    amount, left = (
+        TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("amount", "left")
+    )
     bars = Progress(
         stage,
-        BarColumn(width),
-        *texts,
-        Elapsed(),
+        BarColumn(width, table_column=Column(no_wrap=True)),
+        amount,
+        _shrinking_note(),
+        left,
+        Elapsed(table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
         refresh_per_second=1 / REDRAW_SECONDS,
@@ -177,3 +193,18 @@ def _started_bars() -> "Progress":
     )
     bars.start()
     return bars
+
+
+def _shrinking_note() -> "TextColumn":
+    """The column of notes, the only one that is cut where a terminal is narrow."""
+    from rich.progress import Task, TextColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Note(TextColumn):
+        def render(self, task: Task) -> Text:
+            text = super().render(task)
+            text.no_wrap, text.overflow = True, "ellipsis"
+            return text
+
+    return Note("{task.fields[note]}", markup=False, table_column=Column())

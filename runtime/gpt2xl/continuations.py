@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2xl.continuation_plans import Family, Text, Wanted, batches, blocks, families, merged
-from gpt2xl.errors import RequestError
+from gpt2xl.errors import RequestError, counted
 from gpt2xl.processors.ranking import largest
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.prefill import PREFILL_CHUNK, cut_into_chunks
@@ -89,7 +89,7 @@ def _text(session: Session, number: int, each: Continuation) -> Text:
     whole = [*context, *ids]
     if len(whole) - 1 > session.n_positions:
         raise RequestError(
-            f"continuation {number} has {len(context)} ids of context and {len(ids)} to score,"
+            f"continuation {number} has {counted(len(context), 'id')} of context and {len(ids)} to score,"
             f" but the model takes {session.n_positions + 1} together: shorten the context."
         )
     if not 0 <= min(whole) <= max(whole) < session.vocab_size:

@@ -54,6 +54,20 @@ class Gpt2xlWarning(UserWarning):
     """The request is served, but not in the way that was asked for."""
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``count`` with its noun in the right number.
+
+    Args:
+        count: 0 or more.
+        noun: of one.
+        plural: of several; empty: ``noun`` with an s.
+
+    >>> counted(1, "text"), counted(12, "text"), counted(0, "matrix", "matrices")
+    ('1 text', '12 texts', '0 matrices')
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def one_line(text: object, max_length: int = MAX_LENGTH) -> str:
     r"""``text`` as one line, safe to print: control characters escaped, the middle cut out where it is too long.
 

@@ -10,7 +10,7 @@ from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.continuations import Continuation, ContinuationScore, score_continuations
 from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
-from gpt2xl.errors import RequestError
+from gpt2xl.errors import RequestError, counted
 from gpt2xl.features import Features, Pooling, features_of, pooled
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.keywords import GenerationKeywords, updated
@@ -58,7 +58,7 @@ class Model:
         config = self.config
         name = f" '{self.bundle.folder.name}'" if self.bundle else ""
         return (
-            f"<Model{name}: {config.n_layer} layers, {config.n_embd} wide, context {config.n_positions},"
+            f"<Model{name}: {counted(config.n_layer, 'layer')}, {config.n_embd} wide, context {config.n_positions},"
             f" vocabulary {config.vocab_size}, on {self.device}>"
         )
 

@@ -11,7 +11,7 @@ from gpt2xl.decoding.logprobs import PromptScores
 from gpt2xl.decoding.loop import Request
 from gpt2xl.decoding.sliding import Slide
 from gpt2xl.decoding.speculation import Acceptance
-from gpt2xl.errors import RequestError
+from gpt2xl.errors import RequestError, counted
 from gpt2xl.options.chains import TextFacts, active_processors, make_chain
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.sessions.protocol import Session
@@ -132,7 +132,7 @@ class Preparer:
             most = prompt_length + (NEW_TOKENS if new is None else new)
         if most <= prompt_length:
             raise RequestError(
-                f"max_length is {most}, but the prompt alone has {prompt_length} tokens: it counts both;"
+                f"max_length is {most}, but the prompt alone has {counted(prompt_length, 'token')}: it counts both;"
                 " max_new_tokens counts new ones only."
             )
         return self._within_context(most, options)

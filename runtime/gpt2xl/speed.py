@@ -9,7 +9,7 @@ from typing import Literal, Unpack
 
 import numpy as np
 
-from gpt2xl.errors import RequestError
+from gpt2xl.errors import RequestError, counted
 from gpt2xl.loading import load
 from gpt2xl.model import Model
 from gpt2xl.options.generation import GenerationOptions
@@ -18,11 +18,12 @@ from gpt2xl.startup.options import LoadKeywords, LoadOptions, checked_integer
 
 WARM_UP_TOKENS = 8
 SIZES = {
-    "prefill": "{} tokens",
-    "decode": "after {} tokens",
-    "batch": "{} rows",
-    "peak memory": "{} rows",
+    "prefill": ("", "token"),
+    "decode": ("after ", "token"),
+    "batch": ("", "text"),
+    "peak memory": ("", "text"),
 }
+"""By quantity: what stands before its size, and what is counted."""
 
 Quantity = Literal["load", "prefill", "decode", "batch", "peak memory"]
 
@@ -33,7 +34,7 @@ class Speed:
 
     name: Quantity
     size: int | None
-    """Tokens of the prompt or the context, or rows."""
+    """Tokens of the prompt or the context, or texts at a time."""
     value: float
     unit: str
 
@@ -103,11 +104,12 @@ def label(name: Quantity, size: int | None) -> str:
     """Name and size of a figure in words.
 
     >>> label("batch", 1), label("load", None)
-    ('batch, 1 row', 'load')
+    ('batch, 1 text', 'load')
     """
-    shown = SIZES.get(name, "").format(size) if size is not None else ""
-    shown = "1 row" if shown == "1 rows" else shown
-    return f"{name}, {shown}" if shown else name
+    if size is None:
+        return name
+    before, noun = SIZES[name]
+    return f"{name}, {before}{counted(size, noun)}"
 
 
 def measure_speed(

@@ -1,5 +1,6 @@
 """A missing extra is named in one line, and commands import no more than they need."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,7 +68,10 @@ def test_a_bundle_is_evaluated_without_the_exporter(bundle: Path) -> None:
         ("gpt2xl generate --preset c", "creative\n"),
         ("gpt2xl generate --preset my", "mymine\n"),
         ("gpt2xl batch -m gpt2-", "gpt2-medium\ngpt2-large\ngpt2-xl\n"),
-        ("gpt2xl generate --draft fold", "folder\n"),
+        ("gpt2xl generate --draft fold", "fold-bundle\nfold-deep\n"),
+        ("gpt2xl generate --draft ./fold", "./fold-bundle\n./fold-deep\n./fold-empty\n"),
+        ("gpt2xl generate --draft ~/.fold", "~/.fold-hidden\n"),
+        ("gpt2xl generate --draft fold-deep/", "fold-deep/inner\n"),
         ("gpt2xl export in out --precision int8", "int8\nint8-weight\n"),
         ("gpt2xl generate --early-stopping n", "never\n"),
         ("gpt2xl batch -m owner/", "owner/made\nowner/fetched\n"),
@@ -79,7 +83,12 @@ def test_a_shell_completes_values_without_the_library(
     line: str, wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "config.toml").write_text("[presets.mymine]\nseed = 1\n")
-    (tmp_path / "folder").mkdir()
+    for folder in ("fold-bundle", "fold-deep/inner", "fold-empty", ".fold-hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder in ("fold-bundle", "fold-deep/inner"):
+        (tmp_path / folder / "config.json").touch()
+    (tmp_path / "fold-file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "cache" / "gpt2xl" / "owner--made-int8-0.0.1").mkdir(parents=True)
     for name, kind in (("fetched", "gpt2"), ("other", "bert")):
         snapshot = tmp_path / "hf" / "hub" / f"models--owner--{name}" / "snapshots" / "1"
@@ -91,6 +100,34 @@ def test_a_shell_completes_values_without_the_library(
     monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
     done = without("numpy,onnxruntime,tokenizers,onnx,onnx_ir,safetensors")
     assert (done.stdout.strip("\n") + "\n", done.stderr) == (wanted, "")
+
+
+INTERRUPTED = """
+import os, signal
+from gpt2xl_cli import __main__
+__main__.keep_off_stderr = lambda: os.kill(os.getpid(), signal.SIGINT)
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "status", "stderr"),
+    [({"_GPT2XL_COMPLETE": "complete_bash"}, -2, ""), ({}, 130, "error: interrupted.\n")],
+    ids=["a completion", "a command"],
+)
+def test_ctrl_c_in_a_completion_prints_nothing(
+    environment: dict[str, str], status: int, stderr: str
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, "models"]
+    done = subprocess.run(
+        command,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", stderr)
 
 
 def test_help_needs_only_typer() -> None:

@@ -1,5 +1,6 @@
 """Progress bars: shown on a terminal, removed at the end, absent elsewhere."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -40,6 +41,7 @@ def test_export_shows_its_stages_on_a_terminal(
     assert b"checking" in output
     start, _, end = output.partition(b"reading")
     assert start.startswith(b"Exporting %s to out: fp32 (32-bit floats)" % bytes(checkpoint))
+    assert b"--precision int8 makes a quarter" in b" ".join(start.split())
     last = end.rpartition(ERASE_LINE)[2]
     assert last.startswith(b"Wrote out: fp32")
     assert last.endswith(b' s. Next: gpt2xl generate -m out "Once upon a time"\r\n')
@@ -94,3 +96,19 @@ def test_nothing_is_shown_where_stderr_is_not_a_terminal(
     with ProgressBars() as bars:
         bars.show("texts", 1, 2, "5 tokens/s")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_narrow_terminal_cuts_the_note_and_not_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    with ProgressBars() as bars:
+        bars.show("my-gpt2-xl-in…", 3, 18, "decode, after 512 tokens: 22.3 tokens/s, one text")
+    shown = terminal.getvalue()
+    assert "decode, after" in shown
+    assert "…" in shown.partition("decode, after")[2]
+    assert "0:00:00" in shown

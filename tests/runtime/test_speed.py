@@ -73,8 +73,8 @@ def test_the_figures_are_the_announced_ones(make_bundle: Callable[..., Path]) ->
     assert [(speed.name, speed.size) for speed in speeds] == sizes.within(64).figures
     assert [speed.label for speed in speeds] == [
         "load", "prefill, 9 tokens", "decode, after 9 tokens", "prefill, 20 tokens",
-        "decode, after 20 tokens", "peak memory, 1 row", "batch, 1 row", "batch, 2 rows",
-        "peak memory, 2 rows",
+        "decode, after 20 tokens", "peak memory, 1 text", "batch, 1 text", "batch, 2 texts",
+        "peak memory, 2 texts",
     ]  # fmt: skip
     assert all(speed.value > 0 for speed in speeds)
 
@@ -103,5 +103,5 @@ def test_memory_grows_with_the_rows(make_bundle: Callable[..., Path]) -> None:
 
 
 def test_labels_name_one_row() -> None:
-    assert Speed("batch", 1, 5.0, "tokens/s").label == "batch, 1 row"
+    assert Speed("batch", 1, 5.0, "tokens/s").label == "batch, 1 text"
     assert Speed("load", None, 5.0, "s").label == "load"

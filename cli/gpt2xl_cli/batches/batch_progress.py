@@ -6,6 +6,7 @@ from types import TracebackType
 from gpt2xl import Generation, GenerationOptions
 from gpt2xl.preparing import NEW_TOKENS
 from gpt2xl_cli.progress import REDRAW_SECONDS, ProgressBars
+from gpt2xl_cli.reporting.amounts import speed_text
 
 
 class BatchProgress:
@@ -23,7 +24,8 @@ class BatchProgress:
     ) -> None:
         self._longest = options.max_new_tokens or NEW_TOKENS
         self._done, self._total = done, total
-        self._finished_tokens = self._tokens = 0
+        self.finished_tokens = self._tokens = 0
+        """Those of the texts of this run."""
         self._bars = ProgressBars(enabled=shown)
         self._start = self._shown = time.perf_counter()
         self.each_token = self._count if self._bars.is_shown else None
@@ -50,8 +52,8 @@ class BatchProgress:
     def finish(self, generation: Generation) -> None:
         """Count a finished text."""
         self._done += 1
-        self._finished_tokens += len(generation.new_ids)
-        self._tokens = max(self._tokens, self._finished_tokens)
+        self.finished_tokens += len(generation.new_ids)
+        self._tokens = max(self._tokens, self.finished_tokens)
         self._show()
 
     def _count(self) -> None:
@@ -62,7 +64,7 @@ class BatchProgress:
             self._show()
 
     def _show(self) -> None:
-        running = (self._tokens - self._finished_tokens) / self._longest
+        running = (self._tokens - self.finished_tokens) / self._longest
         ahead = min(running, self._total - self._done)
-        note = f"{self.speed:.0f} tokens/s" if self._tokens else ""
+        note = speed_text(self.speed, "tokens")
         self._bars.show("texts", self._done, self._total, note, ahead=ahead)

@@ -10,6 +10,7 @@ import typer
 
 import gpt2xl
 from gpt2xl import Generation, GenerationOptions, LoadOptions, RequestError
+from gpt2xl.errors import counted
 from gpt2xl.searching import is_search
 from gpt2xl_cli.batches.batch_progress import BatchProgress
 from gpt2xl_cli.batches.lines import Line, as_json_lines, check_prompts, parse
@@ -18,6 +19,7 @@ from gpt2xl_cli.batches.resume_file import ResumeFile
 from gpt2xl_cli.batches.run_header import run_header
 from gpt2xl_cli.models import model_folder, model_name
 from gpt2xl_cli.progress import ProgressBars
+from gpt2xl_cli.reporting.amounts import speed_text
 from gpt2xl_cli.signals import with_detail
 from gpt2xl_cli.text_input import read_stdin, read_text_file
 from gpt2xl_cli.text_options.layers import Layer, options_over
@@ -58,14 +60,6 @@ class Batch:
         prompts = (line.prompt for line in self.lines)
         return self.model.generate_batch(prompts, options, rows=self.rows, skip=done)
 
-    def begun(self, left: int) -> str:
-        """What a signal costs: texts that had begun, and begin again; ``left`` are not finished."""
-        together = 1 if is_search(self.options) or not self.model.shares_steps else self.rows
-        running = min(together, left)
-        if running < 2:
-            return ""
-        return f", {running} more had begun and begin again (fewer --rows finish the first sooner)"
-
     def _searched(self, options: GenerationOptions, done: Container[int]) -> Texts:
         """The best text of each prompt, one after the other; seeds as of `Model.generate_batch`."""
         for index, line in enumerate(self.lines):
@@ -84,14 +78,20 @@ class Summary:
     done_before: int
     """Texts that an earlier run had finished."""
     new_tokens: int
+    """Of all texts."""
+    new_tokens_now: int
+    """Of the texts of this run."""
     tokens_per_second: float | None
     """Of this run; None where there was nothing left to generate."""
 
-    @property
-    def speed(self) -> str:
-        """The speed for the last line, with a comma before it."""
-        speed = self.tokens_per_second
-        return "" if speed is None else f", {speed:.{0 if speed >= 10 else 1}f} tokens/s"
+    def line(self) -> str:
+        """For people."""
+        parts = [counted(self.rows, "text"), counted(self.new_tokens, "new token")]
+        if self.done_before:
+            parts.append(f"{self.new_tokens_now} of them in this run")
+        if self.tokens_per_second:
+            parts.append(speed_text(self.tokens_per_second, "tokens"))
+        return f"Wrote {self.out}: {', '.join(parts)}."
 
 
 def read_batch(
@@ -127,7 +127,7 @@ def read_batch(
     lines = parse(content, name)
     folder = model_folder(model, quiet=quiet)
     ProgressBars(enabled=announced, quiet=quiet).say(
-        f"Continuing {len(lines)} texts of {name} with {model_name(model)}"
+        f"Continuing {counted(len(lines), 'text')} of {name} with {model_name(model)}"
     )
     loaded = gpt2xl.load(folder, load)
     options = options_over(loaded.defaults, layers)
@@ -160,10 +160,7 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
     if before and not batch.quiet:
         typer.echo(f"{before} of {total} texts were done already; resuming.", err=True)
     with with_detail(
-        lambda: (
-            f"{resume.count()} of {total} texts are done in '{resume.path}'"
-            f"{batch.begun(total - resume.count())}; run the same command again to resume."
-        )
+        lambda: f"{resume.count()} of {total} texts are done; the same command resumes."
     ):
         with resume, progress:
             for index, generation in texts:
@@ -171,4 +168,6 @@ def write_texts(batch: Batch, out: Path, *, force: bool) -> Summary:
                 progress.finish(generation)
         resume.finish(batch.lines, force=force)
     new_tokens = sum(result["new_tokens"] for result in resume.done.values())
-    return Summary(str(out), total, before, new_tokens, progress.speed or None)
+    return Summary(
+        str(out), total, before, new_tokens, progress.finished_tokens, progress.speed or None
+    )

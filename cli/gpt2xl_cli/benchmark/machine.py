@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt2xl.errors import counted
+
 EXTENSIONS = {
     "AVX512": ("avx512f",),
     "VNNI": ("avx512_vnni", "avx_vnni"),
@@ -38,8 +40,7 @@ class Machine:
         """CPU, cores and memory in a line."""
         extensions = f" ({', '.join(self.extensions)})" if self.extensions else ""
         memory = f", {self.memory_bytes / 1e9:.0f} GB memory" if self.memory_bytes else ""
-        cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
-        return f"{self.cpu}{extensions}, {cores}{memory}"
+        return f"{self.cpu}{extensions}, {counted(self.cores, 'core')}{memory}"
 
     @property
     def software(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpt2xl_cli.benchmark.measured import Figure, Measured
+from gpt2xl_cli.reporting.verdicts import divergence_text, meaning_of
 
 NEARLY_AS_FAST = 0.9  # of the fastest bundle's tokens per second
 CLEARLY_BETTER = 1.1  # times as good as the chosen bundle
@@ -21,7 +22,7 @@ class Recommendation:
 
 
 def recommend(bundles: Sequence[Measured]) -> Recommendation | None:
-    """Choose the bundle closest to its checkpoint among those that decode (nearly) fastest.
+    """Choose the bundle closest to its checkpoint among those that decode (nearly) fastest; of equal ones the smallest.
 
     Args:
         bundles: two or more with figures.
@@ -29,20 +30,17 @@ def recommend(bundles: Sequence[Measured]) -> Recommendation | None:
     Returns:
         None where decoding has not been measured.
     """
-    rates = {b.name: figure.median for b in bundles if (figure := _decode(b))}
+    rates = {b.name: figure for b in bundles if (figure := _decode(b))}
     if not rates:
         return None
-    fastest = max(rates.values())
-    fast = [b for b in bundles if rates.get(b.name, 0.0) >= NEARLY_AS_FAST * fastest]
-    chosen = min(fast, key=_mean_kl)
+    fastest = max((b for b in bundles if b.name in rates), key=lambda b: rates[b.name].median)
+    most = rates[fastest.name]
+    fast = [b for b in bundles if (f := rates.get(b.name)) and _is_nearly_as_fast(f, most)]
+    chosen = min(fast, key=lambda b: (_mean_kl(b), b.size_bytes))
     others = [b for b in bundles if b is not chosen]
-    if rates[chosen.name] == fastest:
-        how = "the fastest for a single text"
-    else:
-        how = f"at least {NEARLY_AS_FAST:.0%} of the fastest, and closer to its checkpoint"
     reasons = [
-        _beside(f"It decodes {{}}, {how}", chosen, others, _decode),
-        _doubt(chosen, others),
+        _beside(f"It decodes {{}}, {_how_fast(chosen, fastest)}", chosen, others, _decode),
+        _doubt(chosen, [b for b in fast if b is not chosen]),
         _beside("It takes {} of memory with one text", chosen, others, _memory),
         _loss(chosen, others),
         _better("For batches use", chosen, others, _batch),
@@ -50,6 +48,25 @@ def recommend(bundles: Sequence[Measured]) -> Recommendation | None:
         _different_models(bundles),
     ]
     return Recommendation(chosen, [reason for reason in reasons if reason])
+
+
+def _is_nearly_as_fast(figure: Figure, fastest: Figure) -> bool:
+    return figure.median >= NEARLY_AS_FAST * fastest.median or _overlap(figure, fastest)
+
+
+def _how_fast(chosen: Measured, fastest: Measured) -> str:
+    if chosen is fastest:
+        return "the fastest for a single text"
+    own, most = _decode(chosen), _decode(fastest)
+    if own and most and _overlap(own, most):
+        return "as fast as the fastest, as far as these rounds tell"
+    why = "closer to its checkpoint" if _mean_kl(chosen) < _mean_kl(fastest) else "smaller"
+    return f"at least {NEARLY_AS_FAST:.0%} of the fastest, and {why}"
+
+
+def _overlap(one: Figure, other: Figure) -> bool:
+    """Whether the rounds leave open which of two is faster."""
+    return one.high > other.low and other.high > one.low
 
 
 def _different_models(bundles: Sequence[Measured]) -> str:
@@ -65,17 +82,19 @@ def _decode(measured: Measured) -> Figure | None:
 
 
 def _doubt(chosen: Measured, others: Sequence[Measured]) -> str:
-    """Whether the rounds leave the order of speeds open."""
+    """Whether the rounds leave the order of speeds open, and what decided then."""
     own = _decode(chosen)
-    close = [
-        b.name
-        for b in others
-        if own and (f := _decode(b)) and f.high > own.low and own.high > f.low
-    ]
+    close = [b for b in others if own and (f := _decode(b)) and _overlap(f, own)]
+    if own and len(own.values) == 1:
+        return "One round does not show how sure that is: more --repeats do."
     if not close:
         return ""
+    names = " and ".join(b.name for b in close)
+    is_closer = all(_mean_kl(chosen) < _mean_kl(b) for b in close)
+    why = "closer to its checkpoint" if is_closer else "the smallest of the most exact"
     return (
-        f"Its rounds overlap with those of {' and '.join(close)}: more --repeats make this surer."
+        f"Its rounds overlap with those of {names}, so which is faster is open; it is chosen because it is {why}."
+        " More --repeats make this surer."
     )
 
 
@@ -84,7 +103,7 @@ def _memory(measured: Measured) -> Figure | None:
 
 
 def _batch(measured: Measured) -> Figure | None:
-    """That of the most rows."""
+    """That of the most texts at a time."""
     return measured.last("batch")
 
 
@@ -97,10 +116,11 @@ def _loss(chosen: Measured, others: Sequence[Measured]) -> str:
     if chosen.parity is None:
         return "How close it is to its checkpoint is not known: it has no manifest."
     shown = [f"{b.name} {b.parity.top1_agreement:.0%}" for b in others if b.parity]
+    kl = chosen.parity.mean_kl
     return (
         "Its most probable token is its checkpoint's at"
         f" {chosen.parity.top1_agreement:.0%} of the positions that the export checked"
-        f"{_in_parentheses(shown)}; mean KL {chosen.parity.mean_kl:.2g} nats."
+        f"{_in_parentheses(shown)}, {divergence_text(kl)}: {meaning_of(kl)}."
     )
 
 

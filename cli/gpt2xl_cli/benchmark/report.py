@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any, Literal
 
+from gpt2xl.errors import counted
 from gpt2xl_cli.benchmark.machine import Machine
 from gpt2xl_cli.benchmark.measured import Figure, Measured, shortened
 from gpt2xl_cli.benchmark.recommendation import Recommendation
@@ -35,21 +36,18 @@ def title_lines(report: Report) -> list[str]:
     method = method_lines(settings)
     values = [machine.hardware, machine.software, *method, *bundles]
     method_titles = ["Method", *[""] * (len(method) - 1)]
-    titles = ["Machine", "Versions", *method_titles, _plural(len(bundles), "Bundle")]
+    titles = ["Machine", "Versions", *method_titles, "Bundle" if len(bundles) == 1 else "Bundles"]
     return [f"{title:8}  {value}" for title, value in zip_longest(titles, values, fillvalue="")]
 
 
 def method_lines(settings: Settings) -> list[str]:
     """Threads, rounds and sizes."""
     threads, rounds, sizes = settings.load.threads, settings.repeats, settings.sizes
-    chosen = (
-        f"{threads} {_plural(threads, 'thread')}"
-        if threads
-        else "as many threads as onnxruntime chooses"
-    )
+    chosen = counted(threads, "thread") if threads else "as many threads as onnxruntime chooses"
     return [
-        f"{chosen}; {rounds} {_plural(rounds, 'round')}; no speculation",
-        f"{sizes.new_tokens} new tokens a text; batches: prompts of {sizes.prompt_tokens[0]} tokens, included",
+        f"{chosen}; {counted(rounds, 'round')}; no speculation",
+        f"{sizes.new_tokens} new tokens a text; batches: prompts of"
+        f" {counted(sizes.prompt_tokens[0], 'token')}, included",
     ]
 
 
@@ -140,10 +138,6 @@ def _by_label(bundles: Sequence[Measured]) -> list[tuple[str, list[tuple[Measure
 def _size(measured: Measured) -> str:
     """Of all files together, in MB."""
     return f"{measured.size_bytes / 1e6:,.0f} MB"
-
-
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"
 
 
 def _cell(figure: Figure | None) -> str:

@@ -67,7 +67,7 @@ class _Progress:
         self._show()
         count = len(self._labels[name])
         done = (len(figure.values) - 1) * count + self._done_this_time
-        shown = f"{figure.label}: {figure.median_text}"
+        shown = f"{figure.median_text}: {figure.label}"
         self._bars.show(self._names[name], done, self._repeats * count, shown)
 
     def _show(self) -> None:

@@ -83,6 +83,4 @@ def batch(
     if as_json:
         typer.echo(json.dumps(asdict(summary)))
     else:
-        echo_line(
-            f"Wrote {out}: {summary.rows} texts, {summary.new_tokens} new tokens{summary.speed}."
-        )
+        echo_line(summary.line())

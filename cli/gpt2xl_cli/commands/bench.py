@@ -24,7 +24,12 @@ SIZES_PANEL = "What is measured"
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Models, as with -m.", metavar="MODEL", show_default=False),
+        typer.Argument(
+            help="Models to measure, the same as -m: bundle folders, names on the hub (gpt2-xl), or demo.",
+            metavar="MODEL",
+            show_default=False,
+            autocompletion=model_names,
+        ),
     ] = None,
     *,
     named_models: Annotated[

@@ -57,6 +57,7 @@ def features(
 ) -> None:
     """Compute features of texts: the hidden state after the final layer norm."""
     import gpt2xl
+    from gpt2xl.errors import counted
     from gpt2xl_cli.batches.claim import refuse_existing
     from gpt2xl_cli.feature_files import check_shape, features_of, print_features, write_features
 
@@ -74,7 +75,7 @@ def features(
             print_features(sys.stdout, lines, found)
             return
         write_features(out, lines, found, pooled=pooling != "none", force=force)
-    echo_line(f"Wrote {out}: features of {len(lines)} texts.")
+    echo_line(f"Wrote {out}: features of {counted(len(lines), 'text')}.")
 
 
 def _texts(texts: list[str] | None, file: Path | None) -> list[str]:

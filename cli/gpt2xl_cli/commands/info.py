@@ -8,7 +8,7 @@ import typer
 
 from gpt2xl_cli.models import given_model, model_folder
 from gpt2xl_cli.options import Json, Model, ModelArgument
-from gpt2xl_cli.reporting.verdicts import meaning_of, share_text
+from gpt2xl_cli.reporting.verdicts import divergence_text, meaning_of, share_text
 from gpt2xl_cli.terminal import echo_line
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _json_values(options: dict[str, Any]) -> dict[str, Any]:
 
 def _lines(bundle: "Bundle") -> dict[str, str]:
     """The lines to print: name and value."""
+    from gpt2xl.errors import counted
     from gpt2xl.files.reading import folder_size
 
     config, manifest = bundle.config, bundle.manifest
@@ -81,7 +82,7 @@ def _lines(bundle: "Bundle") -> dict[str, str]:
         "Folder": str(bundle.folder),
         "Precision": (manifest and manifest.precision) or "unknown (not exported by gpt2xl)",
         "Size": f"{folder_size(bundle.folder) / 1e6:.1f} MB",
-        "Model": f"{config.n_layer} layers, {config.n_head} heads, {config.n_embd} wide,"
+        "Model": f"{counted(config.n_layer, 'layer')}, {counted(config.n_head, 'head')}, {config.n_embd} wide,"
         f" context {config.n_positions}, vocabulary {config.vocab_size}",
         "Graphs": ", ".join(path.relative_to(bundle.folder).as_posix() for path in graphs),
     }
@@ -93,6 +94,8 @@ def _lines(bundle: "Bundle") -> dict[str, str]:
 
 def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
     """The lines about the source, the exactness and the quantized weights. --json has all figures of the parity."""
+    from gpt2xl.errors import counted
+
     lines = {}
     if source := manifest.source:
         lines["Source"] = (source.name or "unnamed") + (
@@ -101,8 +104,9 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
         if source.adapter:
             lines["Source"] += f", with the adapter {source.adapter.name}"
     if found := manifest.calibration:
-        lines["Calibration"] = f"{found.tokens} tokens of {found.text}"
-        lines["Equalized"] = f"inputs of {len(found.equalized)} matrices" + (
+        lines["Calibration"] = f"{counted(found.tokens, 'token')} of {found.text}"
+        matrices = counted(len(found.equalized), "matrix", "matrices")
+        lines["Equalized"] = (f"inputs of {matrices}" if found.equalized else "none") + (
             f"; {len(found.divided)} more in the graph ({', '.join(found.divided)})"
             if found.divided
             else ""
@@ -110,13 +114,13 @@ def _manifest_lines(manifest: "Manifest") -> dict[str, str]:
     if figures := manifest.exactness:
         lines["Exactness"] = (
             f"same next token as the checkpoint at {share_text(figures.top1_agreement)} of a text,"
-            f" mean KL {figures.mean_kl:.2g} nats: {meaning_of(figures.mean_kl)}"
+            f" {divergence_text(figures.mean_kl)}: {meaning_of(figures.mean_kl)}"
         )
     for method in sorted({error.method for error in manifest.passes.values()}):
         errors = {n: e.relative_error for n, e in manifest.passes.items() if e.method == method}
         worst = max(errors, key=errors.__getitem__)
         lines[f"Stored as {method}"] = (
-            f"{len(errors)} weights, relative error {sum(errors.values()) / len(errors):.2g} on"
+            f"{counted(len(errors), 'weight')}, relative error {sum(errors.values()) / len(errors):.2g} on"
             f" average, {errors[worst]:.2g} at worst ({worst})"
         )
     return lines

@@ -81,7 +81,7 @@ def rm(
         from gpt2xl_export.inventory.listing import find_models, stored_models
         from gpt2xl_export.inventory.removal import check_removable
 
-    chosen = [model for name in names or () for model in find_models(name, only)]
+    chosen = [model for name in names or () for model in find_models(name, only, to_remove=True)]
     if leftovers:
         chosen += [model for model in stored_models() if model.kind == "unfinished"]
     chosen = sorted({model.folder: model for model in chosen}.values(), key=lambda m: -m.size)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from gpt2xl.errors import counted
 from gpt2xl_cli.evaluation.measuring import Result, Subject
 from gpt2xl_cli.reporting.amounts import duration_text, speed_text
 from gpt2xl_cli.reporting.tables import aligned
@@ -54,9 +55,10 @@ def title_lines(subject: Subject, result: Result) -> list[str]:
     speed = speed_text(result.tokens_per_second or 0, "tokens")
     took = f"resumed after {result.resumed}" if result.resumed else speed
     counts = ", ".join(f"{count:,} {name}" for name, count in outcome.counts.items())
+    layers = counted(config.n_layer, "layer")
     lines = {
         "Task": f"{outcome.task}: {entry_of(outcome.task).summary}",
-        "Model": f"{subject.name}: {subject.precision}, {config.n_layer} layers, {config.n_embd} wide",
+        "Model": f"{subject.name}: {subject.precision}, {layers}, {config.n_embd} wide",
         "Data": f"{data.path}, {size}",
         "Settings": settings_text(result),
         "Measured": f"{counts} in {duration_text(result.seconds)}, {took}",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from gpt2xl_cli.reporting.amounts import speed_text
+
 if TYPE_CHECKING:
     from gpt2xl import Generation, GenerationOptions
 
@@ -14,8 +16,8 @@ HINT = (
     '  gpt2xl generate -m gpt2 "The sea"       0.5 GB',
     '  gpt2xl generate -m gpt2-xl "The sea"    6.4 GB',
 )
-EXTRAS = {"huggingface_hub": "hub", "onnx": "export"}
-"""By module: the extra that a model on the hub needs."""
+HUB_MODULES = ("huggingface_hub", "onnx")
+"""Of the extras ``hub`` and ``export``."""
 HINT_FILE = ".demo-hint-shown"
 
 
@@ -29,10 +31,12 @@ class Closing:
 
     def line(self, generation: "Generation") -> str:
         """Number of tokens, speed, why the text ended, and the options with which the same text goes on."""
+        from gpt2xl.errors import counted
+
         count, speed = len(generation.new_ids), generation.timings.tokens_per_second
-        parts = [f"{count} token{'s' if count != 1 else ''}"]
+        parts = [counted(count, "token")]
         if speed:
-            parts.append(f"{speed:.0f} tokens/s")
+            parts.append(speed_text(speed, "tokens"))
         is_new = generation.seed is not None and generation.seed != self.options.seed
         is_cut = generation.finish_reason in ("length", "sentence")
         if is_new and not is_cut:
@@ -73,8 +77,8 @@ class Closing:
 def hint_lines() -> Iterator[str]:
     """The commands that run other models, and what to install before."""
     yield from HINT
-    if missing := [extra for module, extra in EXTRAS.items() if not find_spec(module)]:
-        yield f"They need: pip install 'gpt2xl[{','.join(missing)}]'"
+    if not all(map(find_spec, HUB_MODULES)):
+        yield "They need: pip install 'gpt2xl[cli,export,hub]'"
 
 
 def is_first_demo() -> bool:

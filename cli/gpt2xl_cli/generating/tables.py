@@ -48,8 +48,10 @@ def _percent(logprob: float) -> str:
 
 def stats_line(generation: "Generation") -> str:
     """Number of tokens, speed, accepted draft tokens and the reason of the end."""
+    from gpt2xl.errors import counted
+
     timings, drafts = generation.timings, generation.guesses
-    parts = [f"{len(generation.new_ids)} tokens", f"first after {timings.prompt:.2f} s"]
+    parts = [counted(len(generation.new_ids), "token"), f"first after {timings.prompt:.2f} s"]
     if timings.tokens_per_second:
         parts.append(f"then {timings.tokens_per_second:.1f} tokens/s")
     parts.append(f"{drafts.accepted} of {drafts.guessed} draft tokens accepted")

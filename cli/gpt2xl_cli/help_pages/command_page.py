@@ -9,10 +9,11 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from gpt2xl_cli.help_pages.boxes import Row, example_lines, panel, paragraphs
 from gpt2xl_cli.help_pages.option_names import as_typed
+from gpt2xl_cli.help_pages.remedies import for_command, for_extra_words
 from gpt2xl_cli.terminal import BOLD, painted
 
 if TYPE_CHECKING:
-    from typer._click import Context, HelpFormatter, Parameter
+    from typer._click import Command, Context, HelpFormatter, Parameter
 
 HELP = (["-h"], ["--help"])
 COMMAND_WIDTH = 12
@@ -34,11 +35,15 @@ class PageCommand(TyperCommand):
         """Show the page at once where nothing else is asked for: typer's own way imports pydantic."""
         if args in HELP:
             _show_page(ctx)
+        ctx.allow_extra_args = True  # click's message for these names no remedy
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except UsageError as error:
             error.ctx = error.ctx or ctx  # an option without its value lacks it
             raise
+        if rest and not ctx.resilient_parsing:
+            ctx.fail(for_extra_words(ctx.command_path, ctx.params, rest))
+        return rest
 
     def invoke(self, ctx: "Context") -> object:
         """Run the command; errors about options name them as they are typed."""
@@ -69,6 +74,16 @@ class PageGroup(TyperGroup):
         if (args in HELP or is_incomplete) and not ctx.resilient_parsing:
             _show_page(ctx)
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: "Context", args: list[str]
+    ) -> "tuple[str | None, Command | None, list[str]]":
+        """Find the command; where it is one of other programs, the error names ours."""
+        if args[0] not in self.commands and (
+            remedy := for_command(f"{ctx.command_path} {args[0]}")
+        ):
+            ctx.fail(f"No such command '{args[0]}': {remedy}.")
+        return super().resolve_command(ctx, args)
 
 
 def _show_page(ctx: "Context") -> None:

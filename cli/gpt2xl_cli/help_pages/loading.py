@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from typer._click.exceptions import NoSuchOption
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.models import ArgumentInfo, OptionInfo
@@ -16,6 +17,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from gpt2xl_cli.help_pages.command_page import PageCommand, PageGroup
 from gpt2xl_cli.help_pages.command_table import COMMANDS
 from gpt2xl_cli.help_pages.front_page import front_page
+from gpt2xl_cli.help_pages.remedies import for_early_option
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
@@ -34,7 +36,13 @@ class LazyGroup(PageGroup):
         """Leave out the options of the group where there are none: their values would import pydantic."""
         if args and args[0] in self.commands:
             self.params, self.add_help_option = [], False
-        return super().parse_args(ctx, args)
+        given = [*args]  # the parser takes words out
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            if error.possibilities:
+                raise
+            ctx.fail(f"{error.message}; {for_early_option(given)}")
 
     def resolve_command(
         self, ctx: "Context", args: list[str]

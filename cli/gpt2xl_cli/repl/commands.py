@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gpt2xl import GenerationOptions, RequestError
+from gpt2xl.errors import counted
 from gpt2xl_cli.repl.generating import Alternative, alternatives
 from gpt2xl_cli.repl.option_values import NAMES, as_text
 from gpt2xl_cli.repl.saved import load, save
@@ -164,7 +165,8 @@ def _save(work: Workspace, argument: str) -> None:
 def _load(work: Workspace, argument: str) -> None:
     work.state = load(work.facts, _path(argument))
     work.last = None
-    work.show_end(f"{len(work.state.document.ids)} tokens, {work.state.history.count} steps:")
+    tokens = counted(len(work.state.document.ids), "token")
+    work.show_end(f"{tokens}, {counted(work.state.history.count, 'step')}:")
 
 
 def _path(argument: str) -> Path:
@@ -183,7 +185,7 @@ def _tokens(work: Workspace, _: str) -> None:
         seen = f"the model sees {len(work.state.shown(ids))} of them"
     else:
         seen = f"{max(0, n_positions - len(ids))} are left"
-    work.console.note(f"{len(ids)} tokens; the context is {n_positions}, and {seen}.")
+    work.console.note(f"{counted(len(ids), 'token')}; the context is {n_positions}, and {seen}.")
 
 
 def _seed(work: Workspace, argument: str) -> None:

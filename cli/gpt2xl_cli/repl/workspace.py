@@ -4,8 +4,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gpt2xl import Generation, Model
+from gpt2xl.errors import counted
 from gpt2xl_cli.repl.generating import run_turn
 from gpt2xl_cli.repl.state import ModelFacts, ReplState, Turn
+from gpt2xl_cli.reporting.amounts import speed_text
 
 TAIL_CHARACTERS = 160  # of the text, shown where it changes other than by growing
 
@@ -57,9 +59,10 @@ class Workspace:
         """The line of the toolbar."""
         bundle, options = self.model.bundle, self.state.options
         parts = [bundle.folder.name if bundle else "model"]
-        parts.append(f"{len(self.state.document.ids)} tokens, context {self.facts.n_positions}")
+        tokens = counted(len(self.state.document.ids), "token")
+        parts.append(f"{tokens}, context {self.facts.n_positions}")
         if self.last and (rate := self.last.timings.tokens_per_second):
-            parts.append(f"{rate:.0f} tokens/s" if rate >= 10 else f"{rate:.1f} tokens/s")
+            parts.append(speed_text(rate, "tokens"))
         if (seed := self.state.history.last_seed) is not None:
             parts.append(f"seed {seed}")
         if options.is_greedy:

@@ -21,8 +21,8 @@ FORMATS = {
 EXACTNESS = (
     (1e-6, "exact but for float rounding"),
     (1e-3, "nearly exact"),
-    (1e-2, "close; greedy texts part after a while"),
-    (1e-1, "less exact; texts part sooner"),
+    (1e-2, "close; greedy texts begin alike and differ after a while"),
+    (1e-1, "less exact; greedy texts differ early"),
 )
 """Mean KL divergence up to which each holds, in nats."""
 LOSS = "much less exact; try a finer precision"
@@ -72,7 +72,7 @@ def exactness(manifest: Mapping[str, Any]) -> str:
     kl = most["mean_kl"]
     return (
         f"Same next token as the checkpoint at {share_text(most['top1_agreement'])} of"
-        f" {most['positions']} positions, mean KL {kl:.2g} nats: {meaning_of(kl)}."
+        f" {most['positions']} positions, {divergence_text(kl)}: {meaning_of(kl)}."
     )
 
 
@@ -86,10 +86,19 @@ def choice_text(chosen: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{form} for {count}" for form, count in forms.most_common())
     measured, held_out = chosen["measured"], chosen["held_out"]
     return (
-        f"Chose {counts} matrices. On {held_out['tokens']} tokens of {held_out['text']}: mean KL"
-        f" {measured['kl']:.2g} nats, perplexity {measured['perplexity_loss']:+.2f} %"
+        f"Chose {counts} matrices. On {held_out['tokens']} tokens of {held_out['text']}:"
+        f" {divergence_text(measured['kl'])}, perplexity {measured['perplexity_loss']:+.2f} %"
         f" (standard error {measured['standard_error']:.2f})."
     )
+
+
+def divergence_text(mean_kl: float) -> str:
+    """A mean KL divergence of the next token's distribution, in nats, with what it is.
+
+    >>> divergence_text(0.00069)
+    'probabilities 0.00069 nats apart (mean KL divergence; 0 is equal)'
+    """
+    return f"probabilities {mean_kl:.2g} nats apart (mean KL divergence; 0 is equal)"
 
 
 def meaning_of(mean_kl: float) -> str:
@@ -114,7 +123,7 @@ def of_comparison(figures: "Figures") -> str:
     )
     return (
         f"Perplexity is {which}. Same next token at {share_text(figures.top1_agreement)} of"
-        f" {figures.tokens} positions, mean KL {kl:.2g} nats: {meaning}."
+        f" {figures.tokens} positions, {divergence_text(kl)}: {meaning}."
     )
 
 

@@ -18,12 +18,15 @@ def stored_models() -> list[StoredModel]:
     return sorted([*bundles(), *checkpoints()], key=lambda model: -model.size)
 
 
-def find_models(name: str, kind: Kind | None = None) -> list[StoredModel]:
+def find_models(
+    name: str, kind: Kind | None = None, *, to_remove: bool = False
+) -> list[StoredModel]:
     """The bundle and the checkpoint that are called ``name``, the bundle first.
 
     Args:
         name: as --model takes it; a folder has precedence.
         kind: only those of this kind; None: of both.
+        to_remove: an error says that nothing is to be removed, not how the model is made.
 
     Raises:
         BundleError: there is none.
@@ -39,11 +42,13 @@ def find_models(name: str, kind: Kind | None = None) -> list[StoredModel]:
         raise BundleError(
             f"'{name}' is not on this machine as a {kind}, only as a {named[0].kind}."
         )
-    raise BundleError(f"'{name}' is not on this machine{_hint(name, models)}")
+    raise BundleError(f"'{name}' is not on this machine{_hint(name, models, to_remove)}")
 
 
-def _hint(name: str, models: list[StoredModel]) -> str:
+def _hint(name: str, models: list[StoredModel], to_remove: bool) -> str:
     alike = did_you_mean(name, [model.name for model in models])
+    if to_remove and (alike == "." or name in (DEMO, *ALIASES)):
+        return ": there is nothing to remove."
     if name in (DEMO, *ALIASES) or (alike == "." and is_hub_name(name)):
         return f"; `gpt2xl generate -m {name}` makes it."
     return "; `gpt2xl models` lists what is." if alike == "." else alike

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt2xl.bundle.config import GPT2Config, parse_config, resolved
 from gpt2xl.bundle.hints import ADAPTER_CONFIG, adapter_hint, is_adapter
-from gpt2xl.errors import CheckpointError
+from gpt2xl.errors import CheckpointError, counted
 from gpt2xl.files.json_values import Value
 from gpt2xl_export.source.adapter import Adapter, has_other_tokens, open_adapter
 from gpt2xl_export.source.own_files import refuse_link_out
@@ -120,7 +120,8 @@ def _matched(stored: dict[str, TensorFile], config: GPT2Config) -> dict[str, str
     """Our name of each tensor -> its name in the files."""
     if config.n_layer > len(stored):  # a typo would make `expected_shapes` run for hours
         raise CheckpointError(
-            f"the config asks for {config.n_layer} layers, but there are only {len(stored)} tensors."
+            f"the config asks for {counted(config.n_layer, 'layer')}, but the files have only"
+            f" {counted(len(stored), 'tensor')}."
         )
     names = match_tensors({name: file.shapes[name] for name, file in stored.items()}, config)
     for name in names.values():

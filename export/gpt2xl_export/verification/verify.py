@@ -9,7 +9,14 @@ from typing import Literal
 
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.bundle.manifest import MANIFEST
-from gpt2xl.errors import BundleError, CheckpointError, Gpt2xlError, Gpt2xlWarning, first_line
+from gpt2xl.errors import (
+    BundleError,
+    CheckpointError,
+    Gpt2xlError,
+    Gpt2xlWarning,
+    counted,
+    first_line,
+)
 from gpt2xl.text.tokenizer import Tokenizer
 from gpt2xl_export.check.parity import compare
 from gpt2xl_export.progress import Progress
@@ -92,7 +99,7 @@ def _sums(tested: BundleUnderTest) -> str:
     if not tested.manifest:
         raise Skip(f"there is no {MANIFEST}: gpt2xl did not export this bundle")
     count, size = check_sums(tested.folder, tested.manifest, tested.counter("sums", "B"))
-    return f"{count} files, {size / 1e6:.1f} MB, as in the manifest"
+    return f"{counted(count, 'file')}, {size / 1e6:.1f} MB, as in the manifest"
 
 
 def _tokenization(tested: BundleUnderTest) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from gpt2xl.errors import RequestError
+from gpt2xl.errors import RequestError, counted
 from gpt2xl.sessions.base import checked_length
 from gpt2xl.sessions.captured_step import CapturedStep
 from gpt2xl.sessions.device_graphs import Copy
@@ -49,7 +49,7 @@ class DeviceSessionBase(EngineSessionBase):
         except Exception as reason:  # onnxruntime's error classes share no base but Exception
             size = len(self.past) * rows * self.zeros(1).nbytes
             raise RequestError(
-                f"no room on {self.device} for the KV cache of {rows} rows, {size / 1e9:.1f} GB: take fewer rows."
+                f"no room on {self.device} for the KV cache of {counted(rows, 'row')}, {size / 1e9:.1f} GB: take fewer rows."
             ) from reason
         zeros = self.zeros(rows)
         values[0].update_inplace(zeros)

@@ -47,6 +47,11 @@ class Watch:
         self.stop_strings = StopStrings(endings.stop_strings, keeps_found=endings.keep_stop_string)
         self._last = ""
 
+    @property
+    def ends_with_sentence(self) -> bool:
+        """Whether the end of a sentence may end the text."""
+        return self._endings.sentence_after is not None
+
     def ends_before(self, added: str, count: int) -> bool:
         """Whether a text of ``count`` new tokens ends with a sentence, before ``added``."""
         after, before = self._endings.sentence_after, self._last

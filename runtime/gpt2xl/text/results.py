@@ -44,7 +44,7 @@ class Generation:
     """The new text, without the prompt."""
     prompt_ids: list[int]
     new_ids: list[int]
-    """Without the end-of-text that stopped it, or the token that showed that a sentence had ended."""
+    """Without the end-of-text that stopped it, or the tokens after the sentence that ended it."""
     finish_reason: FinishReason
     """``stop``: end-of-text, a stop string or the function ``stopping``; ``length``: max_new_tokens or the context;
     ``sentence``: end_at_sentence, after max_new_tokens; ``time``: max_time; ``repetition``: repetition_detection; ``cancelled``: `Stream.cancel`."""
@@ -109,6 +109,7 @@ class Transcript:
         self._watch = (endings or Endings()).watch()
         self._decoder = StreamDecoder(tokenizer, start.healed_bytes)
         self._new_ids: list[int] = []
+        self._space = ""
         self._times = [time.perf_counter()]
 
     @property
@@ -128,7 +129,9 @@ class Transcript:
         silent = is_eos or token.id not in self._tokenizer
         added = "" if silent else self._decoder.add(token.id)
         if self._watch.ends_before(added, len(self._new_ids)):
-            return self._keep(Piece(stops.finish(), token.id, "sentence", token.logprobs))
+            text = self._shown(stops.finish())
+            self._drop_space()
+            return self._keep(Piece(text, token.id, "sentence", token.logprobs))
         if not is_eos:
             self._new_ids.append(token.id)
         text = stops.add(added)
@@ -139,7 +142,24 @@ class Transcript:
             reason = "stop"
         elif reason:
             text += stops.finish()
+        text = self._shown(text)
+        if reason:
+            text += self._space
         return self._keep(Piece(text, token.id, reason, token.logprobs))
+
+    def _shown(self, text: str) -> str:
+        """``text`` and the space before it; space at its end waits, since a sentence may end before it."""
+        if not self._watch.ends_with_sentence:
+            return text
+        text = self._space + text
+        shown = text.rstrip()
+        self._space = text[len(shown) :]
+        return shown
+
+    def _drop_space(self) -> None:
+        """Drop the tokens of the space after the last sentence."""
+        while self._new_ids and self._tokenizer.decode(self._new_ids[-1:]).isspace():
+            self._new_ids.pop()
 
     def _keep(self, piece: Piece) -> Piece:
         self.pieces.append(piece)
@@ -151,7 +171,7 @@ class Transcript:
         logprobs = [piece.logprobs for piece in self.pieces if piece.logprobs]
         text = "".join(piece.text for piece in self.pieces)
         if self.finish_reason is None:
-            text += self._watch.stop_strings.held + self._decoder.unfinished
+            text += self._space + self._watch.stop_strings.held + self._decoder.unfinished
         return Generation(
             text=text,
             prompt_ids=self.start.prompt_ids,

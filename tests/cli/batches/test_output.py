@@ -78,8 +78,7 @@ def test_the_line_about_a_signal_counts_the_finished_texts(
     done = PART.read_bytes().count(b"\n") - 1
     assert 2 <= done < 5
     assert errors.decode() == (
-        f"error: {word}: {done} of 5 texts are done in 'out.jsonl.part';"
-        " run the same command again to resume.\n"
+        f"error: {word}: {done} of 5 texts are done; the same command resumes.\n"
     )
     assert hidden(tmp_path) == []
 

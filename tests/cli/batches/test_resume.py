@@ -92,6 +92,21 @@ def test_a_resumed_run_keeps_the_seed_that_was_drawn(batch: "Batch") -> None:
     assert batch(*options, "--seed", seed) == found
 
 
+def test_the_summary_of_a_resumed_run_tells_its_own_tokens_apart(
+    run: Run, batch: "Batch", bundle: Path
+) -> None:
+    options = ["in.jsonl", OUT, "-n", 5, "--greedy"]
+    batch.interrupted(3, batch.write(), *options[1:])
+    done = run("batch", "-m", bundle, *options)
+    assert done.stdout.startswith(
+        "Wrote out.jsonl: 7 texts, 35 new tokens, 20 of them in this run, "
+    )
+    OUT.unlink()
+    batch.interrupted(3, *options)
+    found = json.loads(run("batch", "-m", bundle, *options, "--json").stdout)
+    assert (found["new_tokens"], found["new_tokens_now"], found["done_before"]) == (35, 20, 3)
+
+
 def test_a_run_that_failed_after_its_last_text_only_writes_the_output(
     run: Run, batch: "Batch", bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

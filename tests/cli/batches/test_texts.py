@@ -49,11 +49,16 @@ def test_a_summary_is_printed_as_text_or_as_json(run: Run, bundle: Path, batch: 
     done = run("batch", "-m", bundle, "in.jsonl", "other", "-n", 5, "--greedy")
     assert re.fullmatch(r"Wrote other: 7 texts, 35 new tokens, [\d.]+ tokens/s\.\n", done.stdout)
     done = run("batch", "-m", bundle, "in.jsonl", "third", "-n", 5, "--greedy", "--json")
-    facts = {"out": "third", "rows": 7, "done_before": 0, "new_tokens": 35}
+    facts = {"out": "third", "rows": 7, "done_before": 0, "new_tokens": 35, "new_tokens_now": 35}
     found = json.loads(done.stdout)
     assert found.pop("tokens_per_second") > 0
     assert (found, done.stderr) == (facts, "")
     assert wanted == batch.rows(Path("other")) == batch.rows(Path("third"))
+
+
+def test_one_text_of_one_token_is_singular(run: Run, bundle: Path, batch: "Batch") -> None:
+    done = run("batch", "-m", bundle, batch.write(["Once"]), OUT, "-n", 1, "--greedy")
+    assert done.stdout.startswith("Wrote out.jsonl: 1 text, 1 new token, ")
 
 
 def test_the_input_may_be_stdin(batch: "Batch") -> None:

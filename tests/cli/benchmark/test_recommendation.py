@@ -1,6 +1,8 @@
 """Which bundle gpt2xl bench recommends, and the reasons that it gives."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,7 @@ def test_the_reasons_name_speed_memory_loss_and_what_is_better_for_batches(
     assert speed == "It decodes 31 tokens/s, the fastest for a single text (fp32 21 tokens/s)."
     assert memory == "It takes 200 MB of memory with one text (fp32 400 MB)."
     assert "checkpoint's at" in loss
-    assert batches == "For batches use fp32: batch, 8 rows: 90.0 tokens/s (int8 40.0 tokens/s)."
+    assert batches == "For batches use fp32: batch, 8 texts: 90.0 tokens/s (int8 40.0 tokens/s)."
 
 
 def test_a_nearly_as_fast_bundle_says_why_it_is_chosen(make_measured: Make) -> None:
@@ -62,12 +64,42 @@ def test_a_nearly_as_fast_bundle_says_why_it_is_chosen(make_measured: Make) -> N
     assert "at least 90% of the fastest, and closer to its checkpoint" in found.reasons[0]
 
 
-def test_rounds_that_overlap_are_named(make_measured: Make) -> None:
-    found = recommend([make_measured("fp32", [50, 98]), make_measured("int8", [95, 100])])
+@pytest.mark.parametrize("exact", [[80, 95, 97], [85, 99, 104], [99, 101, 103]])
+def test_of_bundles_whose_rounds_overlap_the_more_exact_one_is_chosen(
+    exact: list[float], make_measured: Make
+) -> None:
+    found = recommend([make_measured("int4", [96, 100, 102]), make_measured("int8", exact)])
     assert found is not None
+    assert found.chosen.name == "int8"
     assert found.reasons[1] == (
-        "Its rounds overlap with those of fp32: more --repeats make this surer."
+        "Its rounds overlap with those of int4, so which is faster is open; it is chosen because it is closer to its"
+        " checkpoint. More --repeats make this surer."
     )
+    told = "as fast as the fastest, as far as these rounds tell"
+    assert (told in found.reasons[0]) == (exact[1] < 100)
+
+
+def test_of_equally_exact_bundles_the_smaller_one_is_chosen(make_measured: Make) -> None:
+    large, small = make_measured("int8", [96, 100, 102]), make_measured("int8", [95, 99, 101])
+    large.name, small.name = "large", "small"
+    large.bundle = replace(large.bundle, folder=shutil.copytree(large.bundle.folder, Path("large")))
+    Path("large/more").write_bytes(bytes(9))
+    found = recommend([large, small])
+    assert found is not None
+    assert found.chosen is small
+    assert "because it is the smallest of the most exact." in found.reasons[1]
+
+
+def test_one_round_is_said_to_show_no_spread(make_measured: Make) -> None:
+    found = recommend([make_measured("fp32", [50]), make_measured("int8", [99])])
+    assert found is not None
+    assert found.reasons[1] == "One round does not show how sure that is: more --repeats do."
+
+
+def test_the_loss_is_explained(make_measured: Make) -> None:
+    found = recommend([make_measured("fp32", [20, 21]), make_measured("int8", [30, 31])])
+    assert found is not None
+    assert "nats apart (mean KL divergence; 0 is equal): " in found.reasons[2]
 
 
 def test_without_decoding_nothing_is_recommended(make_measured: Make) -> None:

@@ -14,8 +14,8 @@ from gpt2xl import Gpt2xlWarning
 
 Run = Callable[..., CompletedProcess[str]]
 LABELS = [
-    "load", "prefill, 64 tokens", "decode, after 64 tokens", "peak memory, 1 row", "batch, 8 rows",
-    "peak memory, 8 rows",
+    "load", "prefill, 64 tokens", "decode, after 64 tokens", "peak memory, 1 text", "batch, 8 texts",
+    "peak memory, 8 texts",
 ]  # fmt: skip
 ONCE = ("--prompt-tokens", 64, "--repeats", 1, "-n", 4)
 
@@ -133,7 +133,7 @@ def test_a_terminal_shows_what_is_being_measured(
     assert "measuring" not in output.rpartition("\x1b[2K")[2]
     quiet = on_terminal("bench", wide, *ONCE, "--quiet").decode()
     assert "measuring" not in quiet
-    assert "batch, 8 rows" in quiet
+    assert "batch, 8 texts" in quiet
 
 
 def test_a_folder_that_is_not_a_bundle_is_one_error_line(

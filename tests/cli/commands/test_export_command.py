@@ -35,7 +35,8 @@ def test_export_prints_a_summary(run: Run, checkpoint: Path, tmp_path: Path) -> 
     page = json.loads(Path("out/gpt2xl.json").read_text())["parity"]["portable"]["page"]
     assert second == (
         f"Same next token as the checkpoint at 100 % of {page['positions']} positions,"
-        f" mean KL {page['mean_kl']:.2g} nats: exact but for float rounding."
+        f" probabilities {page['mean_kl']:.2g} nats apart (mean KL divergence; 0 is equal):"
+        " exact but for float rounding."
     )
     assert sorted(os.listdir(tmp_path)) == ["cache", "out"]
     assert run("generate", "-m", "out", "Once", "--greedy").returncode == 0
@@ -293,7 +294,7 @@ def test_a_chosen_precision_says_what_was_chosen_and_what_it_costs(
     wrote, chose, *_ = result.stdout.splitlines()
     assert wrote.startswith(f"Wrote {tmp_path / 'out'}: int4, ")
     assert re.match(
-        r"Chose .* for \d+ matrices\. On \d+ tokens of .*: mean KL 0\.00\d+ nats", chose
+        r"Chose .* for \d+ matrices\. On \d+ tokens of .*: probabilities 0\.00\d+ nats apart", chose
     )
 
 

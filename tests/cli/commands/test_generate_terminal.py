@@ -18,6 +18,7 @@ from gpt2xl import GenerationOptions
 from gpt2xl_cli.generating import closing
 from gpt2xl_cli.generating.closing import HINT, Closing, hint_lines, is_first_demo
 
+ROOT = Path(__file__).parents[3]
 Run = Callable[..., CompletedProcess[str]]
 Terminal = Callable[..., bytes]
 LINE = re.compile(
@@ -169,7 +170,9 @@ def test_a_cache_that_keeps_nothing_is_no_error(
     assert is_first_demo()
 
 
-def test_the_hint_names_the_extras_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hint_names_the_extras_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*hint_lines()] == [*HINT]
     monkeypatch.setattr(closing, "find_spec", lambda name: None if "hub" in name else object())
-    assert [*hint_lines()][-1] == "They need: pip install 'gpt2xl[hub]'"
+    last = [*hint_lines()][-1]
+    extras = last.removeprefix("They need: pip install 'gpt2xl").removesuffix("'")
+    assert f'pip install ".{extras}"' in (ROOT / "README.md").read_text("utf-8")

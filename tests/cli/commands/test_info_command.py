@@ -103,6 +103,22 @@ def test_the_inputs_that_the_graph_divides_are_listed(
         assert "  9 tokens of a\\x1b.txt\n" in printed
 
 
+def test_amounts_of_one_and_of_none_are_in_words(
+    run: Run, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(make_bundle({"n_layer": 1}, "int8"), tmp_path / "copy")
+    manifest = json.loads((copy / "gpt2xl.json").read_text())
+    for equalized, shown in (([], "none"), (["a"], "inputs of 1 matrix")):
+        found = {"text": "a.txt", "tokens": 1, "equalized": equalized, "divided": []}
+        content = manifest | {"calibration": found}
+        (copy / "gpt2xl.json").write_text(json.dumps(content))
+        lines = dict(line.split("  ", 1) for line in run("info", copy).stdout.splitlines())
+        facts = {name: value.strip() for name, value in lines.items()}
+        assert facts["Equalized"] == shown
+        assert facts["Calibration"] == "1 token of a.txt"
+        assert facts["Model"].startswith("1 layer, ")
+
+
 def test_without_calibration_there_is_no_line_of_it(
     run: Run, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -88,10 +88,18 @@ def test_rm_removes_what_is_named_with_yes_only(
 def test_one_wrong_name_removes_nothing(
     run: Run, export: Path, error_line: Callable[..., str]
 ) -> None:
-    assert "'zebra' is not on this machine" in error_line(
+    assert "'zebra' is not on this machine: there is nothing to remove." in error_line(
         run("models", "rm", export, "zebra", "--yes")
     )
     assert export.exists()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "demo", "owner/tale"])
+def test_a_model_that_is_absent_is_not_to_be_made_to_be_removed(
+    name: str, run: Run, error_line: Callable[..., str]
+) -> None:
+    wanted = f"error: '{name}' is not on this machine: there is nothing to remove.\n"
+    assert error_line(run("models", "rm", name, "--yes")) == wanted
 
 
 @pytest.mark.parametrize("answer", ["n", "y"])

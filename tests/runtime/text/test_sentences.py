@@ -110,9 +110,9 @@ def generated(
 
 
 def test_a_text_goes_on_until_its_sentence_ends(tokenizer: Tokenizer) -> None:
-    short, long = "Oh. ", 'Oh. "B," c. '  # a space is a token here
-    script = f"{long}D"
-    first, second = (len(tokenizer.encode(text)) for text in (short, long))
+    short, long = "Oh.", 'Oh. "B," c.'  # a space is a token here
+    script = f"{long} D"
+    first, second = (len(tokenizer.encode(text)) + 1 for text in (short, long))
     for count in range(1, second + 1):
         found = generated(tokenizer, script, count)
         wanted = short if count <= first else long
@@ -122,11 +122,33 @@ def test_a_text_goes_on_until_its_sentence_ends(tokenizer: Tokenizer) -> None:
 
 
 def test_a_text_goes_on_until_its_quotation_ends(tokenizer: Tokenizer) -> None:
-    quoted = '"A. B. C." '
-    script = f"{quoted}D"
+    quoted = '"A. B. C."'
+    script = f"{quoted} D"
     for count in range(1, len(tokenizer.encode(quoted)) + 1):
         found = generated(tokenizer, script, count)
         assert (found.text, found.finish_reason) == (quoted, "sentence")
+
+
+@pytest.mark.parametrize("space", ["\n\n", "\n", " \n \n", "  "])
+def test_what_follows_the_sentence_is_no_part_of_the_text(space: str, tokenizer: Tokenizer) -> None:
+    script = f"Oh.{space}B c"
+    for count in range(1, len(tokenizer.encode(f"Oh.{space}")) + 1):
+        found = generated(tokenizer, script, count)
+        assert (found.text, found.finish_reason) == ("Oh.", "sentence")
+        assert found.new_ids == tokenizer.encode("Oh.")
+
+
+@pytest.mark.parametrize("script", ["Oh. a \n", "Oh b\n\n"])
+def test_space_at_another_end_stays(script: str, tokenizer: Tokenizer) -> None:
+    found = generated(tokenizer, script, 40)
+    assert (found.text, found.finish_reason) == (script, "stop")
+    made = model(tokenizer, tokenizer.encode(script * 9))
+    length = len(tokenizer.encode(script))
+    stream = made.stream([5], greedy=True, max_new_tokens=length + 1, end_at_sentence=True)
+    for _ in range(length):
+        next(stream)
+    stream.cancel()
+    assert stream.result().text == script
 
 
 def test_a_long_quotation_is_ended_with_a_sentence_before_the_limit() -> None:
@@ -139,7 +161,7 @@ def test_a_long_quotation_is_ended_with_a_sentence_before_the_limit() -> None:
 
 def test_a_paragraph_that_ends_with_an_open_quotation_ends_the_text(tokenizer: Tokenizer) -> None:
     found = generated(tokenizer, '"A b.\n\n"C', 1)
-    assert (found.text, found.finish_reason) == ('"A b.\n', "sentence")
+    assert (found.text, found.finish_reason) == ('"A b.', "sentence")
 
 
 def test_end_of_text_comes_before_the_sentence(tokenizer: Tokenizer) -> None:
