@@ -10,6 +10,7 @@ from typing import TextIO
 from gpt2xl_cli.word_wrap import Paint, WordWrap, wrapped
 
 UNESCAPED = "\n\t"
+SHORT = 500  # characters of a line that is certainly not cut
 BOLD, DIM = "1", "2"  # parameters of SGR
 
 
@@ -23,9 +24,7 @@ def echo_line(text: object, *, err: bool = False, indent: int | None = None) -> 
     """
     import typer
 
-    from gpt2xl.errors import one_line
-
-    line = one_line(text)
+    line = _one_line(text)
     if (err or indent is not None) and is_terminal(sys.stderr if err else sys.stdout):
         line = wrapped(line, indent or 0)
     typer.echo(line, err=err)
@@ -58,10 +57,17 @@ class GrowingText:
 
 def echo_note(text: object) -> None:
     """Print a dim line on stderr, if it is a terminal."""
+    if is_terminal(sys.stderr):
+        sys.stderr.write(painted(wrapped(_one_line(text)), DIM, sys.stderr) + "\n")
+
+
+def _one_line(text: object) -> str:
+    line = str(text)
+    if len(line) < SHORT and line.isprintable():
+        return line  # importing the runtime would take a third of a second before the first line of a command
     from gpt2xl.errors import one_line
 
-    if is_terminal(sys.stderr):
-        sys.stderr.write(painted(wrapped(one_line(text)), DIM, sys.stderr) + "\n")
+    return one_line(line)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
