@@ -48,11 +48,8 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def evaluation_data() -> Path:
-    path = Path(__file__).parents[2] / "shared" / "data" / "eval"
-    if not path.is_dir():
-        pytest.skip(f"{path} is not here")
-    return path
+def evaluation_data(shared_data: Path) -> Path:
+    return shared_data / "eval"
 
 
 @pytest.fixture(scope="module")
