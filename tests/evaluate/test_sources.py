@@ -27,7 +27,7 @@ def test_the_public_files_have_the_known_checksum_and_size(task: str) -> None:
 
 def test_other_data_is_named_with_both_checksums(tmp_path: Path) -> None:
     path = tmp_path / "ptb.test.txt"
-    path.write_text("no it was n't black monday\n")
+    path.write_text("the old mill was n't sold for years\n")
     found = sha256(path.read_bytes()).hexdigest()
     known = SOURCES["ptb"].files[0]
     message = checksum_warning("ptb", path, data_sum(path))

@@ -72,7 +72,7 @@ def test_people_get_a_table_with_the_settings_and_nothing_on_stderr(bundle: Path
 def test_a_task_of_the_card_stands_beside_the_paper_and_what_others_got(
     bundle: Path, run: Run
 ) -> None:
-    Path("ptb.test.txt").write_text(" no it was n't black monday \n" * 3)
+    Path("ptb.test.txt").write_text(" the old mill was n't sold for years \n" * 3)
     done = run("eval", "ptb", "--data", "ptb.test.txt", "-m", bundle, *SMALL)
     assert done.returncode == 0
     warning = done.stderr

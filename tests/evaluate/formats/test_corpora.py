@@ -38,7 +38,7 @@ def test_the_raw_file_of_a_folder_is_preferred(tmp_path: Path) -> None:
 
 
 def test_the_penn_treebank_is_a_file_or_its_folder(tmp_path: Path) -> None:
-    content = " no it was n't black monday \n the <unk> fell N N to $ N \n"
+    content = " the old mill was n't sold for years \n the <unk> fell N N to $ N \n"
     file = written(tmp_path / "simple-examples" / "data" / "ptb.test.txt", content)
     for path in (file, file.parent, file.parents[1]):
         assert corpora.penn_treebank(path) == content
