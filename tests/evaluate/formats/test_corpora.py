@@ -133,6 +133,13 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         corpora.enwik8(archive, "test")
 
 
+def test_an_archive_whose_download_broke_off_is_not_taken_for_text(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "enwik8.zip", "enwik8", b"a test of bytes")
+    archive.write_bytes(archive.read_bytes()[:60])
+    with pytest.raises(RequestError, match="is a damaged zip archive"):
+        corpora.enwik8(archive, "test")
+
+
 def test_a_folder_without_the_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"holds no wiki\.test\.raw or wiki\.test\.tokens or"):
         corpora.wikitext(tmp_path)
