@@ -17,17 +17,21 @@ PAPER = "Radford et al. 2019, Table 3"
 
 
 def figure_text(name: str, value: float) -> str:
-    """A figure for people: accuracies in percent.
+    """A figure for people: accuracies in percent, counts without decimals.
 
     >>> figure_text("accuracy", 0.63244), figure_text("perplexity per word", 18.3449)
     ('63.24 %', '18.345')
     >>> figure_text("bits per byte", 0.93126)
     '0.9313'
+    >>> figure_text("tied questions", 2.0)
+    '2'
     """
     if name.startswith("accuracy"):
         return f"{value:.2%}".replace("%", " %")
     if name.startswith("bits"):
         return f"{value:.4f}"
+    if name.startswith("tied"):
+        return f"{value:.0f}"
     return f"{value:,.3f}" if value < LARGE else f"{value:.4g}"
 
 
@@ -49,11 +53,11 @@ def title_lines(subject: Subject, result: Result) -> list[str]:
     size = (
         "a folder"
         if data.size is None
-        else f"{data.size:,} bytes, sha256 {data.sha256[:SUM_DIGITS]}"
+        else f"{_counted('bytes', data.size)}, sha256 {data.sha256[:SUM_DIGITS]}"
     )
     speed = speed_text(result.tokens_per_second or 0, "tokens")
     took = f"resumed after {result.resumed}" if result.resumed else speed
-    counts = ", ".join(f"{count:,} {name}" for name, count in outcome.counts.items())
+    counts = ", ".join(_counted(name, count) for name, count in outcome.counts.items())
     lines = {
         "Task": f"{outcome.task}: {entry_of(outcome.task).summary}",
         "Model": f"{subject.name}: {subject.precision}, {config.n_layer} layers, {config.n_embd} wide",
@@ -77,9 +81,9 @@ def figure_lines(subject: Subject, result: Result) -> list[str]:
 
 
 def other_lines(subject: Subject, result: Result) -> list[str]:
-    """Where the paper's values are from, and what others got."""
+    """Where the paper's values are from, and what others got, each after a blank line."""
     task = result.outcome.task
-    lines = [f"Paper: {PAPER}."] if entry_of(task).columns else []
+    lines = ["", f"Paper: {PAPER}."] if entry_of(task).columns else []
     found = reproductions(task, subject.model.config)
     if found:
         lines += ["", "What others got:"]
@@ -116,6 +120,10 @@ def as_values(subject: Subject, result: Result) -> dict[str, Any]:
         "paper": {size: {c: paper_value(size, c) for c in entry.columns} for size in sizes},
         "reproductions": [asdict(each) for each in reproductions(outcome.task, config)],
     }
+
+
+def _counted(names: str, count: int) -> str:
+    return f"{count:,} {names.removesuffix('s') if count == 1 else names}"
 
 
 def _paper_text(entry: TaskEntry, figure: str, size: str) -> str:

@@ -61,7 +61,7 @@ def run_task(name: str, data: Path, named: Named, settings: Settings, format_: F
         typer.echo(json.dumps(report.as_values(subject, result)))
     else:
         _print([*report.title_lines(subject, result), "", *report.figure_lines(subject, result)])
-        _print(["", *report.other_lines(subject, result)])
+        _print(report.other_lines(subject, result))
     result.journal.unlink(missing_ok=True)
 
 
