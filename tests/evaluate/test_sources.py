@@ -72,6 +72,16 @@ def test_every_column_of_the_card_has_a_source() -> None:
     assert {name for name, entry in TASKS.items() if entry.columns} <= {*SOURCES}
 
 
+def test_the_docs_have_the_addresses_and_sizes_of_the_card_s_data() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text("utf-8")
+    for name, entry in TASKS.items():
+        if entry.columns:
+            source = SOURCES[name]
+            assert f"| `{source.url}` | {(source.archive or source.files[0]).size:,} |" in docs, (
+                name
+            )
+
+
 def test_checksums_are_sha256_and_lines_say_where_none_is_known() -> None:
     for source in SOURCES.values():
         known = [*source.files, *([source.archive] if source.archive else [])]
