@@ -13,6 +13,8 @@ from gpt2xl_eval.tasks import entry_of
 
 SUM_DIGITS = 12  # of a checksum, for people
 LARGE = 1e6
+INDENT = 10
+"""Columns before the values of the title lines."""
 PAPER = "Radford et al. 2019, Table 3"
 
 
@@ -66,18 +68,26 @@ def title_lines(subject: Subject, result: Result) -> list[str]:
         "Measured": f"{counts} in {duration_text(result.seconds)}, {took}",
         "Part": part_text(result),
     }
-    return [f"{name:8}  {value}" for name, value in lines.items() if value]
+    return [f"{name:{INDENT}}{value}" for name, value in lines.items() if value]
 
 
-def figure_lines(subject: Subject, result: Result) -> list[str]:
-    """A table of the figures, beside the paper's."""
+def figure_lines(subject: Subject, result: Result, width: int) -> list[str]:
+    """A table of the figures, beside the paper's; these stand below it where it is wider than ``width`` columns."""
     entry, figures = entry_of(result.outcome.task), result.outcome.figures
     sizes = sizes_like(subject.model.config) if entry.columns else ()
     rows = [("", subject.name, *(f"paper {size}" for size in sizes))]
     for name, value in figures.items():
         papers = (_paper_text(entry, name, size) for size in sizes)
         rows.append((name, figure_text(name, value), *papers))
-    return aligned(rows, right=1)
+    lines = aligned(rows, right=1)
+    if max(map(len, lines)) <= width:
+        return lines
+    below = [
+        f"Paper's {name}: {', '.join(map(' '.join, zip(sizes, papers, strict=True)))}"
+        for name, _, *papers in rows[1:]
+        if any(papers)
+    ]
+    return [*aligned([row[:2] for row in rows], right=1), *([""] if below else []), *below]
 
 
 def other_lines(subject: Subject, result: Result) -> list[str]:

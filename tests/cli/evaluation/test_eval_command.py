@@ -17,6 +17,7 @@ from gpt2xl_eval.sources import SOURCES
 from gpt2xl_eval.tasks import TASKS
 
 Run = Callable[..., CompletedProcess[str]]
+OnTerminal = Callable[..., bytes]
 Refused = Callable[..., str]
 Spawn = Callable[..., subprocess.Popen[bytes]]
 TEXT = "Once upon a time there was a king who had a fair daughter. " * 8
@@ -66,6 +67,23 @@ def test_people_get_a_table_with_the_settings_and_nothing_on_stderr(bundle: Path
     assert "paper" not in done.stdout.lower()
     assert "--limit" not in done.stdout
     assert not list(JOURNALS.iterdir())
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_terminal(
+    bundle: Path, on_terminal: OnTerminal, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    Path("lambada.jsonl").write_text('{"text": "the king saw the sea"}\n')
+    found = on_terminal("eval", "lambada", "-f", "lambada.jsonl", "-m", bundle, "-q").decode()
+    lines = found[found.index("Task") :].splitlines()
+    assert max(map(len, lines)) <= columns
+    report = " ".join(" ".join(lines).split())
+    assert "contexts cut on the left 0" in report
+    if columns == 80:
+        assert "Paper's perplexity per last word: 117M 35.13, 345M 15.6, 762M 10.87," in report
+    else:
+        assert re.search(r"perplexity per last word +[\d.,e+]+ +35.13 +15.6 ", found)
 
 
 @pytest.mark.filterwarnings("default")
