@@ -129,7 +129,7 @@ def _data_sets(folder: Path) -> None:
         "cbtest_NE_valid_2000ex.txt": f"{sentences}21 then XXXXX said yes .\tMary\t\tMary|Tom|Ann\n\n" * 2,
         "choices.jsonl": _lines(
             {"context": "The sun", "choices": ["rises.", "sleeps."], "answer": 0},
-            {"ctx": "A man sits", "endings": ["down.", "up [step] now.", "so.", "."], "label": 1, "activity_label": "Rest"},
+            {"ctx": "A man sits", "ctx_a": "A man sits", "ctx_b": "", "endings": ["down.", "up [step] now.", "so.", "."], "label": 1, "activity_label": "Rest"},
         ),
         "pairs.jsonl": _lines({"sentence_good": "he sits.", "sentence_bad": "he sit.", "UID": "verbs"}),
         "wiki.test.tokens": " \n = King = \n \n The king , a man of 1 @,@ 000 words , went . \n",

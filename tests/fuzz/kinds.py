@@ -21,10 +21,10 @@ from tests.fuzz.damages.weights_damage import RAW, SAFETENSORS
 MANIFEST = "gpt2xl.json"
 DATA = (
     ("lambada", "lambada_test.jsonl", (line, order, ends)),
-    ("cbt-ne", "cbtest_NE_valid_2000ex.txt", (order, ends)),
+    ("cbt-ne", "cbtest_NE_valid_2000ex.txt", (order,)),
     ("multiple-choice", "choices.jsonl", (line, order, ends)),
     ("blimp", "pairs.jsonl", (line, order, ends)),
-    ("wikitext2", "wiki.test.tokens", (order, ends)),
+    ("wikitext2", "wiki.test.tokens", (order,)),
 )
 """Task of `gpt2xl eval`, the file that it reads, and damages."""
 
