@@ -1,9 +1,10 @@
-"""Questions about the demo's held-out stories, as JSON lines: LAMBADA-style passages and multiple choice.
+"""The demo's held-out stories, and questions about them as JSON lines: LAMBADA-style passages and multiple choice.
 
     python benchmarks/evaluation/story_questions.py ../shared/data/corpora OUT
 
 OUT/lambada.jsonl: passages of whole sentences whose last word also stands in a sentence before. OUT/choices.jsonl: some
 sentences, the next one, and three of other stories from the same source. The same seed gives the same files.
+OUT/stories.txt: every third held-out story, with a blank line between them.
 """
 
 import argparse
@@ -23,6 +24,8 @@ LAST_WORD = re.compile(r"(.*) ([A-Za-z]{3,})[.!?]['\"]?", re.DOTALL)
 PASSAGE_CHARACTERS = range(200, 700)
 CONTEXT_SENTENCES, CHOICES = 4, 4
 CHOICE_CHARACTERS = range(30, 200)
+EVERY_NTH = 3
+"""Of the held-out stories, in stories.txt: all of them take minutes to score."""
 WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -95,21 +98,30 @@ def multiple_choice(
     return rng.sample(questions, min(count, len(questions)))
 
 
+def write_files(corpora: Path, out: Path, count: int, seed: int) -> Iterator[str]:
+    """Write the files; yield a line about each."""
+    sources = held_out_stories(corpora)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, make in (("lambada", lambada_style), ("choices", multiple_choice)):
+        records = make(sources, count, random.Random(seed))
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        (out / f"{name}.jsonl").write_text("".join(lines), "utf-8")
+        yield f"{out / name}.jsonl: {len(records)} questions"
+    stories = [story for source in sources for story in source][::EVERY_NTH]
+    (out / "stories.txt").write_text("\n\n".join(stories) + "\n", "utf-8")
+    yield f"{out / 'stories.txt'}: {len(stories)} stories"
+
+
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=1000, help="questions of each kind, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sources = held_out_stories(options.corpora)
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, make in (("lambada", lambada_style), ("choices", multiple_choice)):
-        records = make(sources, options.count, random.Random(options.seed))
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        (options.out / f"{name}.jsonl").write_text("".join(lines), "utf-8")
-        print(f"{options.out / name}.jsonl: {len(records)} questions")
+    for line in write_files(options.corpora, options.out, options.count, options.seed):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_the_public_files_have_the_known_checksum_and_size(task: str) -> None:
 
 def test_other_data_is_named_with_both_checksums(tmp_path: Path) -> None:
     path = tmp_path / "ptb.test.txt"
-    path.write_text("no it was n't black monday\n")
+    path.write_text("the old mill was n't sold for years\n")
     found = sha256(path.read_bytes()).hexdigest()
     known = SOURCES["ptb"].files[0]
     message = checksum_warning("ptb", path, data_sum(path))
@@ -70,6 +70,16 @@ def test_a_folder_has_another_sum_when_a_file_in_it_changes(tmp_path: Path) -> N
 
 def test_every_column_of_the_card_has_a_source() -> None:
     assert {name for name, entry in TASKS.items() if entry.columns} <= {*SOURCES}
+
+
+def test_the_docs_have_the_addresses_and_sizes_of_the_card_s_data() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text("utf-8")
+    for name, entry in TASKS.items():
+        if entry.columns:
+            source = SOURCES[name]
+            assert f"| `{source.url}` | {(source.archive or source.files[0]).size:,} |" in docs, (
+                name
+            )
 
 
 def test_checksums_are_sha256_and_lines_say_where_none_is_known() -> None:

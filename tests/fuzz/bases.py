@@ -1,4 +1,4 @@
-"""The folders and files that are damaged: checkpoints of each layout, bundles, a prompt cache, a batch."""
+"""The folders and files that are damaged: checkpoints of each layout, bundles, a prompt cache, a batch, data sets."""
 
 import importlib.util
 import json
@@ -28,6 +28,7 @@ def build(root: Path) -> None:
     export(root / "checkpoint", root / "int8", ExportOptions("int8"))
     _prompt_cache(root / "bundle", root / "prompt")
     _batch(root / "bundle", root / "batch")
+    _data_sets(root / "data")
 
 
 def _write(path: Path, value: Any) -> None:
@@ -118,3 +119,25 @@ def _batch(bundle: Path, folder: Path) -> None:
     with part:
         for number, text in model.generate_batch(["Once", "the king"], options):  # fmt: skip
             part.add(number, text)
+
+
+def _data_sets(folder: Path) -> None:
+    """What `gpt2xl eval` reads, in the formats in which the data sets are distributed."""
+    sentences = "".join(f"{number} the king said no .\n" for number in range(1, 21))
+    contents = {
+        "lambada_test.jsonl": _lines({"text": "the king saw the sea"}, {"text": "so he went on"}),
+        "cbtest_NE_valid_2000ex.txt": f"{sentences}21 then XXXXX said yes .\tMary\t\tMary|Tom|Ann\n\n" * 2,
+        "choices.jsonl": _lines(
+            {"context": "The sun", "choices": ["rises.", "sleeps."], "answer": 0},
+            {"ctx": "A man sits", "ctx_a": "A man sits", "ctx_b": "", "endings": ["down.", "up [step] now.", "so.", "."], "label": 1, "activity_label": "Rest"},
+        ),
+        "pairs.jsonl": _lines({"sentence_good": "he sits.", "sentence_bad": "he sit.", "UID": "verbs"}),
+        "wiki.test.tokens": " \n = King = \n \n The king , a man of 1 @,@ 000 words , went . \n",
+    }  # fmt: skip
+    folder.mkdir()
+    for name, content in contents.items():
+        (folder / name).write_text(content, "utf-8")
+
+
+def _lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

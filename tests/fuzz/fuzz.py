@@ -101,7 +101,7 @@ def _say(text: str) -> None:
 
 def _set_environment(root: Path) -> None:
     """The environment of workers: their own cache, no hub, our sources first."""
-    paths = [str(ROOT), *(str(ROOT / name) for name in ("runtime", "export", "cli"))]
+    paths = [str(ROOT), *(str(ROOT / name) for name in ("runtime", "export", "evaluate", "cli"))]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
     os.environ |= {"XDG_CACHE_HOME": str(root / "cache"), "HF_HOME": str(root / "hub"), "HF_HUB_OFFLINE": "1"}  # fmt: skip
     os.environ |= {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}

@@ -12,13 +12,21 @@ from typing import NamedTuple
 from tests.fuzz.bases import BATCH, HAS_TORCH, PROMPT
 from tests.fuzz.damages.damage import Damage
 from tests.fuzz.damages.json_damage import JSON
-from tests.fuzz.damages.lines_damage import INPUT, PART
+from tests.fuzz.damages.lines_damage import INPUT, PART, ends, line, order
 from tests.fuzz.damages.npz_damage import NPZ, RARE_NPZ
 from tests.fuzz.damages.onnx_damage import ONNX
 from tests.fuzz.damages.tokenizer_damage import MERGES, TOKENIZER, VOCABULARY
 from tests.fuzz.damages.weights_damage import RAW, SAFETENSORS
 
 MANIFEST = "gpt2xl.json"
+DATA = (
+    ("lambada", "lambada_test.jsonl", (line, order, ends)),
+    ("cbt-ne", "cbtest_NE_valid_2000ex.txt", (order,)),
+    ("multiple-choice", "choices.jsonl", (line, order, ends)),
+    ("blimp", "pairs.jsonl", (line, order, ends)),
+    ("wikitext2", "wiki.test.tokens", (order,)),
+)
+"""Task of `gpt2xl eval`, the file that it reads, and damages."""
 
 
 class Command(NamedTuple):
@@ -137,6 +145,17 @@ def input_commands(rng: Random, copy: Path, bases: Path) -> Iterator[Command]:
     yield from batch_commands(rng, copy, bases)
 
 
+def eval_commands(task: str, file: str) -> Commands:
+    """`gpt2xl eval` of ``task``."""
+
+    def commands(_: Random, copy: Path, bases: Path) -> Iterator[Command]:
+        data = ("eval", task, "--data", str(copy / file), "--context", "40", "--limit", "3")
+        journal = ("--journal", str(copy.parent / "journal.jsonl"))
+        yield Command((*data, "-m", str(bases / "bundle"), "--json", *journal), "eval")
+
+    return commands
+
+
 def kinds() -> list[Kind]:
     """All kinds of files."""
     bundle, tokens, source = bundle_commands, tokenizer_commands, checkpoint_commands
@@ -173,6 +192,9 @@ def kinds() -> list[Kind]:
         Kind("slow", "model-00002-of-00002.safetensors", 1, SAFETENSORS, source),
         Kind("adapter", "adapter_config.json", 2, JSON, adapter_commands),
         Kind("adapter", "adapter_model.safetensors", 1, SAFETENSORS, adapter_commands),
+    ]
+    found += [
+        Kind("data", file, 2, damages, eval_commands(task, file)) for task, file, damages in DATA
     ]
     if HAS_TORCH:
         found.append(Kind("torch", "pytorch_model.bin", 1, (), source))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tests.fuzz.damages.place_damage import OUTSIDE
 
 ROOT = Path(__file__).parents[2]
-OURS = tuple(str(ROOT / name) for name in ("runtime", "export", "cli"))
+OURS = tuple(str(ROOT / name) for name in ("runtime", "export", "evaluate", "cli"))
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )

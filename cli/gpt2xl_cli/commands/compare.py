@@ -123,9 +123,9 @@ def compare(
         echo_line(title)
         console.print(table)
     echo_line("")
-    echo_line(of_comparison(found.figures))
+    echo_line(of_comparison(found.figures), indent=2)
     if not data:
-        echo_line(f"{found.figures.tokens} tokens are few: name a text with --data.")
+        echo_line(f"{found.figures.tokens} tokens are few: name a text with --data.", indent=2)
 
 
 def _page() -> str:

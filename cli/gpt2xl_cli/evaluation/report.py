@@ -14,21 +14,27 @@ from gpt2xl_eval.tasks import entry_of
 
 SUM_DIGITS = 12  # of a checksum, for people
 LARGE = 1e6
+INDENT = 10
+"""Columns before the values of the title lines."""
 PAPER = "Radford et al. 2019, Table 3"
 
 
 def figure_text(name: str, value: float) -> str:
-    """A figure for people: accuracies in percent.
+    """A figure for people: accuracies in percent, counts without decimals.
 
     >>> figure_text("accuracy", 0.63244), figure_text("perplexity per word", 18.3449)
     ('63.24 %', '18.345')
     >>> figure_text("bits per byte", 0.93126)
     '0.9313'
+    >>> figure_text("tied questions", 2.0)
+    '2'
     """
     if name.startswith("accuracy"):
         return f"{value:.2%}".replace("%", " %")
     if name.startswith("bits"):
         return f"{value:.4f}"
+    if name.startswith("tied"):
+        return f"{value:.0f}"
     return f"{value:,.3f}" if value < LARGE else f"{value:.4g}"
 
 
@@ -50,11 +56,11 @@ def title_lines(subject: Subject, result: Result) -> list[str]:
     size = (
         "a folder"
         if data.size is None
-        else f"{data.size:,} bytes, sha256 {data.sha256[:SUM_DIGITS]}"
+        else f"{_counted('bytes', data.size)}, sha256 {data.sha256[:SUM_DIGITS]}"
     )
     speed = speed_text(result.tokens_per_second or 0, "tokens")
     took = f"resumed after {result.resumed}" if result.resumed else speed
-    counts = ", ".join(f"{count:,} {name}" for name, count in outcome.counts.items())
+    counts = ", ".join(_counted(name, count) for name, count in outcome.counts.items())
     layers = counted(config.n_layer, "layer")
     lines = {
         "Task": f"{outcome.task}: {entry_of(outcome.task).summary}",
@@ -64,24 +70,32 @@ def title_lines(subject: Subject, result: Result) -> list[str]:
         "Measured": f"{counts} in {duration_text(result.seconds)}, {took}",
         "Part": part_text(result),
     }
-    return [f"{name:8}  {value}" for name, value in lines.items() if value]
+    return [f"{name:{INDENT}}{value}" for name, value in lines.items() if value]
 
 
-def figure_lines(subject: Subject, result: Result) -> list[str]:
-    """A table of the figures, beside the paper's."""
+def figure_lines(subject: Subject, result: Result, width: int) -> list[str]:
+    """A table of the figures, beside the paper's; these stand below it where it is wider than ``width`` columns."""
     entry, figures = entry_of(result.outcome.task), result.outcome.figures
     sizes = sizes_like(subject.model.config) if entry.columns else ()
     rows = [("", subject.name, *(f"paper {size}" for size in sizes))]
     for name, value in figures.items():
         papers = (_paper_text(entry, name, size) for size in sizes)
         rows.append((name, figure_text(name, value), *papers))
-    return aligned(rows, right=1)
+    lines = aligned(rows, right=1)
+    if max(map(len, lines)) <= width:
+        return lines
+    below = [
+        f"Paper's {name}: {', '.join(map(' '.join, zip(sizes, papers, strict=True)))}"
+        for name, _, *papers in rows[1:]
+        if any(papers)
+    ]
+    return [*aligned([row[:2] for row in rows], right=1), *([""] if below else []), *below]
 
 
 def other_lines(subject: Subject, result: Result) -> list[str]:
-    """Where the paper's values are from, and what others got."""
+    """Where the paper's values are from, and what others got, each after a blank line."""
     task = result.outcome.task
-    lines = [f"Paper: {PAPER}."] if entry_of(task).columns else []
+    lines = ["", f"Paper: {PAPER}."] if entry_of(task).columns else []
     found = reproductions(task, subject.model.config)
     if found:
         lines += ["", "What others got:"]
@@ -118,6 +132,10 @@ def as_values(subject: Subject, result: Result) -> dict[str, Any]:
         "paper": {size: {c: paper_value(size, c) for c in entry.columns} for size in sizes},
         "reproductions": [asdict(each) for each in reproductions(outcome.task, config)],
     }
+
+
+def _counted(names: str, count: int) -> str:
+    return f"{count:,} {names.removesuffix('s') if count == 1 else names}"
 
 
 def _paper_text(entry: TaskEntry, figure: str, size: str) -> str:

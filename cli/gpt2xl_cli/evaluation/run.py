@@ -45,7 +45,7 @@ def list_tasks(format_: Format) -> None:
     if format_ == "json":
         typer.echo(json.dumps(listing.as_values()))
         return
-    _print(listing.as_lines())
+    _print(listing.as_lines(), indent=report.INDENT)
 
 
 def run_task(name: str, data: Path, named: Named, settings: Settings, format_: Format) -> None:
@@ -60,8 +60,9 @@ def run_task(name: str, data: Path, named: Named, settings: Settings, format_: F
     if format_ == "json":
         typer.echo(json.dumps(report.as_values(subject, result)))
     else:
-        _print([*report.title_lines(subject, result), "", *report.figure_lines(subject, result)])
-        _print(["", *report.other_lines(subject, result)])
+        _print([*report.title_lines(subject, result), ""], indent=report.INDENT)
+        _print(report.figure_lines(subject, result, _columns()))
+        _print(report.other_lines(subject, result))
     result.journal.unlink(missing_ok=True)
 
 
@@ -114,12 +115,16 @@ def _print_card(card: cards.Card, format_: Format) -> None:
     if format_ == "json":
         typer.echo(json.dumps(cards.as_json(card)))
     elif format_ == "markdown":
-        _print(cards.as_markdown(card))
+        _print(cards.as_markdown(card), indent=None)
     else:
-        width = get_terminal_size().columns if is_terminal(sys.stdout) else PIPE_COLUMNS
-        _print(cards.as_text(card, width))
+        _print(cards.as_text(card, _columns()))
 
 
-def _print(lines: Sequence[str]) -> None:
+def _columns() -> int:
+    return get_terminal_size().columns if is_terminal(sys.stdout) else PIPE_COLUMNS
+
+
+def _print(lines: Sequence[str], indent: int | None = 2) -> None:
+    """On a terminal, ``indent`` columns stand before what does not fit a line; with None lines are not broken."""
     for line in lines:
-        echo_line(line)
+        echo_line(line, indent=indent)

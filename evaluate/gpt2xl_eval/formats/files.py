@@ -10,6 +10,7 @@ from gpt2xl.errors import first_line
 from gpt2xl.files.reading import check_regular, read_bytes
 
 MAX_BYTES = 1 << 30
+ZIP_START = b"PK\x03\x04"
 
 
 def files_in(path: Path, names: Sequence[str]) -> list[Path]:
@@ -59,6 +60,8 @@ def read_maybe_zipped(path: Path, name: str) -> bytes:
     content = _unzipped(path, name) if is_zipped else read_bytes(path, RequestError, MAX_BYTES)
     if not content:
         raise RequestError(f"'{path}' is empty.")
+    if content.startswith(ZIP_START):
+        raise RequestError(f"'{path}' is a damaged zip archive: its list of files is missing.")
     return content
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gpt2xl import RequestError
 from gpt2xl.files.json_values import parse_json
-from gpt2xl.files.reading import read_text
-
-MAX_BYTES = 512 << 20
+from gpt2xl_eval.formats.files import read_utf8
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     Raises:
         RequestError: the file is missing, empty, too large or not UTF-8.
     """
-    text = read_text(path, RequestError, MAX_BYTES).removeprefix("\ufeff")
+    text = read_utf8(path).removeprefix("\ufeff")
     if not text.strip():
         raise RequestError(f"'{path}' is empty.")
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would split at U+2028
@@ -89,6 +88,8 @@ def read_records(path: Path) -> Iterator[Record]:
 def _object(line: Line) -> dict[str, Any]:
     try:
         content = parse_json(line.text)
+    except JSONDecodeError as reason:  # its line is always the first one
+        line.refuse(f"it is not JSON: {reason.msg} at column {reason.colno}.")
     except ValueError as reason:
         line.refuse(f"it is not JSON: {reason}.")
     if not isinstance(content, dict):

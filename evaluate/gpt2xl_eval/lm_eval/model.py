@@ -4,6 +4,7 @@ Prompts are encoded and cut as by lm-eval's model type `hf`, so both give the sa
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -14,6 +15,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.models.utils import handle_stop_sequences, postprocess_generated_text
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from onnxruntime import get_available_providers
 from tqdm import tqdm
 
 from gpt2xl import Continuation, ContinuationScore, RequestError, __version__, load
@@ -33,7 +35,7 @@ class Gpt2xlLM(TemplateLM):
         pretrained: bundle folder, the name of a model on the hub (gpt2-xl), or demo.
         batch_size: texts that share each step; "auto" is 16.
         max_batch_size: has no effect.
-        device: "cpu" or "cuda"; None chooses as `gpt2xl.load` does.
+        device: "cpu", or "cuda", which is the CPU where there is no CUDA; None chooses as `gpt2xl.load` does.
         threads: for one operator; 0 leaves the number to onnxruntime.
         max_length: tokens of context and continuation; None for n_positions.
         max_gen_toks: tokens to generate where a task does not say how many.
@@ -208,8 +210,15 @@ class Gpt2xlLM(TemplateLM):
 
 
 def _provider(device: str | None) -> Any:
-    """The provider of a torch device such as "cuda:0"."""
-    return "auto" if device is None else device.partition(":")[0]
+    """The provider of a torch device such as "cuda:0".
+
+    lm-eval's command says "cuda:0" where no --device is given, and its type `hf` then takes the CPU if there is no CUDA.
+    """
+    name = "auto" if device is None else device.partition(":")[0]
+    if name == "cuda" and "CUDAExecutionProvider" not in get_available_providers():
+        logging.getLogger(__name__).warning("This onnxruntime has no CUDA; running on the CPU.")
+        return "cpu"
+    return name
 
 
 def _rows(batch_size: int | str) -> int:

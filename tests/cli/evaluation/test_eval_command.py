@@ -17,6 +17,7 @@ from gpt2xl_eval.sources import SOURCES
 from gpt2xl_eval.tasks import TASKS
 
 Run = Callable[..., CompletedProcess[str]]
+OnTerminal = Callable[..., bytes]
 Refused = Callable[..., str]
 Spawn = Callable[..., subprocess.Popen[bytes]]
 TEXT = "Once upon a time there was a king who had a fair daughter. " * 8
@@ -68,11 +69,28 @@ def test_people_get_a_table_with_the_settings_and_nothing_on_stderr(bundle: Path
     assert not list(JOURNALS.iterdir())
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_terminal(
+    bundle: Path, on_terminal: OnTerminal, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    Path("lambada.jsonl").write_text('{"text": "the king saw the sea"}\n')
+    found = on_terminal("eval", "lambada", "-f", "lambada.jsonl", "-m", bundle, "-q").decode()
+    lines = found[found.index("Task") :].splitlines()
+    assert max(map(len, lines)) <= columns
+    report = " ".join(" ".join(lines).split())
+    assert "contexts cut on the left 0" in report
+    if columns == 80:
+        assert "Paper's perplexity per last word: 117M 35.13, 345M 15.6, 762M 10.87," in report
+    else:
+        assert re.search(r"perplexity per last word +[\d.,e+]+ +35.13 +15.6 ", found)
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_task_of_the_card_stands_beside_the_paper_and_what_others_got(
     bundle: Path, run: Run
 ) -> None:
-    Path("ptb.test.txt").write_text(" no it was n't black monday \n" * 3)
+    Path("ptb.test.txt").write_text(" the old mill was n't sold for years \n" * 3)
     done = run("eval", "ptb", "--data", "ptb.test.txt", "-m", bundle, *SMALL)
     assert done.returncode == 0
     warning = done.stderr

@@ -45,9 +45,11 @@ def test_any_line_becomes_text_with_the_same_letters(name: str, tokens: list[str
     assert letters(detokenizer(name).detokenize(" ".join(tokens))) == letters("".join(tokens))
 
 
-@pytest.mark.parametrize("part", ["test", pytest.param("valid", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("part", "not_returning"), [("test", 2), pytest.param("valid", 3, marks=pytest.mark.slow)]
+)
 def test_wikitext_2_returns_but_for_abbreviations_before_unknown_words(
-    shared_data: Path, part: str
+    shared_data: Path, part: str, not_returning: int
 ) -> None:
     pair = detokenizer("wikitext")
     assert pair.tokenize is not None
@@ -57,7 +59,7 @@ def test_wikitext_2_returns_but_for_abbreviations_before_unknown_words(
         line for line, text in zip(lines, texts, strict=True) if pair.tokenize(text) != line.split()
     ]
     assert len(lines) > 3000
-    assert len(failing) <= 3
+    assert len(failing) == not_returning  # as docs/evaluation.md says
     # The word that <unk> stands for would say whether the full stop belongs to the word before.
     assert all(any(f" {word} <unk>" in line for word in ("No.", "var.")) for line in failing)
 

@@ -25,7 +25,7 @@ WIKITEXT = {
     "in vitamin C . The end": "in vitamin C . The end",
 }
 PTB = {
-    "no it was n't black monday": "no it wasn't black monday",
+    "the old mill was n't sold for years": "the old mill wasn't sold for years",
     "the companies ' profit fell to $ N million or N N": (
         "the companies' profit fell to $1 million or 1 1"
     ),

@@ -38,7 +38,7 @@ def test_the_raw_file_of_a_folder_is_preferred(tmp_path: Path) -> None:
 
 
 def test_the_penn_treebank_is_a_file_or_its_folder(tmp_path: Path) -> None:
-    content = " no it was n't black monday \n the <unk> fell N N to $ N \n"
+    content = " the old mill was n't sold for years \n the <unk> fell N N to $ N \n"
     file = written(tmp_path / "simple-examples" / "data" / "ptb.test.txt", content)
     for path in (file, file.parent, file.parents[1]):
         assert corpora.penn_treebank(path) == content
@@ -129,6 +129,13 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     content = bytearray(archive.read_bytes())
     content[60:64] = b"\0\0\0\0"
     archive.write_bytes(content)
+    with pytest.raises(RequestError, match="is a damaged zip archive"):
+        corpora.enwik8(archive, "test")
+
+
+def test_an_archive_whose_download_broke_off_is_not_taken_for_text(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "enwik8.zip", "enwik8", b"a test of bytes")
+    archive.write_bytes(archive.read_bytes()[:60])
     with pytest.raises(RequestError, match="is a damaged zip archive"):
         corpora.enwik8(archive, "test")
 

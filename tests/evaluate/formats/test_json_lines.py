@@ -24,8 +24,8 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_accepted(
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        (b'{"text": "Zo\xeb"}', "not UTF-8: byte 0xeb at offset 12"),
-        ('{"text": "a"}\n{"text": ', "line 2: it is not JSON"),
+        (b'{"text": "a"}\n{"text": "Zo\xeb"}', "line 2: byte 0xeb is not UTF-8"),
+        ('{"text": "a"}\n{"text": ', "line 2: it is not JSON: Expecting value at column 10"),
         ('{"text": "a"}\n["a"]', "line 2: it has to be a JSON object, but is a list"),
         ('{"text": NaN}', "line 1: it is not JSON: NaN"),
         ("[" * 100_000, "line 1: it is not JSON: it is nested too deep"),
