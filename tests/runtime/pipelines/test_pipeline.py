@@ -33,7 +33,7 @@ def test_a_folder_or_a_name_is_loaded(
 LOADING: list[tuple[dict[str, Any], str]] = [
     ({"task": "text2text-generation"}, "text-generation, feature-extraction"),
     ({"model": None}, "gpt2-xl"),
-    ({"model": object()}, "object"),
+    ({"model": b""}, "bytes"),
     ({"device": "mps"}, "device has to be"),
     ({"device": 1}, "CUDA_VISIBLE_DEVICES"),
     ({"device": "cuda"}, "runs on cpu"),

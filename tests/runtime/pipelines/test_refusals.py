@@ -38,7 +38,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"return_tensors": "pt"}, "True or False"),
     ({"do_sample": False, "num_return_sequences": 2}, "greedy texts are all alike"),
     ({"greedy": True, "do_sample": True}, "exclude each other"),
-    ({"streamer": object()}, "Model.stream"),
+    ({"streamer": 1}, "Model.stream"),
     ({"output_scores": True}, "logprobs"),
     ({"logprobs": 3}, "logprobs"),
     ({"assistant_model": "demo"}, "draft"),
@@ -58,7 +58,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_length": 2}, "prompt alone has"),
     ({"temperature": -1}, "temperature has to be"),
     ({"prefix": 3}, "prefix has to be"),
-    ({"tokenizer": object()}, "leave tokenizer out"),
+    ({"tokenizer": 1}, "leave tokenizer out"),
 ]
 
 
