@@ -135,7 +135,7 @@ TENSORS: dict[str, tuple[Damage, str]] = {
     ),
     "all missing": (
         tensors(lambda content: content.clear()),
-        "the config asks for 2 layers, but there are only 0 tensors",
+        "the config asks for 2 layers, but the files have only 0 tensors",
     ),
     "one extra": (
         tensors(lambda content: content.update(extra=np.zeros(1, np.float32))),

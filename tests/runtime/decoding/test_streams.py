@@ -176,7 +176,7 @@ def test_a_sampler_of_ones_own_chooses(tokenizer: Tokenizer) -> None:
 
 def test_reprs_help(tokenizer: Tokenizer) -> None:
     made = model(tokenizer, [3])
-    assert repr(made) == "<Model: 1 layers, 8 wide, context 16, vocabulary 289, on cpu>"
+    assert repr(made) == "<Model: 1 layer, 8 wide, context 16, vocabulary 289, on cpu>"
     assert repr(tokenizer) == "<Tokenizer: 287 ids, 1 of them added tokens>"
     stream = made.stream("a", greedy=True, max_new_tokens=2)
     assert repr(stream) == "<Stream: 1 prompt tokens, 0 new, not finished>"
