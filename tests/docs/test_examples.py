@@ -25,7 +25,7 @@ INSTALLATION = re.compile(r"python3 -m venv |pip install |pip uninstall ")
 OPTIONAL = ("fastapi", "httpx")
 """Packages of the extra "docs"; a page that imports one is skipped without it."""
 NOT_RUN = {
-    "pytest\n": "the tests themselves",
+    "pytest -n 2 --dist loadfile\n": "the tests themselves",
     "gpt2xl export gpt2-xl": "downloads 6.4 GB from the hub",
     "gpt2xl bench my-gpt2-xl": "needs two bundles of GPT-2 XL",
 }
