@@ -42,6 +42,7 @@ def doctest_place(request: pytest.FixtureRequest) -> None:
         model = request.getfixturevalue("demo_model")
         names = request.getfixturevalue("doctest_namespace")
         names |= {"model": model, "tokenizer": model.tokenizer}
+        names |= {"GenerationOptions": gpt2xl.GenerationOptions}
     place, monkeypatch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
     monkeypatch.chdir(place)
     monkeypatch.setenv("GPT2XL_CACHE", str(place / "cache"))
