@@ -214,8 +214,7 @@ class Model:
 
         Args:
             rows: most texts that share a step, as of `generate_batch`.
-            prefix_bytes: memory for prompts that are kept, so that later ones that begin alike are not computed from their first
-                token; no text changes by it. On CUDA none are kept.
+            prefix_bytes: memory for prompts that are kept for later ones that begin alike; changes no text. None on CUDA.
 
         Warns:
             Gpt2xlWarning: as of `generate_batch`.
@@ -223,8 +222,8 @@ class Model:
         Raises:
             RequestError: an option out of its range, or no memory for so many rows.
         """
-        rows = checked_integer("rows", rows, 1, MAX_ROWS)
-        return self._texts.batcher(rows, checked_integer("prefix_bytes", prefix_bytes, 0))
+        checked_integer("prefix_bytes", prefix_bytes, 0)
+        return self._texts.batcher(checked_integer("rows", rows, 1, MAX_ROWS), prefix_bytes)
 
     def save_prompt(self, prompt: Prompt, path: str | Path, *, parse_special: bool = True) -> None:
         """Write the keys and values of ``prompt`` to a file, so that `load_prompt` spares computing them.

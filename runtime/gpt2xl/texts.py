@@ -181,7 +181,7 @@ class Texts:
         consequence = (
             f"texts are generated one after the other, not {rows} at a time, which takes longer"
         )
-        self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 4)
+        self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 5)
         return 1
 
     def _drafter(self, draft: "Texts | None", options: GenerationOptions) -> Drafter | None:
