@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpt2xl_serve.connections import ClientLeft
+from gpt2xl_serve.connections import ClientLeftError
 from gpt2xl_serve.endpoints import completions, status
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
@@ -48,7 +48,7 @@ def make_app(service: Service) -> Starlette:
         exception_handlers={
             ApiError: _api_error,
             HTTPException: _http_error,
-            ClientLeft: _client_left,
+            ClientLeftError: _client_left,
             Exception: _bug,
         },
         lifespan=lifespan,

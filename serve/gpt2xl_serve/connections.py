@@ -9,7 +9,7 @@ from starlette.types import Receive
 Result = TypeVar("Result")
 
 
-class ClientLeft(Exception):
+class ClientLeftError(Exception):
     """Nobody waits for the answer."""
 
 
@@ -21,7 +21,7 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, Result]) 
         work: makes the answer.
 
     Raises:
-        ClientLeft: before ``work`` was done.
+        ClientLeftError: before ``work`` was done.
     """
     working = asyncio.create_task(work)
     watching = asyncio.create_task(_disconnected(receive))
@@ -29,7 +29,7 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, Result]) 
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientLeft
+        raise ClientLeftError
     finally:
         for task in (working, watching):
             await _ended(task)

@@ -245,14 +245,14 @@ class Engine:
                         again = self.batcher.prepare(text.text.prompt_ids, text.text.options)
                 if again is None:
                     self._running[-1 - number] = text  # numbers of the new batcher are not negative
-                    failed.append(Update(-1 - number, error=Crash(first_line(error))))
+                    failed.append(Update(-1 - number, error=CrashError(first_line(error))))
                 else:
                     text.was_repeated = True
                     self._running[self.batcher.add(again)] = text
         self._hand_over(failed)
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """A step failed as a whole."""
 
 

@@ -77,8 +77,12 @@ class Server:
     async def _run(self, on_ready: Callable[[], object]) -> None:
         loop, asked = asyncio.get_running_loop(), asyncio.Queue[None]()
         uvicorn_server = _Uvicorn(self._config())
-        self._stopping = partial(loop.call_soon_threadsafe, asked.put_nowait, None)
-        with _signals(self._stopping):
+
+        def stop() -> None:
+            loop.call_soon_threadsafe(asked.put_nowait, None)
+
+        self._stopping = stop
+        with _signals(stop):
             serving = asyncio.create_task(uvicorn_server.serve([self._socket]))
             while not (uvicorn_server.started or serving.done()):
                 await asyncio.sleep(POLL_SECONDS / 10)

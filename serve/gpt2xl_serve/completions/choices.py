@@ -91,12 +91,9 @@ def joined(parts: Sequence[Choice]) -> Choice:
     whole = msgspec.structs.replace(last, text="".join(part.text for part in parts))
     found = [part.logprobs for part in parts if part.logprobs]
     if found:
-        whole.logprobs = TokenLogprobs(
-            *(
-                _chained(getattr(each, name) for each in found)
-                for name in found[0].__struct_fields__
-            )
-        )
+        whole.logprobs = TokenLogprobs()
+        for each in found:
+            whole.logprobs.extend(each)
     if not isinstance(parts[0].prompt_token_ids, msgspec.UnsetType):
         whole.prompt_token_ids = parts[0].prompt_token_ids
         ids = [part.token_ids for part in parts]
@@ -141,7 +138,3 @@ def usage(plan: Plan, generations: Iterable[Generation]) -> Usage:
 def _mean_logprob(generation: Generation) -> float:
     values = [each.token for each in generation.logprobs or ()]
     return math.fsum(values) / len(values) if values else -math.inf
-
-
-def _chained(parts: Iterable[list[object]]) -> list[object]:
-    return [item for part in parts for item in part]

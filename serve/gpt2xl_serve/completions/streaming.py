@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gpt2xl_serve.connections import ClientLeft, until_disconnect
+from gpt2xl_serve.connections import ClientLeftError, until_disconnect
 from gpt2xl_serve.engine import Run
 from gpt2xl_serve.errors import ApiError, ErrorResponse
 
@@ -41,7 +41,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        with suppress(ClientLeft):
+        with suppress(ClientLeftError):
             try:
                 await until_disconnect(receive, self._send_all(send))
             finally:
