@@ -9,11 +9,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from gpt2xl_serve.connections import ClientLeftError
-from gpt2xl_serve.endpoints import chat, completions, embeddings, status, tokens
+from gpt2xl_serve.endpoints import chat, completions, documents, embeddings, status, tokens
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
+from gpt2xl_serve.metrics import CountRequests
 from gpt2xl_serve.service import Service
 
 routes = [
@@ -22,6 +24,7 @@ routes = [
     *chat.routes,
     *embeddings.routes,
     *tokens.routes,
+    *documents.routes,
 ]
 """Of all endpoints."""
 CLIENT_LEFT = 499  # as nginx has it; nobody sees it
@@ -48,6 +51,8 @@ def make_app(service: Service) -> Starlette:
             expose_headers=["Retry-After"],
         )
         middleware.insert(0, cors)
+    paths = frozenset(route.path for route in routes if isinstance(route, Route))
+    middleware.insert(0, Middleware(CountRequests, metrics=service.metrics, paths=paths))
     app = Starlette(
         routes=routes,
         middleware=middleware,

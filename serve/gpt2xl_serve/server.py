@@ -15,6 +15,7 @@ from gpt2xl.errors import RequestError
 from gpt2xl_serve.app import make_app
 from gpt2xl_serve.chat.template import ChatTemplate
 from gpt2xl_serve.engine import Engine
+from gpt2xl_serve.memory import check_fits, memory_need
 from gpt2xl_serve.options import MEBIBYTE, ServeOptions
 from gpt2xl_serve.protocol import ImpatientProtocol
 from gpt2xl_serve.service import Service
@@ -37,16 +38,15 @@ class Server:
         Gpt2xlWarning: the texts of this bundle cannot share steps, and what to do about it.
 
     Raises:
-        RequestError: the address cannot be listened at.
+        RequestError: the address cannot be listened at, or the memory does not suffice.
     """
 
     def __init__(self, model: Model, name: str, options: ServeOptions) -> None:
-        engine = Engine(
-            model,
-            rows=options.rows,
-            queue=options.queue,
-            prefix_bytes=options.prefix_cache * MEBIBYTE,
-        )
+        prefix_bytes = options.prefix_cache * MEBIBYTE
+        engine = Engine(model, rows=options.rows, queue=options.queue, prefix_bytes=prefix_bytes)
+        self.memory = memory_need(model, engine.batcher.rows, prefix_bytes)
+        if model.device == "cpu":  # the rows of a GPU are allocated by now
+            check_fits(self.memory)
         self.service = Service(model, name, options, engine, _chat(model, options))
         self._socket = _listening(options)
         self._stopping: Callable[[], None] | None = None

@@ -12,6 +12,7 @@ from gpt2xl_serve.bodies import Renamed, parsed, read_body
 from gpt2xl_serve.chat.template import ChatTemplate
 from gpt2xl_serve.engine import Engine
 from gpt2xl_serve.errors import ApiError
+from gpt2xl_serve.metrics import Metrics
 from gpt2xl_serve.options import ServeOptions
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -32,6 +33,11 @@ class Service:
     started: float = field(default_factory=time.time)
     is_draining: bool = False
     """Whether new requests are refused, since the server ends."""
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to measure."""
+        self.metrics = Metrics(self.engine)
 
     async def body(
         self, request: Request, kind: type[Body], renamed: Renamed = dict

@@ -155,7 +155,7 @@ def serve(
     def announce(server: Server) -> None:
         echo_line(
             f"Serving {server.service.name} at {server.url}/v1 (page: {server.url}/),"
-            f" {server.service.engine.batcher.rows} texts at a time."
+            f" {server.service.engine.batcher.rows} texts at a time, {server.memory}."
         )
 
     with watch_kept():
