@@ -16,7 +16,7 @@ class ServeOptions:
 
     >>> ServeOptions(rows=0)
     Traceback (most recent call last):
-    gpt2xl.errors.RequestError: rows has to be from 1 to 4096, but is 0.
+    gpt2xl.errors.RequestError: rows has to be >= 1, but is 0.
     """
 
     host: str = "127.0.0.1"

@@ -128,7 +128,7 @@ def serve(
 
     try:
         from gpt2xl_serve.options import ServeOptions
-        from gpt2xl_serve.server import Server, serve
+        from gpt2xl_serve.server import Server
     except ModuleNotFoundError as missing:
         raise ExportError(
             f"serve needs `pip install 'gpt2xl[serve]'` ({missing.name} is not installed)."
@@ -152,11 +152,18 @@ def serve(
     folder = model_folder(model, quiet=quiet)
     loaded = load(folder, provider=provider, threads=threads)
 
-    def announce(server: Server) -> None:
+    server = Server(loaded, name or short_name(model, folder), options)
+
+    def announce() -> None:
         echo_line(
             f"Serving {server.service.name} at {server.url}/v1 (page: {server.url}/),"
-            f" {server.service.engine.batcher.rows} texts at a time."
+            f" {server.service.engine.batcher.rows} texts at a time. Ctrl-C ends it."
         )
 
+    def say_what_runs() -> None:
+        if (count := server.service.engine.load) and not quiet:
+            texts = "1 text has" if count == 1 else f"{count} texts have"
+            echo_line(f"Ending: {texts} {grace:g} seconds; Ctrl-C again ends at once.", err=True)
+
     with watch_kept():
-        serve(loaded, name or short_name(model, folder), options, announce)
+        server.run(announce, say_what_runs)
