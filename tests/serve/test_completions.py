@@ -115,7 +115,7 @@ def test_the_best_of_several_have_the_most_probable_tokens(
 
 
 @pytest.mark.parametrize("stop", [None, "time"])
-@pytest.mark.parametrize("prompt", ["Once upon a time", "It’s é", ""])
+@pytest.mark.parametrize("prompt", ["Once upon a time", "It\u2019s é", ""])
 def test_a_stream_adds_up_to_the_whole(
     served: Callable[[str], Running], prompt: str, stop: str | None
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_stream_adds_up_to_the_whole(
 
 def test_echo_scores_the_prompt_as_the_library_does(served: Callable[[str], Running]) -> None:
     running = served("fp32")
-    text = "The king said: “It’s é.”"
+    text = "The king said: \u201cIt\u2019s é.\u201d"
     (choice,) = running.complete(prompt=text, max_tokens=0, echo=True, logprobs=2)["choices"]
     score, found = running.model.score(text, top=2), choice["logprobs"]
     assert choice["text"] == text

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 pytest.importorskip("starlette", reason="the server needs the extra serve")
-httpx = pytest.importorskip("httpx", reason="the tests of the server need httpx")
+pytest.importorskip("httpx", reason="the tests of the server need httpx")
+
+import httpx
 
 from gpt2xl import Model, load
 
@@ -32,7 +34,8 @@ def start(demo_bundle: Callable[[str], Path]) -> Iterator[Start]:
         command += ["-m", str(demo_bundle("int8")), "--name", "demo", *options]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True))
-        assert (out := started[-1].stdout)
+        out = started[-1].stdout
+        assert out
         line = out.readline()
         assert line.startswith("Serving demo at http://"), line
         return started[-1], line.split()[3].removesuffix("/v1")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the server needs the extra serve")
-openai = pytest.importorskip("openai", reason="needs OpenAI's client")
+pytest.importorskip("openai", reason="needs OpenAI's client")
 
+import openai
 from tests.serve.conftest import Running
 
 
