@@ -110,10 +110,11 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
     def bundle(precision: str) -> Path:
         if precision not in made:
-            made[precision] = tmp_path_factory.mktemp("serve") / precision
+            out = tmp_path_factory.mktemp("serve") / precision
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(calibration, "BUDGET", 0)
-                export(DEMO, made[precision], ExportOptions(precision))
+                patch.setattr(calibration, "BUDGET", 0)  # the export is faster
+                export(DEMO, out, ExportOptions(precision))
+            made[precision] = out
         return made[precision]
 
     return bundle

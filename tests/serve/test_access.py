@@ -21,10 +21,10 @@ def test_a_key_is_asked_for_but_not_for_health_and_page(serve: Callable[..., Run
         assert refused.status_code == 401, path
         assert refused.json()["error"]["type"] == "authentication_error"
     for key in ("secrets", "secre", "", "sécret"):
-        headers = {"Authorization": f"Bearer {key}".encode()}
-        assert client.get("/v1/models", headers=headers).status_code == 401
-    headers = {"Authorization": "Bearer secret"}
-    assert client.get("/v1/models", headers=headers).status_code == 200
+        wrong = {b"Authorization": f"Bearer {key}".encode()}
+        assert client.get("/v1/models", headers=wrong).status_code == 401
+    right = {"Authorization": "Bearer secret"}
+    assert client.get("/v1/models", headers=right).status_code == 200
     assert client.get("/health").json() == {"status": "ready"}
     assert "html" in client.get("/").headers["Content-Type"]
 
