@@ -109,7 +109,7 @@ def test_the_grace_time_ends_what_is_left(start: Start, *, twice: bool) -> None:
         assert work.exception() is None or isinstance(work.exception(), httpx.HTTPError)
     assert process.returncode == 0
     assert "Traceback" not in error
-    assert "[DONE]" not in chunks
+    assert "has ended before the text" in json.loads(chunks[-1])["error"]["message"]
 
 
 def test_two_servers_of_one_bundle_and_one_that_was_killed(start: Start) -> None:

@@ -19,9 +19,12 @@ from gpt2xl_serve.server import Server
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
 MESSAGES = [
     {"role": "system", "content": "Be kind."},
-    {"role": "user", "content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "Good "}, {"type": "text", "text": "day"}],
+    },
 ]
-PROMPT = "system: Be kind.\nuser: Hello\nassistant:"
+PROMPT = "system: Be kind.\nuser: Good day\nassistant:"
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from gpt2xl_serve.completions.deltas import Delta, DeltaWriter, joined
 from gpt2xl_serve.completions.options import refused
 from gpt2xl_serve.completions.plan import Plan
 from gpt2xl_serve.completions.response import Usage
-from gpt2xl_serve.engine import Run
-from gpt2xl_serve.errors import ApiError
+from gpt2xl_serve.engine import EndedError, Run
+from gpt2xl_serve.errors import ApiError, busy
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def text_error(error: Exception) -> ApiError:
     """The answer to a request whose text ``error`` has ended."""
     if isinstance(error, RequestError):
         return refused(error)
+    if isinstance(error, EndedError):
+        return busy("the server has ended before the text.", 503)
     shown = str(error) if isinstance(error, Gpt2xlError) else type(error).__name__
     return ApiError(500, f"an internal error has ended the text: {shown}")
 
