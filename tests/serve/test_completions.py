@@ -10,6 +10,7 @@ pytest.importorskip("starlette", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 from tests.serve.conftest import Running
+from tests.serve.test_names import MIKUPAD
 
 from gpt2xl import Continuation, GenerationOptions, Grammar
 
@@ -245,3 +246,16 @@ def test_a_text_slides_beyond_the_context(served: Callable[[str], Running]) -> N
     asked = {"prompt": prompt, "max_tokens": 6, "ignore_eos": True, "seed": 1}
     assert running.complete(**asked)["usage"]["completion_tokens"] == 3
     assert running.complete(overflow="slide", **asked)["usage"]["completion_tokens"] == 6
+
+
+def test_a_client_of_llama_cpp_reads_each_token_with_its_alternatives(
+    served: Callable[[str], Running],
+) -> None:
+    """As mikupad does: of each chunk the first choice's text, and its first top_logprobs as a dict."""
+    running = served("fp32")
+    for chunk in running.stream(**MIKUPAD | {"grammar_string": "", "seed": -1}):
+        choice = chunk["choices"][0]
+        if len(choice["logprobs"]["tokens"]) == 1:
+            (top,) = choice["logprobs"]["top_logprobs"]
+            assert len(top) in (10, 11)
+            assert choice["text"] in top
