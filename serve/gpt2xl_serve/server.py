@@ -177,8 +177,8 @@ def _listening(options: ServeOptions) -> socket.socket:
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as reason:
         # Python adds the address to a message of the system; names that are not found have no such number.
-        is_system = reason.errno is not None and not isinstance(reason, socket.gaierror)
-        why = os.strerror(reason.errno) if is_system else reason.strerror
+        is_name = isinstance(reason, socket.gaierror)
+        why = reason.strerror if is_name else os.strerror(reason.errno or 0)
         raise RequestError(
             f"{options.host}:{options.port} cannot be listened at: {why}. Choose another --host or --port."
         ) from None
