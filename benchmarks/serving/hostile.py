@@ -82,7 +82,9 @@ async def slow_clients(address: Address, count: int) -> bool:
         found = await asyncio.gather(*tasks)
         longest = max(seconds for _, seconds in found)
         lines = {line for line, _ in found}
-        print(f"{count} {name}: {lines}, cut off after at most {longest:.1f} s, another client {served:.2f} s")
+        print(
+            f"{count} {name}: {lines}, cut off after at most {longest:.1f} s, another client {served:.2f} s"
+        )
         is_well &= longest < HEAD_SECONDS + SLACK and all(_is_refusal(line) for line in lines)
     return is_well
 

@@ -43,7 +43,7 @@ async def texts_of_clients(
     made = prompts(clients * sizes["texts"], sizes["prompt"], sizes["vocabulary"], seed)
 
     async def client(number: int) -> list[Text]:
-        own = made[number :: clients]
+        own = made[number::clients]
         return [await timed_text(address, ids, sizes["new"]) for ids in own]
 
     return await asyncio.gather(*map(client, range(clients)))

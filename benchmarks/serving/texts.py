@@ -15,10 +15,16 @@ PROMPTS = (
     "When the youngest son had gone a long way through the forest, he came to a house, and there",
     "L'été à la café, naïve – “and then” 😀",
 )
-BEGINNING = "There was once a miller who left no more estate to the three sons he had than his mill. " * 4
+BEGINNING = (
+    "There was once a miller who left no more estate to the three sons he had than his mill. " * 4
+)
 """What several prompts have in common, so that kept prompts are used."""
 OPENAI_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
-OPTION_NAMES = {"stop": "stop_strings", "max_tokens": "max_new_tokens", "min_tokens": "min_new_tokens"}
+OPTION_NAMES = {
+    "stop": "stop_strings",
+    "max_tokens": "max_new_tokens",
+    "min_tokens": "min_new_tokens",
+}
 """Fields that options call otherwise."""
 SETTINGS: tuple[dict[str, Any], ...] = (
     {},

@@ -16,7 +16,7 @@ from gpt2xl_serve.endpoints import chat, completions, documents, embeddings, sta
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
 from gpt2xl_serve.metrics import CountRequests
-from gpt2xl_serve.service import Service
+from gpt2xl_serve.service import UNKNOWN_HEADER, Service
 
 routes = [
     *status.routes,
@@ -48,7 +48,7 @@ def make_app(service: Service) -> Starlette:
             allow_origins=service.options.cors,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", UNKNOWN_HEADER],
         )
         middleware.insert(0, cors)
     paths = frozenset(route.path for route in routes if isinstance(route, Route))

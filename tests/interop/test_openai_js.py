@@ -53,9 +53,7 @@ def answers(model: gpt2xl.Model) -> dict[str, Any]:
 def test_texts_and_streams_are_those_of_generate(
     answers: dict[str, Any], model: gpt2xl.Model
 ) -> None:
-    options = gpt2xl.GenerationOptions(
-        temperature=1, top_p=1, top_k=0, seed=1, max_new_tokens=8
-    )
+    options = gpt2xl.GenerationOptions(temperature=1, top_p=1, top_k=0, seed=1, max_new_tokens=8)
     assert answers["text"] == answers["streamed"] == model.generate("The king", options).text
     assert answers["usage"]["completion_tokens"] == 8
     assert answers["models"] == ["demo"]

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("uvicorn", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 from tests.serve.conftest import Running
@@ -97,8 +98,9 @@ def test_open_servers_need_a_key_or_a_clear_word() -> None:
             ServeOptions(host=host)
         assert ServeOptions(host=host, no_auth=True)
         assert ServeOptions(host=host, api_key="secret")
-    with pytest.raises(RequestError, match="api_key is empty"):
-        ServeOptions(api_key=" ")
+    for key in ("", " ", "sécret", "two words", "line\n"):
+        with pytest.raises(RequestError, match="api_key has to be ASCII"):
+            ServeOptions(api_key=key)
     with pytest.raises(RequestError, match="grace"):
         ServeOptions(grace=-1)
     with pytest.raises(RequestError, match="port has to be <= 65535"):
