@@ -24,6 +24,14 @@ PATIENCE = 60.0
 """Seconds in which a server whose clients have left has to be idle."""
 
 
+COUNTS = (
+    "gpt2xl_texts_submitted_total",
+    'gpt2xl_texts_total{result="finished"}',
+    'gpt2xl_texts_total{result="cancelled"}',
+    "gpt2xl_new_tokens_total",
+)
+
+
 @dataclass(frozen=True)
 class State:
     """What a server holds while it is idle."""
@@ -77,7 +85,9 @@ def main() -> None:
             states.append(idle_state(server))
             print(f"{count} connections: {states[-1]}", flush=True)
         answer = asyncio.run(complete(server.address, {"prompt": "Once upon a", "temperature": 0}))
+        counts = {each: asyncio.run(metric(server.address, each)) for each in COUNTS}
     print(dict(seen))
+    print(counts)
     print(f"a text afterwards: {answer['choices'][0]['text']!r}")
     first, middle, last = states[0], states[REPORTS // 2 - 1], states[-1]
     is_clean = (

@@ -13,7 +13,7 @@ PROMPTS = (
     "One day, a little girl went to the park. ",
     "and the wolf " * 40,
     "When the youngest son had gone a long way through the forest, he came to a house, and there",
-    "L'été à la café, naïve – “and then” 😀",
+    "L'été à la café, naïve “and then” 😀",
 )
 BEGINNING = (
     "There was once a miller who left no more estate to the three sons he had than his mill. " * 4
