@@ -9,7 +9,8 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar" and "lm-eval".
+# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar", "lm-eval"
+# and "serve".
 collect_ignore_glob = [
     path
     for package, path in (
@@ -19,6 +20,7 @@ collect_ignore_glob = [
         ("matplotlib", "cli/*/comparison/picture.py"),
         ("lm_eval", "evaluate/*/lm_eval/model.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
+        *((package, "serve/**") for package in ("msgspec", "starlette", "uvicorn")),
     )
     if not find_spec(package)
 ]
@@ -42,6 +44,7 @@ def doctest_place(request: pytest.FixtureRequest) -> None:
         model = request.getfixturevalue("demo_model")
         names = request.getfixturevalue("doctest_namespace")
         names |= {"model": model, "tokenizer": model.tokenizer}
+        names |= {"GenerationOptions": gpt2xl.GenerationOptions}
     place, monkeypatch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
     monkeypatch.chdir(place)
     monkeypatch.setenv("GPT2XL_CACHE", str(place / "cache"))

@@ -1,8 +1,8 @@
 """Run GPT-2 from an exported bundle: numpy, onnxruntime and tokenizers, nothing else."""
 
+from gpt2xl.batcher import Batcher, Update
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.constraints.grammar import Grammar
-from gpt2xl.continuations import Continuation, ContinuationScore
 from gpt2xl.decoding.logprobs import Logprobs
 from gpt2xl.decoding.samplers import Sampler
 from gpt2xl.decoding.speculation import Acceptance
@@ -25,7 +25,8 @@ from gpt2xl.pipelines.pipeline import pipeline
 from gpt2xl.pipelines.seeds import set_seed
 from gpt2xl.pipelines.text_generation import TextGenerationPipeline
 from gpt2xl.processors.protocol import LogitsProcessor
-from gpt2xl.scoring import Score
+from gpt2xl.scores.continuations import Continuation, ContinuationScore
+from gpt2xl.scores.texts import Score
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.results import Generation, Piece, Timings
 from gpt2xl.text.streams import Stream
@@ -34,6 +35,7 @@ from gpt2xl.version import __version__
 
 __all__ = [
     "Acceptance",
+    "Batcher",
     "BundleError",
     "BusyError",
     "CheckpointError",
@@ -62,6 +64,7 @@ __all__ = [
     "TextGenerationPipeline",
     "Timings",
     "Tokenizer",
+    "Update",
     "__version__",
     "load",
     "pipeline",

@@ -5,16 +5,15 @@ from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Unpack
 
+from gpt2xl.batcher import Batcher
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
-from gpt2xl.continuations import Continuation, ContinuationScore, score_continuations
-from gpt2xl.decoding.context import Context
-from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.errors import RequestError, counted
 from gpt2xl.features import Features, Pooling, features_of, pooled
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.keywords import GenerationKeywords, updated
-from gpt2xl.scoring import Score, score_ids
+from gpt2xl.scores.continuations import Continuation, ContinuationScore, score_continuations
+from gpt2xl.scores.texts import Score, score_ids
 from gpt2xl.searching import is_search
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.protocol import Session
@@ -210,6 +209,22 @@ class Model:
         check_prompts(prompts)
         return self._texts.batch(prompts, self._options(options, keywords), rows, skip)
 
+    def batcher(self, *, rows: int = 16, prefix_bytes: int = 0) -> Batcher:
+        """For texts that come at any time, each with options of its own, as a server has them.
+
+        Args:
+            rows: most texts that share a step, as of `generate_batch`.
+            prefix_bytes: memory for prompts that are kept for later ones that begin alike; changes no text. None on CUDA.
+
+        Warns:
+            Gpt2xlWarning: as of `generate_batch`.
+
+        Raises:
+            RequestError: an option out of its range, or no memory for so many rows.
+        """
+        checked_integer("prefix_bytes", prefix_bytes, 0)
+        return self._texts.batcher(checked_integer("rows", rows, 1, MAX_ROWS), prefix_bytes)
+
     def save_prompt(self, prompt: Prompt, path: str | Path, *, parse_special: bool = True) -> None:
         """Write the keys and values of ``prompt`` to a file, so that `load_prompt` spares computing them.
 
@@ -222,14 +237,8 @@ class Model:
             RequestError: a prompt that the model cannot take, or a bundle without a manifest.
             OSError: the file cannot be written; an older one stays.
         """
-        owner, ids = self._bundle_id(), self.prompt_ids(prompt, parse_special=parse_special)
-        context = self._texts.reuse.take(ids)
-        if context.ids != ids:
-            context.advance(ids)
-        try:
-            save_context(context, owner, Path(path))
-        finally:
-            self._texts.reuse.give_back(context)
+        ids = self.prompt_ids(prompt, parse_special=parse_special)
+        self._texts.save_prompt(ids, Path(path))
 
     def load_prompt(self, path: str | Path) -> None:
         """Start the next text from what `save_prompt` wrote, as far as both begin alike.
@@ -237,9 +246,7 @@ class Model:
         Raises:
             RequestError: no such file, or one of another bundle.
         """
-        context = Context(self.session)
-        load_context(context, self._bundle_id(), Path(path), self.config.vocab_size)
-        self._texts.reuse.load(context)
+        self._texts.load_prompt(Path(path))
 
     def clear_cache(self) -> None:
         """Free the KV cache that is kept of the last text, or was loaded."""
@@ -333,11 +340,6 @@ class Model:
         self, options: GenerationOptions | None, keywords: GenerationKeywords
     ) -> GenerationOptions:
         return updated(self.defaults if options is None else options, keywords)
-
-    def _bundle_id(self) -> str:
-        if self.bundle is None:
-            raise RequestError("a model without a bundle has no prompt caches.")
-        return bundle_id(self.bundle)
 
 
 def _texts_of(model: Model | None) -> Texts | None:

@@ -1,19 +1,22 @@
 """Generates the texts of one model: streams, batches and searches."""
 
-import secrets
 from collections.abc import Container, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from warnings import warn
 from weakref import WeakKeyDictionary
 
+from gpt2xl.batcher import Batcher, check_is_one_text, drawn_seed
 from gpt2xl.bundle.bundle import Bundle
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.bundle.remedies import draft_remedy, row_remedy
+from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.drafting import Drafter, DraftModel, PromptLookup
 from gpt2xl.decoding.loop import Request, Token, generate_tokens
+from gpt2xl.decoding.prefix_cache import PrefixCache
 from gpt2xl.decoding.prefix_reuse import PrefixReuse
-from gpt2xl.decoding.scheduler import Scheduler
+from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
 from gpt2xl.decoding.speculation import Acceptance, Experience, Speculator
 from gpt2xl.errors import Gpt2xlWarning, RequestError
 from gpt2xl.options.generation import GenerationOptions
@@ -23,7 +26,7 @@ from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.protocol import Session
 from gpt2xl.text.prompts import Prompt
-from gpt2xl.text.results import Generation, Transcript
+from gpt2xl.text.results import Generation
 from gpt2xl.text.streams import Stream
 from gpt2xl.text.tokenizer import Tokenizer
 
@@ -69,13 +72,13 @@ class Texts:
                 "beam search and contrastive search use no draft model: leave draft out."
             )
         return search(
-            self._preparer, self._session, self._tokenizer, prompt, options, _seed(options)
+            self._preparer, self._session, self._tokenizer, prompt, options, drawn_seed(options)
         )
 
     def stream(self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None") -> Stream:
         """See `Model.stream`."""
-        _check_streams(options)
-        prepared = self._preparer.prepare(prompt, options, _seed(options))
+        check_is_one_text(options)
+        prepared = self._preparer.prepare(prompt, options, drawn_seed(options))
         drafter = self._drafter(draft, options)
         speculator = self._speculator(drafter, draft) if drafter else None
         acceptance = speculator.acceptance if speculator else Acceptance()
@@ -101,7 +104,7 @@ class Texts:
         skip: Container[int] = (),
     ) -> Iterator[tuple[int, Generation]]:
         """See `Model.generate_batch`; prompt i has the seed plus i."""
-        _check_streams(options)
+        check_is_one_text(options)
         return self._generations(enumerate(prompts), options, rows, skip)
 
     def sequences(
@@ -126,25 +129,51 @@ class Texts:
         rows: int,
         skip: Container[int],
     ) -> Iterator[tuple[int, Generation]]:
-        scheduler = Scheduler(self._session, rows=self._rows(rows))
-        first = _seed(options)
+        batcher = self.batcher(rows)
+        first = drawn_seed(options)
         wanted = ((number, prompt) for number, prompt in prompts if number not in skip)
-        running: dict[int, tuple[int, Transcript]] = {}  # by the scheduler's number
+        numbers = dict[int, int]()  # of prompts, by the batcher's
         while True:
-            while scheduler.has_free_row and (item := next(wanted, None)):
+            while batcher.has_free_row and (item := next(wanted, None)):
                 seed = None if first is None else first + item[0]
-                prepared = self._preparer.prepare(item[1], options, seed)
-                number = scheduler.submit(prepared.request)
-                running[number] = item[0], prepared.transcript(self._tokenizer)
-            if scheduler.is_idle:
+                numbers[batcher.submit(item[1], replace(options, seed=seed))] = item[0]
+            if batcher.is_idle:
                 return
-            for number, token in scheduler.step():
-                if number not in running:  # two tokens of a text that ended with the first
-                    continue
-                if running[number][1].add(token).finish_reason:
-                    scheduler.cancel(number)  # where the scheduler does not know that it has ended
-                    prompt_number, transcript = running.pop(number)
-                    yield prompt_number, transcript.result()
+            for update in batcher.step():
+                if update.error:
+                    raise update.error
+                if update.generation:
+                    yield numbers.pop(update.number), update.generation
+
+    def save_prompt(self, ids: list[int], path: Path) -> None:
+        """See `Model.save_prompt`."""
+        owner = self._bundle_id()
+        context = self.reuse.take(ids)
+        if context.ids != ids:
+            context.advance(ids)
+        try:
+            save_context(context, owner, path)
+        finally:
+            self.reuse.give_back(context)
+
+    def load_prompt(self, path: Path) -> None:
+        """See `Model.load_prompt`."""
+        context = Context(self._session)
+        load_context(context, self._bundle_id(), path, self._config.vocab_size)
+        self.reuse.load(context)
+
+    def _bundle_id(self) -> str:
+        if self._bundle is None:
+            raise RequestError("a model without a bundle has no prompt caches.")
+        return bundle_id(self._bundle)
+
+    def batcher(self, rows: int, prefix_bytes: int = 0) -> Batcher:
+        """See `Model.batcher`."""
+        exactness = self.exactness
+        prefixes = None
+        if prefix_bytes and self._session.device == "cpu":
+            prefixes = PrefixCache(self._session, lambda: exactness.may_merge_steps, prefix_bytes)
+        return Batcher(self._preparer, self._tokenizer, self._session, self._rows(rows), prefixes)
 
     def _rows(self, rows: int) -> int:
         if rows == 1 or self.shares_steps:
@@ -152,7 +181,7 @@ class Texts:
         consequence = (
             f"texts are generated one after the other, not {rows} at a time, which takes longer"
         )
-        self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 4)
+        self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 5)
         return 1
 
     def _drafter(self, draft: "Texts | None", options: GenerationOptions) -> Drafter | None:
@@ -187,21 +216,3 @@ class Texts:
         if option not in self._warned:
             self._warned.add(option)
             warn(message, Gpt2xlWarning, stacklevel)
-
-
-def _check_streams(options: GenerationOptions) -> None:
-    """Refuse what is not generated token by token."""
-    if is_search(options) or options.num_return_sequences > 1:
-        name = (
-            "num_return_sequences"
-            if options.num_return_sequences > 1
-            else "num_beams or penalty_alpha"
-        )
-        raise RequestError(f"{name} gives whole texts: use generate_sequences, or leave it out.")
-
-
-def _seed(options: GenerationOptions) -> int | None:
-    """The seed to use; None where nothing is drawn."""
-    if not options.draws:
-        return None
-    return secrets.randbits(32) if options.seed is None else options.seed

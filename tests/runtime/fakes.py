@@ -29,10 +29,12 @@ class FakeCache:
 
     @property
     def keys_and_values(self) -> Sequence[npt.NDArray[np.generic]]:
-        raise AssertionError
+        (text,) = self.texts
+        return [np.array(text, np.int64).reshape(1, 1, -1, 1)]
 
     def fill(self, values: Sequence[npt.NDArray[np.generic]]) -> None:
-        raise AssertionError
+        (text,) = self.texts
+        text[:] = values[0].ravel().tolist()
 
     def truncate(self, length: int) -> None:
         for text in self.texts:

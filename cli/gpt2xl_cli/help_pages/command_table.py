@@ -45,6 +45,12 @@ COMMANDS: Mapping[str, Entry] = {
             "gpt2xl batch --lines prompts.txt texts.jsonl --greedy",
         ),
     ),
+    "serve": Entry(
+        "serve:serve",
+        WRITE,
+        "Serve a model over HTTP, with OpenAI's protocol and a page to play with it.",
+        ("gpt2xl serve", "gpt2xl serve -m gpt2-xl --port 8080 --rows 8 --grace 10"),
+    ),
     "features": Entry(
         "features:features",
         LOOK,
@@ -121,13 +127,13 @@ COMMANDS: Mapping[str, Entry] = {
         ),
     ),
     "models": Entry(
-        "models:app",
+        "groups.models:app",
         MODELS,
         "List, find and remove the models on this machine.",
         ("gpt2xl models", "gpt2xl models rm gpt2-xl --only checkpoint"),
     ),
     "config": Entry(
-        "config:app",
+        "groups.config:app",
         SETTINGS,
         "Show or change the defaults and presets of options.",
         ("gpt2xl config set temperature 0.7", "gpt2xl config presets"),

@@ -12,12 +12,15 @@ from threading import RLock
 import numpy as np
 
 from gpt2xl.decoding.loop import Request, Token
+from gpt2xl.decoding.prefix_cache import PrefixCache
 from gpt2xl.errors import RequestError
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.prefill import cut_into_chunks
 from gpt2xl.sessions.protocol import Cache, Ids, Logits, Session, StepLogits, TopLogits
 
 PROMPT_TOKENS_PER_STEP = 256  # after which the rows that decode get their next step
+Outcome = Token | Exception
+"""What a step gives of a text: its next token, or the error that has ended it."""
 
 
 @dataclass(eq=False)
@@ -31,11 +34,24 @@ class _Running:
     cancellation: Cancellation = field(default_factory=Cancellation)
     chunks: deque[Ids] = field(default_factory=deque)
     """What is left of the prompt, each chunk [1, n]."""
+    restored: int = 0
+    """Leading tokens of the prompt that the prefix cache had."""
 
     def add(self, logits: Logits | TopLogits) -> Token:
         token = self.request.choose(self.ids, logits)
         self.ids.append(token.id)
         return token
+
+    def shown(self) -> list[int]:
+        """The ids to feed as a prompt: the prompt, or what the model sees of a text that has slid."""
+        slide = self.request.slide
+        return slide.shown(self.ids) if slide else self.ids
+
+    @property
+    def wants_prompt_scores(self) -> bool:
+        """Whether the logits of all positions of the prompt are needed."""
+        scores = self.request.prompt_scores
+        return scores is not None and not scores.is_complete
 
     @property
     def is_full(self) -> bool:
@@ -52,16 +68,17 @@ class Scheduler:
     which the session would feed it alone.
 
     `submit` and `cancel` may be called from any thread at any time, also during a step; they return at once,
-    and a step that begins after that takes them into account. `step` is for one thread at a time. After a
-    step that raised, the scheduler is not to be used any more.
+    and a step that begins after that takes them into account. `step` is for one thread at a time. An error ends the
+    texts that it concerns, and the others go on.
 
     Args:
         session: computes the logits. Needs ``shares_steps`` unless ``rows`` is 1.
         rows: texts that share a step, at least 1.
+        prefixes: keeps prompts for later ones that begin like them.
     """
 
-    def __init__(self, session: Session, *, rows: int) -> None:
-        self._session, self._rows = session, rows
+    def __init__(self, session: Session, *, rows: int, prefixes: PrefixCache | None = None) -> None:
+        self._session, self._rows, self._prefixes = session, rows, prefixes
         self._cache = session.new_cache(rows, capacity=1)
         self._lock = RLock()  # of the next three
         self._submitted = 0
@@ -81,8 +98,17 @@ class Scheduler:
     @property
     def has_free_row(self) -> bool:
         """Whether a request submitted now would not have to wait for another text to end."""
-        running = len(self._decoding) + (self._prefilling is not None)
-        return running + len(self._waiting) < self._rows
+        return self.running + self.waiting < self._rows
+
+    @property
+    def waiting(self) -> int:
+        """Requests whose prompts have no row yet."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Rows in use."""
+        return len(self._decoding) + (self._prefilling is not None)
 
     def submit(self, request: Request) -> int:
         """Queue ``request``; its number, which `step` names its tokens by."""
@@ -107,7 +133,7 @@ class Scheduler:
             if text := self._unfinished.get(number):
                 text.cancellation.cancel()
 
-    def step(self) -> list[tuple[int, Token]]:
+    def step(self) -> list[tuple[int, Outcome]]:
         """Feed prompts that wait, then one token of each row that decodes.
 
         At least one chunk of a prompt is fed, and more until PROMPT_TOKENS_PER_STEP are; without a limit while no row
@@ -115,15 +141,13 @@ class Scheduler:
 
         Returns:
             Numbers of requests and their next tokens: one or two of a text whose prompt was fed, one of each
-            other that decodes, none of those that wait.
-
-        Raises:
-            Gpt2xlError: the session failed, or a chain did.
+            other that decodes, none of those that wait. In place of a token the error that has ended a text: of its
+            own chain, or of the session, which concerns all texts of a run.
         """
         self._drop_cancelled()
-        first_tokens = list(self._prefill())
+        first_outcomes = list(self._prefill())
         self._slide()
-        return [*first_tokens, *self._decode()]
+        return [*first_outcomes, *self._decode()]
 
     def _drop_cancelled(self) -> None:
         with self._lock:
@@ -135,48 +159,57 @@ class Scheduler:
                 self._end(self._decoding[index])
                 self._free(index)
 
-    def _prefill(self) -> Iterator[tuple[int, Token]]:
+    def _prefill(self) -> Iterator[tuple[int, Outcome]]:
         """Feed chunks of prompts; the first tokens of the texts whose prompts are complete now."""
         fed = 0
         while fed < PROMPT_TOKENS_PER_STEP or not self._decoding:
-            text = self._prefilling or self._begin()
+            text = self._prefilling or self._next()
             if text is None:
                 return
-            chunk = text.chunks.popleft()
-            fed += chunk.shape[1]
-            if token := self._feed(text, chunk):
-                yield text.number, token
+            try:
+                if not text.chunks:
+                    self._begin(text)
+                chunk = text.chunks.popleft()
+                fed += chunk.shape[1]
+                token = self._feed(text, chunk)
+            except Cancelled:
+                self._give_up_prompt(text)
+            except Exception as error:  # processors may be the caller's, and raise anything
+                self._give_up_prompt(text)
+                yield text.number, error
+            else:
+                if token:
+                    yield text.number, token
 
-    def _begin(self) -> _Running | None:
+    def _next(self) -> _Running | None:
         """Give the next text that waits the first free row; None where nothing waits or no row is free."""
-        index = len(self._decoding)
-        if index == self._rows:
+        if len(self._decoding) == self._rows:
             return None
         with self._lock:
-            text = self._waiting.popleft() if self._waiting else None
-        if text:
-            request = text.request
-            self._reserve(len(request.ids) + request.max_new_tokens - 1)
-            ids = request.slide.shown(text.ids) if request.slide else text.ids
-            text.chunks.extend(
-                cut_into_chunks(np.array([ids], np.int64), self._session.prefill_chunk)
-            )
-            self._prefilling = text
-            self._row_of_prompt().truncate(0)
-        return text
+            self._prefilling = self._waiting.popleft() if self._waiting else None
+        return self._prefilling
+
+    def _begin(self, text: _Running) -> None:
+        """Make room for ``text``, restore what is known of its prompt, and cut the rest into chunks."""
+        request = text.request
+        self._reserve(len(request.ids) + request.max_new_tokens - 1)
+        row = self._row_of_prompt()
+        row.truncate(0)
+        ids = text.shown()
+        if self._prefixes and not text.wants_prompt_scores:
+            text.restored = self._prefixes.restore(ids, row)
+        rest = np.array([ids[text.restored :]], np.int64)
+        text.chunks.extend(cut_into_chunks(rest, self._session.prefill_chunk))
 
     def _feed(self, text: _Running, chunk: Ids) -> Token | None:
         """The first token of ``text`` where ``chunk`` was the last of its prompt."""
-        try:
-            logits = self._prompt_logits(text, chunk)
-        except Cancelled:
-            self._prefilling = self._prefilling_row = None
-            self._end(text)
-            return None
+        logits = self._prompt_logits(text, chunk)
         if text.chunks:
             return None
-        self._prefilling = self._prefilling_row = None
+        if self._prefixes:
+            self._prefixes.keep(text.shown(), self._row_of_prompt(), text.restored)
         token = text.add(logits[0, -1])
+        self._prefilling = self._prefilling_row = None
         if token.finish_reason:
             self._end(text)
         else:
@@ -184,15 +217,19 @@ class Scheduler:
             self._decoding_rows = None
         return token
 
+    def _give_up_prompt(self, text: _Running) -> None:
+        self._prefilling = self._prefilling_row = None
+        self._end(text)
+
     def _prompt_logits(self, text: _Running, chunk: Ids) -> StepLogits | TopLogits:
         row, request = self._row_of_prompt(), text.request
-        scores = request.prompt_scores
-        if scores is None or scores.is_complete:
+        if not text.wants_prompt_scores:
             return self._session.forward_top(
                 chunk, row, request.needed_logits, cancel=text.cancellation
             )
         logits = self._session.forward(chunk, row, keep=chunk.shape[1], cancel=text.cancellation)
-        scores.add(logits[0])
+        assert request.prompt_scores
+        request.prompt_scores.add(logits[0])
         return logits
 
     def _slide(self) -> None:
@@ -203,22 +240,29 @@ class Scheduler:
                     self._waiting.appendleft(text)
                 self._free(index)
 
-    def _decode(self) -> list[tuple[int, Token]]:
+    def _decode(self) -> list[tuple[int, Outcome]]:
         texts = list(self._decoding)
         if not texts:
             return []
+        outcomes = self._next_tokens(texts)
+        for row in reversed(range(len(texts))):
+            outcome = outcomes[row]
+            if isinstance(outcome, Exception) or outcome.finish_reason:
+                self._end(texts[row])
+                self._free(row)
+        return [(text.number, outcome) for text, outcome in zip(texts, outcomes, strict=True)]
+
+    def _next_tokens(self, texts: list[_Running]) -> list[Outcome]:
         if self._decoding_rows is None:
             self._decoding_rows = self._cache.rows(0, len(texts))
         ids = np.array([[text.ids[-1]] for text in texts], np.int64)
         counts = [text.request.needed_logits for text in texts]
         needed = max(counts) if all(counts) else 0
-        logits = self._session.forward_top(ids, self._decoding_rows, needed)
-        tokens = [text.add(logits[row, -1]) for row, text in enumerate(texts)]
-        for row in reversed(range(len(texts))):
-            if tokens[row].finish_reason:
-                self._end(texts[row])
-                self._free(row)
-        return [(text.number, token) for text, token in zip(texts, tokens, strict=True)]
+        try:
+            logits = self._session.forward_top(ids, self._decoding_rows, needed)
+        except Exception as error:  # beside our own, such as MemoryError
+            return [error] * len(texts)
+        return [_outcome(text, logits[row, -1]) for row, text in enumerate(texts)]
 
     def _free(self, index: int) -> None:
         """Close the gap that the row ``index`` leaves with the last row, and move the one being prefilled up."""
@@ -245,3 +289,10 @@ class Scheduler:
     def _end(self, text: _Running) -> None:
         with self._lock:
             del self._unfinished[text.number]
+
+
+def _outcome(text: _Running, logits: Logits | TopLogits) -> Outcome:
+    try:
+        return text.add(logits)
+    except Exception as error:  # processors may be the caller's, and raise anything
+        return error

@@ -46,7 +46,7 @@ def run(scheduler: Scheduler, texts: Texts | None = None) -> Texts:
 
 
 def step(scheduler: Scheduler, texts: Texts) -> list[tuple[int, Token]]:
-    tokens = scheduler.step()
+    tokens = [(number, token) for number, token in scheduler.step() if isinstance(token, Token)]
     for number, token in tokens:
         texts.setdefault(number, []).append(token)
     return tokens
@@ -249,6 +249,7 @@ def test_any_requests_at_any_time(requests: list[Case], rows: int) -> None:
             scheduler.cancel(number)
         for number, token in scheduler.step():
             assert number not in given_up
+            assert isinstance(token, Token)
             running[number].tokens.append(token)
         now += 1
     for case in running.values():

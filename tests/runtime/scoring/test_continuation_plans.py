@@ -1,6 +1,6 @@
 """Which continuations are computed together."""
 
-from gpt2xl.continuation_plans import (
+from gpt2xl.scores.continuation_plans import (
     AHEAD_TOKENS,
     MOST_TOGETHER,
     SHARED_TOKENS,

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from gpt2xl import Continuation, ContinuationScore, Model, RequestError
-from gpt2xl.continuation_plans import AHEAD_TOKENS
-from gpt2xl.continuations import scored
+from gpt2xl.scores.continuation_plans import AHEAD_TOKENS
+from gpt2xl.scores.continuations import scored
 
 PRECISIONS = pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int8 --kv float"])
 

@@ -180,7 +180,9 @@ def test_each_text_of_a_batch_has_its_own_top_k(bundle: Path) -> None:
             chain = chain_of(GenerationOptions(top_k=top_k, temperature=1.0), seed=7)
             scheduler.submit(Request(IDS[0, : 5 + number].tolist(), chain, 9))
         while not scheduler.is_idle:
-            found += scheduler.step()
+            for number, token in scheduler.step():
+                assert isinstance(token, Token)
+                found.append((number, token))
         return sorted((number, token.id) for number, token in found)
 
     assert texts(on_device(bundle), 3) == texts(plain(bundle), 1)

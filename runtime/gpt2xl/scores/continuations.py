@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gpt2xl.continuation_plans import Family, Text, Wanted, batches, blocks, families, merged
 from gpt2xl.errors import RequestError, counted
 from gpt2xl.processors.ranking import largest
+from gpt2xl.scores.continuation_plans import Family, Text, Wanted, batches, blocks, families, merged
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.prefill import PREFILL_CHUNK, cut_into_chunks
 from gpt2xl.sessions.protocol import Cache, PositionLogits, Session

@@ -1,0 +1,1 @@
+"""How probable texts are: of whole texts, and of continuations."""

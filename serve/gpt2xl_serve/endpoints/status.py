@@ -1,0 +1,100 @@
+"""What the server says of itself, and the page."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import gpt2xl
+from gpt2xl_serve.errors import ApiError, busy, json_response
+from gpt2xl_serve.service import Service, service_of
+
+PAGE = Path(__file__).parents[1] / "page"
+
+
+class Health(msgspec.Struct):
+    """The answer of /health."""
+
+    status: Literal["ready", "draining"]
+
+
+class Version(msgspec.Struct):
+    """The answer of /version."""
+
+    version: str
+
+
+class ModelCard(msgspec.Struct, kw_only=True):
+    """A model that is served."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    """Seconds since 1970."""
+    owned_by: str = "gpt2xl"
+    max_model_len: int
+    """Tokens of the context."""
+    vocab_size: int
+
+
+class ModelCards(msgspec.Struct, kw_only=True):
+    """The answer of /v1/models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+async def health(request: Request) -> Response:
+    """200 where requests are taken, 503 while the server ends."""
+    if service_of(request).is_draining:
+        return json_response(Health("draining"), 503, busy("", 503).headers)
+    return json_response(Health("ready"))
+
+
+async def version(_: Request) -> Response:
+    """The version of gpt2xl."""
+    return json_response(Version(gpt2xl.__version__))
+
+
+async def models(request: Request) -> Response:
+    """The model that is served."""
+    return json_response(ModelCards(data=[_model(service_of(request))]))
+
+
+async def model(request: Request) -> Response:
+    """The same by its name."""
+    service = service_of(request)
+    service.check_name(request.path_params["name"])
+    return json_response(_model(service))
+
+
+async def page(_: Request) -> Response:
+    """The page to play with the model."""
+    index = PAGE / "index.html"
+    if not index.is_file():
+        raise ApiError(404, "this installation has no page.")
+    return FileResponse(index)
+
+
+def _model(service: Service) -> ModelCard:
+    config = service.model.config
+    return ModelCard(
+        id=service.name,
+        created=int(service.started),
+        max_model_len=config.n_positions,
+        vocab_size=config.vocab_size,
+    )
+
+
+routes = [
+    Route("/", page),
+    Route("/health", health),
+    Route("/version", version),
+    Route("/v1/models", models),
+    Route("/v1/models/{name:path}", model),
+    Mount("/page", StaticFiles(directory=PAGE, check_dir=False)),
+]
