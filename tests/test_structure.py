@@ -7,6 +7,7 @@ SOURCES = (
     "runtime/gpt2xl",
     "export/gpt2xl_export",
     "evaluate/gpt2xl_eval",
+    "serve/gpt2xl_serve",
     "cli/gpt2xl_cli",
     "tests",
     "benchmarks",

@@ -4,11 +4,12 @@ import secrets
 from dataclasses import dataclass
 from threading import Lock
 
+from gpt2xl.decoding.logprobs import Logprobs
 from gpt2xl.decoding.prefix_cache import PrefixCache
 from gpt2xl.decoding.scheduler import Outcome, Scheduler
 from gpt2xl.errors import RequestError
 from gpt2xl.options.generation import GenerationOptions
-from gpt2xl.preparing import Preparer
+from gpt2xl.preparing import Prepared, Preparer
 from gpt2xl.searching import is_search
 from gpt2xl.sessions.protocol import Session
 from gpt2xl.text.prompts import Prompt
@@ -28,6 +29,8 @@ class Update:
     """The whole text, with its last piece."""
     error: Exception | None = None
     """What ended the text."""
+    prompt_logprobs: list[Logprobs | None] | None = None
+    """With the first piece, where the options ask for them."""
 
 
 class Batcher:
@@ -102,8 +105,15 @@ class Batcher:
         Raises:
             RequestError: as of `Model.stream`; searches and several sequences are refused.
         """
+        return self.add(self.prepare(prompt, options))
+
+    def prepare(self, prompt: Prompt, options: GenerationOptions) -> Prepared:
+        """Check a text, for `add`; arguments and errors as of `submit`. It may take a moment, and holds no step up."""
         check_is_one_text(options)
-        prepared = self._preparer.prepare(prompt, options, drawn_seed(options))
+        return self._preparer.prepare(prompt, options, drawn_seed(options))
+
+    def add(self, prepared: Prepared) -> int:
+        """Queue what `prepare` has returned, once; its number."""
         with self._lock:
             number = self._scheduler.submit(prepared.request)
             self._transcripts[number] = prepared.transcript(self._tokenizer)
@@ -139,10 +149,11 @@ class Batcher:
         except Exception as error:
             self.cancel(number)
             return Update(number, error=error)
+        scores = transcript.prompt_logprobs if len(transcript.pieces) == 1 else None
         if not piece.finish_reason:
-            return Update(number, piece)
+            return Update(number, piece, prompt_logprobs=scores)
         self.cancel(number)  # the scheduler need not know that it has ended
-        return Update(number, piece, transcript.result())
+        return Update(number, piece, transcript.result(), prompt_logprobs=scores)
 
 
 def check_is_one_text(options: GenerationOptions) -> None:

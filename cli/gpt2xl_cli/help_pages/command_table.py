@@ -45,6 +45,12 @@ COMMANDS: Mapping[str, Entry] = {
             "gpt2xl batch --lines prompts.txt texts.jsonl --greedy",
         ),
     ),
+    "serve": Entry(
+        "serve:serve",
+        WRITE,
+        "Serve a model over HTTP, with OpenAI's protocol and a page to play with it.",
+        ("gpt2xl serve", "gpt2xl serve -m gpt2-xl --port 8080 --rows 8 --grace 10"),
+    ),
     "features": Entry(
         "features:features",
         LOOK,

@@ -1,0 +1,82 @@
+"""The ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gpt2xl_serve.connections import ClientLeftError
+from gpt2xl_serve.endpoints import completions, status
+from gpt2xl_serve.errors import ApiError
+from gpt2xl_serve.guards import Guards
+from gpt2xl_serve.service import Service
+
+routes = [*status.routes, *completions.routes]
+"""Of all endpoints."""
+CLIENT_LEFT = 499  # as nginx has it; nobody sees it
+
+
+def make_app(service: Service) -> Starlette:
+    """The application for ``service``, whose engine it starts and stops."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.engine.start()
+        try:
+            yield
+        finally:
+            service.engine.stop()
+
+    middleware = [Middleware(Guards, service=service)]
+    if service.options.cors:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=service.options.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
+        middleware.insert(0, cors)
+    app = Starlette(
+        routes=routes,
+        middleware=middleware,
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            ClientLeftError: _client_left,
+            Exception: _bug,
+        },
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """An unknown path, or a method that a path does not have."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        return ApiError(404, f"there is nothing at {path}.", code="not_found").response()
+    if error.status_code == 405:
+        message = f"{path} does not take {request.method}."
+        return ApiError(405, message, headers=error.headers).response()
+    return ApiError(error.status_code, f"{error.detail}.").response()
+
+
+async def _client_left(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    return ApiError(500, f"an internal error: {type(error).__name__}.").response()

@@ -1,0 +1,1 @@
+"""Requests for texts and their answers, in the shapes of OpenAI's completions."""

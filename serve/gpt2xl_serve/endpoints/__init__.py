@@ -1,0 +1,1 @@
+"""What the server answers at each path; each module has ``routes``."""
