@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpt2xl_serve.connections import ClientLeftError
-from gpt2xl_serve.endpoints import completions, status
+from gpt2xl_serve.endpoints import completions, page, status
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
 from gpt2xl_serve.service import Service
 
-routes = [*status.routes, *completions.routes]
+routes = [*status.routes, *completions.routes, *page.routes]
 """Of all endpoints."""
 CLIENT_LEFT = 499  # as nginx has it; nobody sees it
 

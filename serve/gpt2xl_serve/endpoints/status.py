@@ -1,17 +1,12 @@
-"""What the server says of itself, and the page."""
-
-from pathlib import Path
+"""What the server says of itself."""
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.routing import Route
 
 import gpt2xl
-from gpt2xl_serve.errors import ApiError, busy, json_response
+from gpt2xl_serve.errors import busy, json_response
 from gpt2xl_serve.service import Service, service_of
-
-PAGE = Path(__file__).parents[1] / "page"
 
 
 async def health(request: Request) -> Response:
@@ -38,14 +33,6 @@ async def model(request: Request) -> Response:
     return json_response(_model(service))
 
 
-async def page(_: Request) -> Response:
-    """The page to play with the model."""
-    index = PAGE / "index.html"
-    if not index.is_file():
-        raise ApiError(404, "this installation has no page.")
-    return FileResponse(index)
-
-
 def _model(service: Service) -> dict[str, object]:
     config = service.model.config
     return {
@@ -59,10 +46,8 @@ def _model(service: Service) -> dict[str, object]:
 
 
 routes = [
-    Route("/", page),
     Route("/health", health),
     Route("/version", version),
     Route("/v1/models", models),
     Route("/v1/models/{name:path}", model),
-    Mount("/page", StaticFiles(directory=PAGE, check_dir=False)),
 ]

@@ -19,10 +19,11 @@ export class Api {
     return { id: data[0]?.id ?? "", contextLength: length };
   }
 
-  /** @returns {Promise<number>} the tokens of `prompt` */
+  /** @returns {Promise<number | null>} the tokens of `prompt`; null where the server does not say */
   async count(prompt) {
-    const answer = await (await this.#send("tokenize", { prompt })).json();
-    return answer.tokens.length;
+    // The page counts by itself while the user types: no dialog and no message for that.
+    const response = await this.#fetch("tokenize", { prompt }).catch(() => null);
+    return response?.ok ? (await response.json()).tokens.length : null;
   }
 
   async completion(body, signal) {

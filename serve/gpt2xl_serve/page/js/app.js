@@ -8,13 +8,12 @@ import { TextDocument } from "./document.js";
 import { Editor } from "./editor.js";
 import { generate, score } from "./generation.js";
 import { listenToKeys } from "./keys.js";
-import { generationReport, prepareLegend, showAlert, showCount, showStatus } from "./page_state.js";
+import { closeSettings, generationReport, prepareLegend, showAlert, showCount, showStatus } from "./page_state.js";
 import { Runner } from "./runner.js";
 import { SessionList } from "./session_list.js";
 import { SessionKeeper } from "./session_keeper.js";
 import { currentSession } from "./sessions.js";
 import { SettingsForm, defaultSettings, seedOf } from "./settings.js";
-import { perplexity } from "./tokens.js";
 
 const byId = (id) => document.getElementById(id);
 const COUNT_MS = 300;
@@ -94,8 +93,9 @@ function runScore() {
   if (doc.text === "") return showStatus("There is no text to score.");
   return run(async (signal) => {
     showStatus("Scoring …");
-    const { count, value } = perplexity(await score({ api, doc, model: model.id, signal }));
-    showStatus(count ? `Perplexity ${value.toPrecision(4)} over ${count} tokens.` : "One token has no perplexity.");
+    const { count, value } = await score({ api, doc, model: model.id, signal });
+    const words = value < 1000 ? value.toPrecision(4) : Math.round(value).toLocaleString("en");
+    showStatus(count ? `Perplexity ${words} over ${count} tokens.` : "A single token has no perplexity.");
   });
 }
 
@@ -174,13 +174,8 @@ function countSoon() {
 
 async function count() {
   const { text } = doc;
-  try {
-    const tokens = text === "" ? 0 : await api.count(text);
-    if (text === doc.text) showCount(tokens, model.contextLength);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    showAlert(error.message);
-  }
+  const tokens = text === "" ? 0 : await api.count(text);
+  if (text === doc.text) showCount(tokens, model.contextLength);
 }
 
 function undo() {
@@ -247,6 +242,7 @@ async function showModel() {
 }
 
 prepareDialogs();
+closeSettings();
 prepareLegend();
 listen();
 open(keeper.session);

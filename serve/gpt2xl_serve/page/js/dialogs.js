@@ -20,28 +20,19 @@ export function askForKey(reason) {
 
 function ask(reason) {
   const dialog = document.getElementById("key");
+  const form = document.getElementById("key-form");
   const field = document.getElementById("key-field");
-  const use = document.getElementById("use-key");
   document.getElementById("key-reason").textContent = reason;
   field.value = "";
   dialog.returnValue = "";
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    dialog.close("use");
+  };
   dialog.showModal();
   field.focus();
-  const accept = () => dialog.close("use");
-  const onKey = (event) => {
-    if (event.key === "Enter") accept();
-  };
-  use.addEventListener("click", accept);
-  field.addEventListener("keydown", onKey);
   return new Promise((resolve) => {
-    dialog.addEventListener(
-      "close",
-      () => {
-        use.removeEventListener("click", accept);
-        field.removeEventListener("keydown", onKey);
-        resolve(dialog.returnValue === "use" ? field.value.trim() : null);
-      },
-      { once: true },
-    );
+    const answer = () => resolve(dialog.returnValue === "use" ? field.value.trim() : null);
+    dialog.addEventListener("close", answer, { once: true });
   });
 }

@@ -15,10 +15,17 @@ export function showAlert(text) {
   byId("alert").hidden = text === "";
 }
 
+/** @param {number | null} count  null shows none */
 export function showCount(count, contextLength) {
   const place = byId("count");
-  place.textContent = contextLength ? `${count} / ${contextLength} tokens` : `${count} tokens`;
+  const limit = contextLength === null ? "" : ` / ${contextLength}`;
+  place.textContent = count === null ? "" : `${count}${limit} tokens`;
   place.classList.toggle("full", contextLength !== null && count >= contextLength);
+}
+
+/** On a small screen the settings stand below the text, and begin closed. */
+export function closeSettings() {
+  if (window.matchMedia("(max-width: 56rem)").matches) byId("settings").open = false;
 }
 
 export function prepareLegend() {
@@ -33,8 +40,9 @@ export function prepareLegend() {
 }
 
 /** "100 tokens in 2.4 s (41.7 a second), seed 7. The model ended the text." */
-export function generationReport({ count, seconds, reason }, seed) {
-  const speed = seconds > 0 ? ` (${(count / seconds).toFixed(1)} a second)` : "";
-  const end = reason === "stop" ? " Ended by the model or a stop string." : "";
-  return `${count} ${count === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s${speed}, seed ${seed}.${end}`;
+export function generationReport({ count, seconds, reason, stopReason }, seed) {
+  const speed = count > 1 ? ` (${(count / seconds).toFixed(1)} a second)` : "";
+  const ended = stopReason ? ` Ended by ${JSON.stringify(stopReason)}.` : " The model ended the text.";
+  const words = count === 1 ? "token" : "tokens";
+  return `${count} ${words} in ${seconds.toFixed(1)} s${speed}, seed ${seed}.${reason === "stop" ? ended : ""}`;
 }

@@ -125,7 +125,7 @@ export class SettingsForm extends EventTarget {
     const row = element("div", { className: inputs.length > 1 ? "field number" : "field" });
     const help = element("small", { id: `${id}-hint`, textContent: hint });
     inputs[0].setAttribute("aria-describedby", help.id);
-    row.append(element("label", { htmlFor: id, textContent: text }), ...inputs, help);
+    row.append(element("label", { htmlFor: id, textContent: text }), ...inputs.reverse(), help);
     root.append(row);
   }
 }

@@ -113,8 +113,8 @@ export class TokenReader {
 }
 
 /** exp of the mean negative log-probability, over the tokens that have one. */
-export function perplexity(tokens) {
-  const known = tokens.filter((token) => token.logprob !== null);
-  const sum = known.reduce((total, token) => total + token.logprob, 0);
+export function perplexity(logprobs) {
+  const known = logprobs.filter((logprob) => logprob !== null);
+  const sum = known.reduce((total, logprob) => total + logprob, 0);
   return { count: known.length, value: Math.exp(-sum / known.length) };
 }
