@@ -9,7 +9,8 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar" and "lm-eval".
+# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar", "lm-eval"
+# and "serve".
 collect_ignore_glob = [
     path
     for package, path in (
@@ -19,6 +20,7 @@ collect_ignore_glob = [
         ("matplotlib", "cli/*/comparison/picture.py"),
         ("lm_eval", "evaluate/*/lm_eval/model.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
+        *((package, "serve/**") for package in ("msgspec", "starlette", "uvicorn")),
     )
     if not find_spec(package)
 ]

@@ -11,12 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpt2xl_serve.connections import ClientLeftError
-from gpt2xl_serve.endpoints import completions, page, status
+from gpt2xl_serve.endpoints import chat, completions, embeddings, page, status, tokens
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
 from gpt2xl_serve.service import Service
 
-routes = [*status.routes, *completions.routes, *page.routes]
+routes = [
+    *status.routes,
+    *completions.routes,
+    *chat.routes,
+    *embeddings.routes,
+    *tokens.routes,
+    *page.routes,
+]
 """Of all endpoints."""
 CLIENT_LEFT = 499  # as nginx has it; nobody sees it
 

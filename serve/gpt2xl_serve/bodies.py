@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from gpt2xl_serve.errors import ApiError
 
 Body = TypeVar("Body", bound=msgspec.Struct)
+Renamed = Callable[[dict[str, Any]], dict[str, Any]]
 PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 """Where msgspec says what is wrong."""
 
@@ -43,7 +45,9 @@ async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
     return b"".join(parts)
 
 
-def parsed(body: bytes, kind: type[Body], *, ignore_unknown: bool) -> tuple[Body, list[str]]:
+def parsed(
+    body: bytes, kind: type[Body], renamed: Renamed = dict, *, ignore_unknown: bool
+) -> tuple[Body, list[str]]:
     """The content of ``body``, and the names of the fields that ``kind`` does not have.
 
     Raises:
@@ -55,6 +59,7 @@ def parsed(body: bytes, kind: type[Body], *, ignore_unknown: bool) -> tuple[Body
         raise ApiError(400, f"the body is not JSON: {reason}.", code="invalid_json") from None
     if not isinstance(content, dict):
         raise ApiError(400, f"the body has to be a JSON object, but is {_shown(content)}.")
+    content = renamed(content)
     unknown = [name for name in content if name not in field_names(kind)]
     if unknown and not ignore_unknown:
         raise ApiError(

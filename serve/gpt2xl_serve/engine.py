@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from threading import Condition, Thread
 from typing import TypeVar
 
@@ -160,26 +161,18 @@ class Engine:
             self._changed.notify()  # an idle engine has to drop them
         self.statistics.texts_cancelled += len(numbers)
 
-    def run(self, function: Callable[[], Result]) -> Future[Result]:
-        """Call ``function`` between two steps, on the engine's thread; cancel the future to leave it out.
+    def run(self, functions: Sequence[Callable[[], Result]]) -> list[Future[Result]]:
+        """Call ``functions`` on the engine's thread, each between two steps; cancel a future to leave one out.
 
         Raises:
             ApiError: the queue is full.
         """
-        future = Future[Result]()
-
-        def job() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function())
-                except Exception as error:  # the caller's
-                    future.set_exception(error)
-
+        futures = [Future[Result]() for _ in functions]
         with self._changed:
-            self.check_room(1)
-            self._jobs.append(job)
+            self.check_room(len(functions))
+            self._jobs += map(partial, repeat(_do), functions, futures)
             self._changed.notify()
-        return future
+        return futures
 
     def _work(self) -> None:
         nap = FIRST_NAP
@@ -254,6 +247,14 @@ class Engine:
 
 class CrashError(Exception):
     """A step failed as a whole."""
+
+
+def _do(function: Callable[[], Result], future: Future[Result]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(function())
+        except Exception as error:  # for the caller
+            future.set_exception(error)
 
 
 def _put(items: Sequence[tuple[Run, int, Update]]) -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from gpt2xl import Model
 from gpt2xl.errors import RequestError
 from gpt2xl_serve.app import make_app
+from gpt2xl_serve.chat.template import ChatTemplate
 from gpt2xl_serve.engine import Engine
 from gpt2xl_serve.options import MEBIBYTE, ServeOptions
 from gpt2xl_serve.protocol import ImpatientProtocol
@@ -46,7 +47,7 @@ class Server:
             queue=options.queue,
             prefix_bytes=options.prefix_cache * MEBIBYTE,
         )
-        self.service = Service(model, name, options, engine)
+        self.service = Service(model, name, options, engine, _chat(model, options))
         self._socket = _listening(options)
         self._stopping: Callable[[], None] | None = None
 
@@ -129,6 +130,15 @@ def serve(
     """Serve ``model`` until a signal ends the process; arguments, warnings and errors as of `Server`."""
     server = Server(model, name, options)
     server.run(lambda: on_ready(server))
+
+
+def _chat(model: Model, options: ServeOptions) -> ChatTemplate | None:
+    if options.chat_template is None:
+        return None
+    config, tokenizer = model.config, model.tokenizer
+    named = {"bos_token": config.bos_token_id, "eos_token": min(config.eos_token_ids, default=None)}
+    tokens = {name: tokenizer.decode([i]) for name, i in named.items() if i is not None}
+    return ChatTemplate(options.chat_template, tokens)
 
 
 class _Uvicorn(uvicorn.Server):

@@ -8,7 +8,8 @@ import msgspec
 from starlette.requests import Request
 
 from gpt2xl import Model
-from gpt2xl_serve.bodies import parsed, read_body
+from gpt2xl_serve.bodies import Renamed, parsed, read_body
+from gpt2xl_serve.chat.template import ChatTemplate
 from gpt2xl_serve.engine import Engine
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.options import ServeOptions
@@ -26,19 +27,28 @@ class Service:
     """What clients call the model."""
     options: ServeOptions
     engine: Engine
+    chat: ChatTemplate | None = None
+    """Makes prompts of messages."""
     started: float = field(default_factory=time.time)
     is_draining: bool = False
     """Whether new requests are refused, since the server ends."""
 
-    async def body(self, request: Request, kind: type[Body]) -> tuple[Body, dict[str, str]]:
+    async def body(
+        self, request: Request, kind: type[Body], renamed: Renamed = dict
+    ) -> tuple[Body, dict[str, str]]:
         """The body of ``request``, and headers for its answer.
+
+        Args:
+            request: from the client.
+            kind: of the body.
+            renamed: gives fields the names that they have in ``kind``.
 
         Raises:
             ApiError: it is refused.
         """
         options = self.options
         content = await read_body(request, options.max_body, options.header_timeout)
-        body, unknown = parsed(content, kind, ignore_unknown=options.ignore_unknown)
+        body, unknown = parsed(content, kind, renamed, ignore_unknown=options.ignore_unknown)
         shown = ", ".join(unknown).encode("ascii", "backslashreplace").decode()
         return body, {UNKNOWN_HEADER: _header_value(shown)} if unknown else {}
 

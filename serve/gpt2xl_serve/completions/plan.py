@@ -4,15 +4,16 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from gpt2xl import Model, RequestError
+from gpt2xl import GenerationOptions, Model, RequestError
 from gpt2xl_serve.completions.options import generation_options
-from gpt2xl_serve.completions.request import CompletionRequest, Prompt
+from gpt2xl_serve.completions.request import CompletionRequest, Prompt, TextRequest
 from gpt2xl_serve.engine import Text
 from gpt2xl_serve.errors import ApiError
 
 MAX_TOKENS = 16
 """OpenAI's default."""
 MOST_LOGPROBS = 100
+MOST_SLIDING_TOKENS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,42 @@ def completion_plan(
             f"max_tokens has to be >= 1, or 0 with echo, but is {max_tokens}.",
             param="max_tokens",
         )
+    check_length(request, max_tokens)
     options = generation_options(
         request,
         max_tokens=max(1, max_tokens),
         logprobs=0 if logprobs is None and best_of > n else logprobs,
         prompt_logprobs=logprobs if echo else None,
     )
-    first = secrets.randbits(32) if options.seed is None else options.seed
     prompt_ids = [_prompt_ids(each, request, model) for each in prompts]
-    texts = [
-        Text(ids, replace(options, seed=first + number * best_of + sequence))
-        for number, ids in enumerate(prompt_ids)
-        for sequence in range(best_of)
-    ]
+    texts = seeded_texts(prompt_ids, options, best_of)
     return Plan(texts, n, best_of, echo, logprobs, max_tokens)
 
 
-def prompts_of(prompt: Prompt | None) -> list[str | list[int]]:
-    """The prompts of a request.
+def seeded_texts(
+    prompts: Sequence[list[int]], options: GenerationOptions, count: int
+) -> list[Text]:
+    """``count`` texts of each prompt; their seeds follow each other from the one of ``options``, or from a drawn one."""
+    first = secrets.randbits(32) if options.seed is None else options.seed
+    return [
+        Text(ids, replace(options, seed=first + number * count + sequence))
+        for number, ids in enumerate(prompts)
+        for sequence in range(count)
+    ]
+
+
+def check_length(request: TextRequest, max_tokens: int) -> None:
+    """Refuse a text that would not end: with overflow "slide" the context ends none.
+
+    Raises:
+        ApiError: ``max_tokens`` is too large.
+    """
+    if request.overflow == "slide":
+        checked_range("max_tokens", max_tokens, 0, MOST_SLIDING_TOKENS)
+
+
+def prompts_of(prompt: Prompt | None, field: str = "prompt") -> list[str | list[int]]:
+    """The prompts of a request, which are in its ``field``.
 
     Raises:
         ApiError: a list of several kinds, or an empty one.
@@ -90,7 +109,7 @@ def prompts_of(prompt: Prompt | None) -> list[str | list[int]]:
     if prompt is None or isinstance(prompt, str):
         return [prompt or ""]
     if not prompt:
-        raise ApiError(400, "the list of prompts is empty: give one at least.", param="prompt")
+        raise ApiError(400, f"{field} is an empty list: give one text at least.", param=field)
     ids = [each for each in prompt if isinstance(each, int)]
     if len(ids) == len(prompt):
         return [ids]
@@ -98,17 +117,27 @@ def prompts_of(prompt: Prompt | None) -> list[str | list[int]]:
     if len(several) < len(prompt) or len({type(each) for each in several}) > 1:
         raise ApiError(
             400,
-            "prompt has to be a text, a list of texts, a list of token ids or a list of such lists.",
-            param="prompt",
+            f"{field} has to be a text, a list of texts, a list of token ids or a list of such lists.",
+            param=field,
         )
     return several
 
 
+def checked_range(name: str, value: int, lowest: int, highest: int | None = None) -> int:
+    """``value``, which is that of the field ``name``.
+
+    Raises:
+        ApiError: it is below ``lowest`` or above ``highest``.
+    """
+    if value < lowest or (highest is not None and value > highest):
+        allowed = f">= {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ApiError(400, f"{name} has to be {allowed}, but is {value}.", param=name)
+    return value
+
+
 def _counts(request: CompletionRequest) -> tuple[int, int]:
-    n = 1 if request.n is None else request.n
-    best_of = n if request.best_of is None else request.best_of
-    if n < 1:
-        raise ApiError(400, f"n has to be >= 1, but is {n}.", param="n")
+    n = checked_range("n", 1 if request.n is None else request.n, 1)
+    best_of = checked_range("best_of", n if request.best_of is None else request.best_of, 1)
     if best_of < n:
         raise ApiError(
             400, f"best_of has to be >= n, but they are {best_of} and {n}.", param="best_of"
@@ -121,11 +150,7 @@ def _counts(request: CompletionRequest) -> tuple[int, int]:
 
 
 def _logprobs(count: int | None) -> int | None:
-    if count is not None and not 0 <= count <= MOST_LOGPROBS:
-        raise ApiError(
-            400, f"logprobs has to be from 0 to {MOST_LOGPROBS}, but is {count}.", param="logprobs"
-        )
-    return count
+    return None if count is None else checked_range("logprobs", count, 0, MOST_LOGPROBS)
 
 
 def _prompt_ids(prompt: str | list[int], request: CompletionRequest, model: Model) -> list[int]:
@@ -139,13 +164,9 @@ def _prompt_ids(prompt: str | list[int], request: CompletionRequest, model: Mode
         last = request.truncate_prompt_tokens
         if last is None:
             return model.prompt_ids(taken, parse_special=parse_special)
-        if last < 1:
-            raise ApiError(
-                400,
-                f"truncate_prompt_tokens has to be >= 1, but is {last}.",
-                param="truncate_prompt_tokens",
-            )
-        ids = model.tokenizer.encode(taken) if isinstance(taken, str) else list(taken)
-        return model.prompt_ids(ids[-last:])
+        checked_range("truncate_prompt_tokens", last, 1)
+        if isinstance(taken, str):
+            taken = model.tokenizer.encode(taken, parse_special=parse_special)
+        return model.prompt_ids(taken[-last:])
     except RequestError as reason:
         raise ApiError(400, str(reason), param="prompt") from None

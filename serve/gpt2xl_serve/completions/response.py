@@ -19,19 +19,19 @@ class TokenLogprobs(msgspec.Struct):
     text_offset: list[int] = []
     """Where in the choice's text the token begins, in characters."""
 
-    def extend(self, further: "TokenLogprobs") -> None:
-        """Append those of ``further``."""
-        self.tokens += further.tokens
-        self.token_logprobs += further.token_logprobs
-        self.top_logprobs += further.top_logprobs
-        self.text_offset += further.text_offset
-
 
 class Usage(msgspec.Struct):
     """Counts of tokens."""
 
     prompt_tokens: int
     completion_tokens: int
+    total_tokens: int
+
+
+class EmbeddingUsage(msgspec.Struct):
+    """Counts of tokens where none is generated."""
+
+    prompt_tokens: int
     total_tokens: int
 
 

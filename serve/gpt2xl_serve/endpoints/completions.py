@@ -1,113 +1,97 @@
 """/v1/completions."""
 
-import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gpt2xl import Generation, RequestError
-from gpt2xl_serve.completions.choices import ChoiceWriter, best, joined, updates_of, usage
+from gpt2xl_serve.completions.collecting import Started
+from gpt2xl_serve.completions.deltas import Delta
 from gpt2xl_serve.completions.logprobs import TokenNames
-from gpt2xl_serve.completions.options import refused
-from gpt2xl_serve.completions.plan import Plan, completion_plan
+from gpt2xl_serve.completions.names import with_our_names
+from gpt2xl_serve.completions.plan import completion_plan
 from gpt2xl_serve.completions.request import CompletionRequest
-from gpt2xl_serve.completions.response import Choice, Completion
+from gpt2xl_serve.completions.response import Choice, Completion, Usage
 from gpt2xl_serve.completions.streaming import EventStream
 from gpt2xl_serve.connections import until_disconnect
-from gpt2xl_serve.engine import Run
+from gpt2xl_serve.endpoints.starting import started
 from gpt2xl_serve.errors import json_response
-from gpt2xl_serve.service import Service, service_of
+from gpt2xl_serve.service import service_of
 
 
 async def completions(request: Request) -> Response:
     """Continue texts, or score them."""
     service = service_of(request)
-    body, headers = await service.body(request, CompletionRequest)
+    body, headers = await service.body(request, CompletionRequest, with_our_names)
     service.check_name(body.model)
-    plan, run = await asyncio.to_thread(_submitted, body, service, asyncio.get_running_loop())
-    answer = _Answer(body, service, plan, run)
+    begun = await started(
+        service, lambda: completion_plan(body, service.model, service.engine.check_room)
+    )
+    writer = _Writer(body, begun, service.name)
     if body.stream:
-        return EventStream(run, answer.chunks(), headers)
+        return EventStream(begun.run, writer.chunks(), headers)
     try:
-        whole = await until_disconnect(request.receive, answer.whole())
+        whole = await until_disconnect(request.receive, writer.whole())
     finally:
-        run.cancel()
+        begun.run.cancel()
     return json_response(whole, headers=headers)
 
 
-def _submitted(
-    body: CompletionRequest, service: Service, loop: asyncio.AbstractEventLoop
-) -> tuple[Plan, Run]:
-    engine = service.engine
-    plan = completion_plan(body, service.model, engine.check_room)
-    try:
-        return plan, engine.submit(plan.texts, loop)
-    except RequestError as reason:
-        raise refused(reason) from None
+class _Writer:
+    """Writes the answer to a request whose texts are running."""
 
-
-class _Answer:
-    """The answer to a request whose texts are running."""
-
-    def __init__(self, body: CompletionRequest, service: Service, plan: Plan, run: Run) -> None:
-        self._plan, self._run, self._name = plan, run, service.name
-        self._id = f"cmpl-{secrets.token_hex(12)}"
-        self._created = int(time.time())
-        self._with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        names = TokenNames(service.model.tokenizer, as_ids=bool(body.return_tokens_as_token_ids))
-        self._writers = [
-            ChoiceWriter(plan, number, names, returns_ids=bool(body.return_token_ids))
-            for number in range(len(plan.texts))
-        ]
+    def __init__(self, body: CompletionRequest, begun: Started, name: str) -> None:
+        self._body, self._begun, self._name = body, begun, name
+        self._id, self._created = f"cmpl-{secrets.token_hex(12)}", int(time.time())
+        as_ids = bool(body.return_tokens_as_token_ids)
+        self._names = TokenNames(begun.tokenizer, as_ids=as_ids)
 
     async def whole(self) -> Completion:
         """All choices."""
-        parts: list[list[Choice]] = [[] for _ in self._writers]
-        generations = dict[int, Generation]()
-        async for number, update in updates_of(self._run, len(parts)):
-            parts[number].append(self._writers[number].add(update))
-            if update.generation:
-                generations[number] = update.generation
-        choices = self._chosen([joined(some) for some in parts], generations)
-        return self._completion(choices, generations)
+        texts = await self._begun.whole()
+        chosen = self._begun.best(texts)
+        choices = [self._choice(text, index) for index, text in enumerate(chosen)]
+        return self._completion(choices, self._begun.usage(texts))
 
     async def chunks(self) -> AsyncIterator[Completion]:
         """What each token adds, where it adds something."""
-        generations = dict[int, Generation]()
-        async for number, update in updates_of(self._run, len(self._writers)):
-            choice = self._writers[number].add(update)
-            if update.generation:
-                generations[number] = update.generation
-            has_tokens = choice.logprobs and choice.logprobs.tokens
-            if choice.text or choice.finish_reason or has_tokens or choice.token_ids:
-                yield self._completion([choice])
-        if self._with_usage:
-            yield self._completion([], generations)
+        last = list[Delta]()
+        async for delta in self._begun.deltas():
+            if delta.generation:
+                last.append(delta)
+            if not delta.is_empty or (self._body.return_token_ids and delta.ids):
+                yield self._completion([self._choice(delta, delta.number)])
+        options = self._body.stream_options
+        if options and options.include_usage:
+            yield self._completion([], self._begun.usage(last))
 
-    def _chosen(self, choices: list[Choice], generations: dict[int, Generation]) -> list[Choice]:
-        """The best ``n`` of each prompt, numbered anew."""
-        plan, found = self._plan, list[Choice]()
-        if plan.n == plan.best_of:
-            return choices
-        for start in range(0, len(choices), plan.best_of):
-            several = range(start, start + plan.best_of)
-            for number in best([generations[each] for each in several], plan.n):
-                found.append(choices[start + number])
-                found[-1].index = len(found) - 1
-                if self._plan.logprobs is None:
-                    found[-1].logprobs = None
-        return found
+    def _choice(self, delta: Delta, index: int) -> Choice:
+        choice = Choice(
+            index=index,
+            text=delta.text,
+            finish_reason=delta.finish_reason,
+            stop_reason=delta.stop_reason,
+        )
+        if self._begun.plan.logprobs is not None:
+            choice.logprobs = self._names.legacy(delta.tokens)
+        if delta.generation and delta.generation.seed is not None:
+            choice.seed = delta.generation.seed
+        if self._body.return_token_ids:
+            choice.token_ids = delta.ids
+            choice.prompt_token_ids = delta.prompt_ids or msgspec.UNSET
+        return choice
 
-    def _completion(
-        self, choices: list[Choice], generations: dict[int, Generation] | None = None
-    ) -> Completion:
-        counts = None if generations is None else usage(self._plan, generations.values())
+    def _completion(self, choices: Sequence[Choice], usage: Usage | None = None) -> Completion:
         return Completion(
-            id=self._id, created=self._created, model=self._name, choices=choices, usage=counts
+            id=self._id,
+            created=self._created,
+            model=self._name,
+            choices=list(choices),
+            usage=usage,
         )
 
 

@@ -1,0 +1,1 @@
+"""Chat, where the user gives a template that makes a prompt of messages."""
