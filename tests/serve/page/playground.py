@@ -83,7 +83,7 @@ class Playground:
         if not self.page.evaluate("() => document.getElementById('settings').open"):
             self.page.click("#settings summary")
         for name, value in settings.items():
-            self.page.fill(f"#{name}", str(value))
+            self.page.fill(f"#setting-{name}", str(value))
 
     def wait_until_done(self) -> str:
         """The report of what ran."""

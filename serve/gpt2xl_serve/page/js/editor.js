@@ -29,12 +29,12 @@ export class Editor extends EventTarget {
     doc.addEventListener("change", () => this.#drawSoon());
     this.lock(isLocked);
     this.#listen();
-    this.#draw();
   }
 
   /** A locked field keeps its cursor, so that the arrow keys still go through tokens. */
   lock(isLocked) {
     this.#isLocked = isLocked;
+    this.#draw(); // a key may come before the next frame, and has to find the present text
     this.field.setAttribute("aria-readonly", String(isLocked));
   }
 
@@ -112,8 +112,10 @@ export class Editor extends EventTarget {
     for (const [, shown, part] of this.#shown) part.classList?.toggle("marked", shown !== null && shown === token);
   }
 
+  /** A stream changes a locked field more often than the screen shows it. */
   #drawSoon() {
-    if (this.#isDrawing) return;
+    if (!this.#isLocked) this.#draw();
+    if (!this.#isLocked || this.#isDrawing) return;
     this.#isDrawing = true;
     requestAnimationFrame(() => this.#draw());
   }

@@ -87,7 +87,7 @@ export class SettingsForm extends EventTarget {
   }
 
   #addNumber(root, { name, hint, ...range }) {
-    const slider = element("input", { type: "range", id: name, ...range });
+    const slider = element("input", { type: "range", id: `setting-${name}`, ...range });
     const number = element("input", { type: "number", ariaLabel: `${name}, as a number`, ...range });
     const take = (input, other) => {
       if (!input.validity.valid || input.value === "") return;
@@ -104,7 +104,7 @@ export class SettingsForm extends EventTarget {
   }
 
   #addField(root, name, tag, label, hint, properties) {
-    const field = element(tag, { id: name, spellcheck: false, autocomplete: "off", ...properties });
+    const field = element(tag, { id: `setting-${name}`, spellcheck: false, autocomplete: "off", ...properties });
     field.addEventListener("input", () => {
       if (field.validity.valid) this.#changed(name, field.value);
     });
@@ -113,7 +113,7 @@ export class SettingsForm extends EventTarget {
   }
 
   #addSlide(root) {
-    const box = element("input", { type: "checkbox", id: "slide" });
+    const box = element("input", { type: "checkbox", id: "setting-slide" });
     box.addEventListener("change", () => this.#changed("slide", box.checked));
     this.#inputs.slide = box;
     const label = element("label", { className: "slide" });
@@ -121,11 +121,11 @@ export class SettingsForm extends EventTarget {
     root.append(label);
   }
 
-  #addRow(root, id, text, hint, ...inputs) {
+  #addRow(root, name, text, hint, ...inputs) {
     const row = element("div", { className: inputs.length > 1 ? "field number" : "field" });
-    const help = element("small", { id: `${id}-hint`, textContent: hint });
+    const help = element("small", { id: `setting-${name}-hint`, textContent: hint });
     inputs[0].setAttribute("aria-describedby", help.id);
-    row.append(element("label", { htmlFor: id, textContent: text }), ...inputs.reverse(), help);
+    row.append(element("label", { htmlFor: inputs[0].id, textContent: text }), ...inputs.reverse(), help);
     root.append(row);
   }
 }
