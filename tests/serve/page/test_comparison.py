@@ -12,6 +12,8 @@ def compared(playground: Playground) -> None:
     playground.page.check("[name=variant][value=b]")
     playground.set(temperature=1.3, max_tokens=24)
     playground.generate()
+    playground.token(23, ".pane >> nth=0")
+    playground.token(23, ".pane >> nth=1")
 
 
 def test_both_continue_the_prompt_with_their_settings(
@@ -53,7 +55,7 @@ def test_a_pane_goes_on_from_an_alternative(playground: Playground, demo_model: 
     playground.wait_until_done()
     head = "".join(parts[:2]) + words[other]
     expected = demo_model.generate(PROMPT + head, options(temperature=1.3)).text
-    assert page.input_value("#pane-b") == head + expected
+    playground.expect(page.locator("#pane-b")).to_have_value(head + expected)
     assert page.input_value("#pane-a") == left
 
 

@@ -160,8 +160,12 @@ function showVariant(name) {
 
 function showBusy() {
   const { isBusy } = runner;
+  const [start, end] = [byId("generate"), byId("stop")];
+  const [from, to] = isBusy ? [start, end] : [end, start];
+  const hadFocus = document.activeElement === from;
   for (const id of ["generate", "score", "compare"]) byId(id).disabled = isBusy;
-  byId("stop").disabled = !isBusy;
+  end.disabled = !isBusy;
+  if (hadFocus) to.focus(); // a disabled button loses it
   byId("undo").disabled = isBusy || !doc.canUndo;
   byId("redo").disabled = isBusy || !doc.canRedo;
   editor.lock(isBusy);
@@ -201,8 +205,7 @@ function listen() {
     showVariant(variant());
     keeper.saveSoon();
   });
-  for (const radio of document.querySelectorAll("[name=variant]"))
-    radio.addEventListener("change", () => showVariant(variant()));
+  byId("variant").addEventListener("change", () => showVariant(variant()));
   byId("open-sessions").addEventListener("click", () => {
     keeper.save();
     sessions.show(keeper.session.id);

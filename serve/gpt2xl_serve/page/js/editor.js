@@ -12,6 +12,7 @@ const CARET_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "
 
 /** Dispatches `point` (detail: token, rect, byKey), `leave` and `enter-alternatives`. */
 export class Editor extends EventTarget {
+  #frame = element("div", { className: "editor" });
   #copy = element("div", { className: "copy", ariaHidden: "true" });
   #shown = []; // [text, token, element] of each part of the copy
   #isDrawing = false;
@@ -23,19 +24,20 @@ export class Editor extends EventTarget {
     super();
     this.doc = doc;
     this.field = element("textarea", { id, placeholder, ariaLabel: label, spellcheck: false, rows: 1 });
-    const frame = element("div", { className: "editor" });
-    frame.append(this.#copy, this.field);
-    root.append(frame);
+    this.#frame.append(this.#copy, this.field);
+    root.append(this.#frame);
     doc.addEventListener("change", () => this.#drawSoon());
     this.lock(isLocked);
     this.#listen();
+    this.#draw();
   }
 
   /** A locked field keeps its cursor, so that the arrow keys still go through tokens. */
   lock(isLocked) {
+    if (isLocked === this.#isLocked) return;
     this.#isLocked = isLocked;
     this.#draw(); // a key may come before the next frame, and has to find the present text
-    this.field.setAttribute("aria-readonly", String(isLocked));
+    this.field.ariaReadOnly = String(isLocked);
   }
 
   #listen() {
@@ -109,6 +111,7 @@ export class Editor extends EventTarget {
 
   /** Frames the token that the alternatives belong to; null frames none. */
   mark(token) {
+    if (token === null) this.#pointed = null; // the pointer may come back to it
     for (const [, shown, part] of this.#shown) part.classList?.toggle("marked", shown !== null && shown === token);
   }
 
@@ -122,6 +125,7 @@ export class Editor extends EventTarget {
 
   #draw() {
     this.#isDrawing = false;
+    const isFollowed = this.#isLocked && this.#isEndVisible;
     const parts = partsOf(this.doc);
     let same = 0;
     while (same < parts.length && this.#shown[same]?.[0] === parts[same][0] && this.#shown[same][1] === parts[same][1])
@@ -133,6 +137,11 @@ export class Editor extends EventTarget {
       this.#shown.push([text, token, part]);
     }
     this.#showText();
+    if (isFollowed && !this.#isEndVisible) this.#frame.scrollIntoView({ block: "end" });
+  }
+
+  get #isEndVisible() {
+    return this.#frame.getBoundingClientRect().bottom <= window.innerHeight;
   }
 
   #showText() {

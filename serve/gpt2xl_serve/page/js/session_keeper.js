@@ -1,7 +1,7 @@
 /** Keeps the open session in the browser's storage while its text and settings change. */
 
 import { showAlert, showStatus } from "./page_state.js";
-import { SessionError, saveSession, setCurrent, titleOf } from "./sessions.js";
+import { SessionError, isStored, isUnused, saveSession, setCurrent, titleOf } from "./sessions.js";
 
 const SAVE_MS = 400;
 
@@ -17,7 +17,10 @@ export class SessionKeeper {
     window.addEventListener("pagehide", () => this.save());
   }
 
+  /** Stores the open session, unless it was deleted, and opens another. */
   open(session) {
+    if (session !== this.session && isStored(this.session.id)) this.save();
+    clearTimeout(this.#timer);
     this.session = session;
     this.#doc.load(session.text, session.tokens);
     this.#write(() => setCurrent(session.id));
@@ -28,13 +31,13 @@ export class SessionKeeper {
     this.#timer = setTimeout(() => this.save(), SAVE_MS);
   }
 
-  /** Does not store a session that was never written in. */
+  /** Does not store a session that nothing was done with. */
   save() {
     clearTimeout(this.#timer);
     const { text, tokens } = this.#doc;
-    const isUnused = text === "" && this.session.text === "" && this.session.name === "";
-    Object.assign(this.session, { text, tokens, changed: Date.now() });
-    if (!isUnused) this.#write(() => this.#store());
+    if (text !== this.session.text || tokens !== this.session.tokens) this.session.changed = Date.now();
+    Object.assign(this.session, { text, tokens });
+    if (isStored(this.session.id) || !isUnused(this.session)) this.#write(() => this.#store());
     document.getElementById("open-sessions").textContent = `Session: ${titleOf(this.session)}`;
   }
 

@@ -25,6 +25,12 @@ export function newSession() {
   return { id: randomId(), name: "", text: "", tokens: [], settings, isComparing: false, changed: Date.now() };
 }
 
+/** Whether a session is still as `newSession` made it. */
+export function isUnused({ name, text, settings, isComparing }) {
+  const isDefault = JSON.stringify(settings) === JSON.stringify(newSession().settings);
+  return name === "" && text === "" && !isComparing && isDefault;
+}
+
 export function titleOf(session) {
   return session.name || session.text.trim().replace(/\s+/g, " ").slice(0, 40) || "Empty";
 }
@@ -73,6 +79,14 @@ export function saveSession(session) {
     } catch {
       throw new SessionError("The browser's storage is full: export and delete sessions, or this text is lost.");
     }
+  }
+}
+
+export function isStored(id) {
+  try {
+    return localStorage.getItem(PREFIX + id) !== null;
+  } catch {
+    return false; // storage is switched off in this browser
   }
 }
 
