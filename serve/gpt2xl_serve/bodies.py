@@ -15,6 +15,7 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 Renamed = Callable[[dict[str, Any]], dict[str, Any]]
 PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 """Where msgspec says what is wrong."""
+MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
@@ -83,6 +84,8 @@ def field_names(kind: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def _mistyped(reason: str) -> ApiError:
+    if missing := MISSING.fullmatch(reason):
+        return ApiError(400, f"{missing[1]} is missing: it has to be given.", param=missing[1])
     place = PLACE.search(reason)
     name = place[1] if place else ""
     what = PLACE.sub("", reason)

@@ -93,15 +93,16 @@ class Engine:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after the step that is under way; texts that run have no more updates."""
+        """End the thread after the step that is under way, and then the texts that run, with an error."""
         with self._changed:
             self._is_ending = True
             numbers = list(self._running)
+            for number in numbers:
+                self.batcher.cancel(number)
             self._changed.notify()
-        for number in numbers:
-            self.batcher.cancel(number)
         if self._thread.is_alive():
             self._thread.join()
+        self._hand_over([Update(number, error=EndedError()) for number in numbers])
 
     @property
     def load(self) -> int:
@@ -146,9 +147,9 @@ class Engine:
             self.check_room(len(texts))
             for index, (text, each) in enumerate(zip(texts, prepared, strict=True)):
                 self._running[self.batcher.add(each)] = _Running(run, index, text)
+            self.statistics.texts_submitted += len(texts)
+            self.statistics.prompt_tokens += sum(len(text.prompt_ids) for text in texts)
             self._changed.notify()
-        self.statistics.texts_submitted += len(texts)
-        self.statistics.prompt_tokens += sum(len(text.prompt_ids) for text in texts)
         return run
 
     def cancel(self, run: Run) -> None:
@@ -158,8 +159,8 @@ class Engine:
             for number in numbers:
                 del self._running[number]
                 self.batcher.cancel(number)
+            self.statistics.texts_cancelled += len(numbers)
             self._changed.notify()  # an idle engine has to drop them
-        self.statistics.texts_cancelled += len(numbers)
 
     def run(self, functions: Sequence[Callable[[], Result]]) -> list[Future[Result]]:
         """Call ``functions`` on the engine's thread, each between two steps; cancel a future to leave one out.
@@ -247,6 +248,10 @@ class Engine:
 
 class CrashError(Exception):
     """A step failed as a whole."""
+
+
+class EndedError(Exception):
+    """The server has ended before the text."""
 
 
 def _do(function: Callable[[], Result], future: Future[Result]) -> None:

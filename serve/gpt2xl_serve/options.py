@@ -1,5 +1,6 @@
 """How a server runs."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class ServeOptions:
 
     >>> ServeOptions(rows=0)
     Traceback (most recent call last):
-    gpt2xl.errors.RequestError: rows has to be from 1 to 4096, but is 0.
+    gpt2xl.errors.RequestError: rows has to be >= 1, but is 0.
     """
 
     host: str = "127.0.0.1"
@@ -65,9 +66,11 @@ class ServeOptions:
             ("max_connections", 1, None),
         ):
             checked_integer(name, getattr(self, name), lowest, highest)
-        for name in ("grace", "header_timeout", "keep_alive"):
-            if not getattr(self, name) >= 0:
-                raise RequestError(f"{name} has to be seconds >= 0, but is {getattr(self, name)}.")
+        if not self.grace >= 0:
+            raise RequestError(f"grace has to be seconds >= 0, but is {self.grace}.")
+        for name in ("header_timeout", "keep_alive"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise RequestError(f"{name} has to be seconds > 0, but is {getattr(self, name)}.")
         if self.api_key is not None and not self.api_key.strip():
             raise RequestError("api_key is empty: give one, or leave it out.")
         if not (self.is_local or self.api_key or self.no_auth):

@@ -25,6 +25,13 @@ LAST_SECONDS = 2
 POLL_SECONDS = 0.05
 
 
+Action = Callable[[], object]
+
+
+def _nothing() -> None:
+    pass
+
+
 class Server:
     """A server of one model.
 
@@ -62,20 +69,21 @@ class Server:
         host = self.service.options.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
+    def run(self, on_ready: Action = _nothing, on_draining: Action = _nothing) -> None:
         """Serve until SIGINT, SIGTERM or `stop`; then finish what runs within the grace time.
 
         Args:
             on_ready: called once requests are answered.
+            on_draining: called when no new ones are taken any more.
         """
-        asyncio.run(self._run(on_ready))
+        asyncio.run(self._run(on_ready, on_draining))
 
     def stop(self) -> None:
         """End, from any thread; the second time at once."""
         if self._stopping:
             self._stopping()
 
-    async def _run(self, on_ready: Callable[[], object]) -> None:
+    async def _run(self, on_ready: Action, on_draining: Action) -> None:
         loop, asked = asyncio.get_running_loop(), asyncio.Queue[None]()
         uvicorn_server = _Uvicorn(self._config())
 
@@ -91,6 +99,7 @@ class Server:
                 on_ready()
                 await _first(asked.get(), serving)
                 self.service.is_draining = True
+                on_draining()
                 await _first(
                     asked.get(),
                     self._idle(uvicorn_server),
@@ -114,6 +123,7 @@ class Server:
             ws="none",
             lifespan="on",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -122,14 +132,6 @@ class Server:
             limit_concurrency=options.max_connections,
             h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         )
-
-
-def serve(
-    model: Model, name: str, options: ServeOptions, on_ready: Callable[[Server], object]
-) -> None:
-    """Serve ``model`` until a signal ends the process; arguments, warnings and errors as of `Server`."""
-    server = Server(model, name, options)
-    server.run(lambda: on_ready(server))
 
 
 def _chat(model: Model, options: ServeOptions) -> ChatTemplate | None:

@@ -10,19 +10,24 @@ from gpt2xl_cli.options import Model, Provider, Quiet, Threads
 from gpt2xl_cli.signals import watch_kept
 from gpt2xl_cli.terminal import echo_line
 
-LIMITS, ACCESS = "Limits", "Access"
+SERVER, LIMITS, ACCESS = "Server", "Limits", "Access"
 
 
 def serve(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at.", rich_help_panel=SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen at; 0 takes a free one.", rich_help_panel=SERVER)
+    ] = 8000,
     name: Annotated[
         str | None,
         typer.Option(
             help="What clients call the model.",
             metavar="NAME",
             show_default="the model's name",
+            rich_help_panel=SERVER,
         ),
     ] = None,
     rows: Annotated[
@@ -78,10 +83,9 @@ def serve(
     api_key: Annotated[
         str | None,
         typer.Option(
-            help="Key that clients have to send.",
+            help="Key that clients have to send; better in the environment, as GPT2XL_API_KEY.",
             metavar="KEY",
             envvar="GPT2XL_API_KEY",
-            show_envvar=True,
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -108,6 +112,7 @@ def serve(
         typer.Option(
             "--ignore-unknown",
             help="Name fields that are not known in the header X-Ignored-Fields, and do not refuse them.",
+            rich_help_panel=SERVER,
         ),
     ] = False,
     chat_template: Annotated[
@@ -116,6 +121,7 @@ def serve(
             help="Jinja template that makes a prompt of messages, for /v1/chat/completions.",
             metavar="FILE",
             show_default=False,
+            rich_help_panel=SERVER,
         ),
     ] = None,
     model: Model = None,
@@ -128,7 +134,7 @@ def serve(
 
     try:
         from gpt2xl_serve.options import ServeOptions
-        from gpt2xl_serve.server import Server, serve
+        from gpt2xl_serve.server import Server
     except ModuleNotFoundError as missing:
         raise ExportError(
             f"serve needs `pip install 'gpt2xl[serve]'` ({missing.name} is not installed)."
@@ -152,11 +158,19 @@ def serve(
     folder = model_folder(model, quiet=quiet)
     loaded = load(folder, provider=provider, threads=threads)
 
-    def announce(server: Server) -> None:
+    server = Server(loaded, name or short_name(model, folder), options)
+
+    def announce() -> None:
         echo_line(
             f"Serving {server.service.name} at {server.url}/v1 (page: {server.url}/),"
-            f" {server.service.engine.batcher.rows} texts at a time."
+            f" {server.service.engine.batcher.rows} texts at a time. Ctrl-C ends it.",
+            indent=2,
         )
 
+    def say_what_runs() -> None:
+        if (count := server.service.engine.load) and not quiet:
+            texts = "1 text has" if count == 1 else f"{count} texts have"
+            echo_line(f"Ending: {texts} {grace:g} seconds; Ctrl-C again ends at once.", err=True)
+
     with watch_kept():
-        serve(loaded, name or short_name(model, folder), options, announce)
+        server.run(announce, say_what_runs)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from gpt2xl import Generation, RequestError, Tokenizer
 from gpt2xl.errors import Gpt2xlError
 from gpt2xl_serve.completions.deltas import Delta, DeltaWriter, joined
+from gpt2xl_serve.completions.options import refused
 from gpt2xl_serve.completions.plan import Plan
 from gpt2xl_serve.completions.response import Usage
-from gpt2xl_serve.engine import Run
-from gpt2xl_serve.errors import ApiError
+from gpt2xl_serve.engine import EndedError, Run
+from gpt2xl_serve.errors import ApiError, busy
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Started:
 def text_error(error: Exception) -> ApiError:
     """The answer to a request whose text ``error`` has ended."""
     if isinstance(error, RequestError):
-        return ApiError(400, str(error))
+        return refused(error)
+    if isinstance(error, EndedError):
+        return busy("the server has ended before the text.", 503)
     shown = str(error) if isinstance(error, Gpt2xlError) else type(error).__name__
     return ApiError(500, f"an internal error has ended the text: {shown}")
 

@@ -49,8 +49,13 @@ def with_our_names(content: Content) -> Content:
     Raises:
         ApiError: a sampler that is not there.
     """
-    named = {OTHER_NAMES.get(name, name): value for name, value in content.items()}
-    named = {name: value for name, value in named.items() if name not in WITHOUT_EFFECT}
+    named = Content()
+    for name, value in content.items():
+        ours = OTHER_NAMES.get(name, name)
+        if ours != name and (ours in content or ours in named):
+            raise ApiError(400, f"{name} is the same as {ours}: give only one.", param=name)
+        if name not in WITHOUT_EFFECT:
+            named[ours] = value
     for name, neutral in NEUTRAL.items():
         if named.pop(name, neutral) not in (neutral, None):
             raise ApiError(400, f"{name} is not supported: leave it at {neutral}.", param=name)

@@ -1,11 +1,14 @@
 """From the fields of a request to the options of a text."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gpt2xl import GenerationOptions, Grammar, RequestError
 from gpt2xl_serve.completions.request import ResponseFormat, TextRequest
 from gpt2xl_serve.errors import ApiError
 
+LARGEST = 1e6
+"""Of the numbers in a request that are no integers."""
 OPENAI_DEFAULTS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 OTHER_NAMES = {
     "stop": "stop_strings",
@@ -42,6 +45,7 @@ def generation_options(
         ApiError: an option out of its range, or options that exclude each other.
     """
     names = {name: name for name in SAME_NAMES} | OTHER_NAMES
+    _check_sizes({field: getattr(request, field) for field in names})
     given = {option: getattr(request, field) for field, option in names.items()}
     values = OPENAI_DEFAULTS | {name: value for name, value in given.items() if value is not None}
     try:
@@ -62,6 +66,17 @@ def refused(reason: RequestError) -> ApiError:
     name = REQUEST_NAMES.get(name, name)
     is_field = name in TextRequest.__struct_fields__ or name == "max_tokens"
     return ApiError(400, f"{name}{space}{rest}", param=name if is_field else None)
+
+
+def _check_sizes(fields: Mapping[str, Any]) -> None:
+    """Refuse numbers that overflow float32 when they are combined with logits."""
+    for name, value in fields.items():
+        values = value.values() if isinstance(value, dict) else (value,)
+        for number in values:
+            if isinstance(number, float) and abs(number) > LARGEST:
+                raise ApiError(
+                    400, f"{name} has to be at most {LARGEST:g}, but is {number:g}.", param=name
+                )
 
 
 def _grammar(request: TextRequest) -> Grammar | None:
