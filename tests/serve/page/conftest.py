@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.serve.page.playground import Playground, serving
 
 from gpt2xl import Model
-from tests.serve.page.playground import Playground, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,7 +29,11 @@ def browser_api() -> Any:
 @pytest.fixture(scope="package")
 def browser(browser_api: Any) -> Iterator[Browser]:
     """Chromium without a window."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if path is None:
         pytest.skip("needs chromium")
     with browser_api.sync_playwright() as playwright:

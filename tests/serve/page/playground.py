@@ -110,7 +110,9 @@ class Playground:
         """Point at a token; its alternatives."""
         token = self.token(index, within)
         token.scroll_into_view_if_needed()
-        self.page.evaluate("() => new Promise(requestAnimationFrame)")  # scrolling closes alternatives
+        self.page.evaluate(
+            "() => new Promise(requestAnimationFrame)"
+        )  # scrolling closes alternatives
         box = token.bounding_box()
         assert box
         self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

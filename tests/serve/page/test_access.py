@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-from gpt2xl import Model
 from tests.serve.page.playground import PROMPT, Playground, serving
+
+from gpt2xl import Model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -16,7 +17,9 @@ def test_the_page_asks_only_its_server(playground: Playground) -> None:
     playground.write(PROMPT)
     playground.generate()
     assert len(playground.requests) > 15
-    assert {url for url in playground.requests if not url.startswith(playground.address + "/")} == set()
+    assert {
+        url for url in playground.requests if not url.startswith(playground.address + "/")
+    } == set()
 
 
 def test_every_file_comes_with_a_policy(playground: Playground) -> None:
@@ -70,7 +73,9 @@ def test_without_the_key_the_page_says_so(
         page = playground.page
         page.goto(address)
         page.locator("#key .close").click()
-        playground.expect(page.locator("#alert-text")).to_have_text("The server asks for an API key.")
+        playground.expect(page.locator("#alert-text")).to_have_text(
+            "The server asks for an API key."
+        )
         playground.write(PROMPT)
         page.click("#generate")
         page.keyboard.press("Escape")

@@ -7,7 +7,6 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.serve.page.playground import Playground
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 import math
 
-from gpt2xl import Model
 from tests.serve.page.playground import PROMPT, Playground, options
+
+from gpt2xl import Model
 
 
 def shown(logprob: float) -> str:

@@ -1,7 +1,8 @@
 """Two settings side by side."""
 
-from gpt2xl import Model
 from tests.serve.page.playground import PROMPT, Playground, options
+
+from gpt2xl import Model
 
 
 def compared(playground: Playground) -> None:

@@ -2,16 +2,25 @@
 
 import math
 
-from gpt2xl import GenerationOptions, Model
 from tests.serve.page.playground import Playground
 
-TEXT = "Once upon a time there lived a king.\n\n“Who’s there?” asked the naïve café owner 🦊.  Two spaces"
+from gpt2xl import GenerationOptions, Model
+
+TEXT = "Once upon a time there lived a king.\n\n“Who goes there?” asked the naïve café owner 🦊.  Two spaces"
 
 
 def level(logprob: float) -> str:
     """A level as the legend names it."""
     value = math.exp(logprob)
-    return "sure" if value >= 0.5 else "likely" if value >= 0.1 else "possible" if value >= 0.01 else "unlikely"
+    return (
+        "sure"
+        if value >= 0.5
+        else "likely"
+        if value >= 0.1
+        else "possible"
+        if value >= 0.01
+        else "unlikely"
+    )
 
 
 def test_the_perplexity_is_the_librarys(playground: Playground, demo_model: Model) -> None:

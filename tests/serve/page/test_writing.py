@@ -2,8 +2,9 @@
 
 import re
 
-from gpt2xl import Model
 from tests.serve.page.playground import PROMPT, Playground, options
+
+from gpt2xl import Model
 
 
 def test_the_page_continues_a_text_as_the_library_does(
@@ -18,7 +19,13 @@ def test_the_page_continues_a_text_as_the_library_does(
 
 def test_every_setting_reaches_the_model(playground: Playground, demo_model: Model) -> None:
     playground.write(PROMPT)
-    changed = {"temperature": 1.2, "top_k": 30, "top_p": 0.9, "min_p": 0.02, "repetition_penalty": 1.1}
+    changed = {
+        "temperature": 1.2,
+        "top_k": 30,
+        "top_p": 0.9,
+        "min_p": 0.02,
+        "repetition_penalty": 1.1,
+    }
     playground.set(seed=3, max_tokens=30, **changed)
     playground.generate()
     expected = demo_model.generate(PROMPT, options(seed=3, max_new_tokens=30, **changed)).text
@@ -103,7 +110,8 @@ def test_an_edit_takes_the_colours_behind_it(playground: Playground) -> None:
     position = len(PROMPT) + len("".join(playground.tokens().all_text_contents()[:5]))
     playground.page.focus("#text")
     playground.page.evaluate(
-        "position => document.getElementById('text').setSelectionRange(position, position)", position
+        "position => document.getElementById('text').setSelectionRange(position, position)",
+        position,
     )
     playground.page.keyboard.type("x")
     playground.expect(playground.tokens()).to_have_count(5)
