@@ -35,8 +35,8 @@ export class Editor extends EventTarget {
   /** A locked field keeps its cursor, so that the arrow keys still go through tokens. */
   lock(isLocked) {
     if (isLocked === this.#isLocked) return;
-    this.#isLocked = isLocked;
     this.#draw(); // a key may come before the next frame, and has to find the present text
+    this.#isLocked = isLocked;
     this.field.ariaReadOnly = String(isLocked);
   }
 

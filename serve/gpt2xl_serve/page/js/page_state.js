@@ -42,7 +42,12 @@ export function prepareLegend() {
 /** "100 tokens in 2.4 s (41.7 a second), seed 7. The model ended the text." */
 export function generationReport({ count, seconds, reason, stopReason }, seed) {
   const speed = count > 1 ? ` (${(count / seconds).toFixed(1)} a second)` : "";
-  const ended = stopReason ? ` Ended by ${JSON.stringify(stopReason)}.` : " The model ended the text.";
   const words = count === 1 ? "token" : "tokens";
-  return `${count} ${words} in ${seconds.toFixed(1)} s${speed}, seed ${seed}.${reason === "stop" ? ended : ""}`;
+  return `${count} ${words} in ${seconds.toFixed(1)} s${speed}, seed ${seed}.${ending(reason, stopReason)}`;
+}
+
+function ending(reason, stopReason) {
+  if (reason === null) return " The server broke off.";
+  if (reason !== "stop") return "";
+  return stopReason ? ` Ended by ${JSON.stringify(stopReason)}.` : " The model ended the text.";
 }
