@@ -13,7 +13,7 @@ import { Runner } from "./runner.js";
 import { SessionList } from "./session_list.js";
 import { SessionKeeper } from "./session_keeper.js";
 import { currentSession } from "./sessions.js";
-import { SettingsForm, defaultSettings, seedOf } from "./settings.js";
+import { SettingsForm, areDefaults, defaultSettings, seedOf } from "./settings.js";
 
 const byId = (id) => document.getElementById(id);
 const COUNT_MS = 300;
@@ -199,7 +199,11 @@ function listen() {
   listenToKeys({ generate: runGenerate, escape, undo, redo });
   const actions = { generate: runGenerate, stop: () => runner.stop(), undo, redo, score: runScore };
   for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
-  byId("compare").addEventListener("click", () => setComparing(!keeper.session.isComparing));
+  byId("compare").addEventListener("click", () => {
+    const { settings, isComparing } = keeper.session;
+    if (areDefaults(settings.b)) settings.b = { ...settings.a };
+    setComparing(!isComparing);
+  });
   byId("reset").addEventListener("click", () => {
     keeper.session.settings[variant()] = defaultSettings();
     showVariant(variant());

@@ -11,7 +11,7 @@
  * @property {number} changed  milliseconds since 1970
  */
 
-import { checkedSettings } from "./settings.js";
+import { areDefaults, checkedSettings } from "./settings.js";
 
 const PREFIX = "gpt2xl.session.";
 const CURRENT = "gpt2xl.current";
@@ -27,8 +27,7 @@ export function newSession() {
 
 /** Whether a session is still as `newSession` made it. */
 export function isUnused({ name, text, settings, isComparing }) {
-  const isDefault = JSON.stringify(settings) === JSON.stringify(newSession().settings);
-  return name === "" && text === "" && !isComparing && isDefault;
+  return name === "" && text === "" && !isComparing && areDefaults(settings.a) && areDefaults(settings.b);
 }
 
 export function titleOf(session) {

@@ -48,7 +48,16 @@ export function requestFields(settings, seed) {
 export function summary(settings, others) {
   const differing = Object.keys(settings).filter((name) => settings[name] !== others[name]);
   const names = differing.length ? differing : NUMBERS.map(({ name }) => name);
-  return names.map((name) => `${name} ${String(settings[name]).replaceAll("\n", " ") || "none"}`).join(", ");
+  const words = (name) => `${name} ${String(settings[name]).replaceAll("\n", " ")}`;
+  return names
+    .filter((name) => settings[name] !== "")
+    .map(words)
+    .join(", ");
+}
+
+/** Whether nobody changed them yet. */
+export function areDefaults(settings) {
+  return JSON.stringify(settings) === JSON.stringify(defaultSettings());
 }
 
 /** The fields in `root`; `change` is dispatched when the user moves one. */
