@@ -100,9 +100,8 @@ def test_a_file_that_is_none_is_refused_in_words(playground: Playground, tmp_pat
 def test_a_full_storage_is_said(playground: Playground) -> None:
     playground.page.evaluate(
         """() => {
-          let size = 6_000_000;
-          while (size > 0) {
-            try { localStorage.setItem("full" + size, "x".repeat(size)); } catch { size = Math.floor(size / 2); }
+          for (let size = 8_000_000; size > 0; size = Math.floor(size / 2)) {
+            try { localStorage.setItem("full" + size, "x".repeat(size)); } catch { /* half may fit */ }
           }
         }"""
     )
