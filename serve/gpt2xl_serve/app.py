@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gpt2xl_serve.connections import ClientLeftError
-from gpt2xl_serve.endpoints import chat, completions, documents, embeddings, status, tokens
+from gpt2xl_serve.endpoints import chat, completions, documents, embeddings, page, status, tokens
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
 from gpt2xl_serve.metrics import CountRequests
@@ -25,6 +25,7 @@ routes = [
     *embeddings.routes,
     *tokens.routes,
     *documents.routes,
+    *page.routes,
 ]
 """Of all endpoints."""
 CLIENT_LEFT = 499  # as nginx has it; nobody sees it

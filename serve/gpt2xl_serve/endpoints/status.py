@@ -1,19 +1,15 @@
-"""What the server says of itself, and the page."""
+"""What the server says of itself."""
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.routing import Route
 
 import gpt2xl
-from gpt2xl_serve.errors import ApiError, busy, json_response
+from gpt2xl_serve.errors import busy, json_response
 from gpt2xl_serve.service import Service, service_of
-
-PAGE = Path(__file__).parents[1] / "page"
 
 
 class Health(msgspec.Struct):
@@ -72,14 +68,6 @@ async def model(request: Request) -> Response:
     return json_response(_model(service))
 
 
-async def page(_: Request) -> Response:
-    """The page to play with the model."""
-    index = PAGE / "index.html"
-    if not index.is_file():
-        raise ApiError(404, "this installation has no page.")
-    return FileResponse(index)
-
-
 def _model(service: Service) -> ModelCard:
     config = service.model.config
     return ModelCard(
@@ -91,10 +79,8 @@ def _model(service: Service) -> ModelCard:
 
 
 routes = [
-    Route("/", page),
     Route("/health", health),
     Route("/version", version),
     Route("/v1/models", models),
     Route("/v1/models/{name:path}", model),
-    Mount("/page", StaticFiles(directory=PAGE, check_dir=False)),
 ]
