@@ -13,7 +13,7 @@ from gpt2xl import GenerationOptions, Model
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-SECONDS = 120
+SECONDS = 60
 PROMPT = "Once upon a time, there was"
 SETTINGS: dict[str, Any] = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "seed": 7}
 """What the page begins with, and the seed of the tests."""
@@ -98,7 +98,7 @@ class Playground:
 
     def tokens(self, within: str = "#document") -> Locator:
         """The coloured tokens."""
-        return self.page.locator(f"{within} .copy .token")
+        return self.page.locator(f"{within} >> .copy .token")
 
     def token(self, index: int, within: str = "#document") -> Locator:
         """One of them, once the page has drawn it."""
