@@ -14,7 +14,7 @@ from gpt2xl_serve.connections import ClientLeftError
 from gpt2xl_serve.endpoints import chat, completions, embeddings, page, status, tokens
 from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.guards import Guards
-from gpt2xl_serve.service import Service
+from gpt2xl_serve.service import UNKNOWN_HEADER, Service
 
 routes = [
     *status.routes,
@@ -46,7 +46,7 @@ def make_app(service: Service) -> Starlette:
             allow_origins=service.options.cors,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", UNKNOWN_HEADER],
         )
         middleware.insert(0, cors)
     app = Starlette(

@@ -1,6 +1,7 @@
 """How a server runs."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from gpt2xl.errors import RequestError
 from gpt2xl.startup.options import checked_integer
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+KEY = re.compile(r"[!-~]+")
 MEBIBYTE = 1 << 20
 
 
@@ -71,8 +73,10 @@ class ServeOptions:
         for name in ("header_timeout", "keep_alive"):
             if not 0 < getattr(self, name) < math.inf:
                 raise RequestError(f"{name} has to be seconds > 0, but is {getattr(self, name)}.")
-        if self.api_key is not None and not self.api_key.strip():
-            raise RequestError("api_key is empty: give one, or leave it out.")
+        if self.api_key is not None and not KEY.fullmatch(self.api_key):
+            raise RequestError(
+                "api_key has to be ASCII characters without spaces, one at least, or be left out."
+            )
         if not (self.is_local or self.api_key or self.no_auth):
             raise RequestError(
                 f"host {self.host} lets other machines use the model without a key: give --api-key,"

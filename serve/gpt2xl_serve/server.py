@@ -1,6 +1,7 @@
 """Runs the application: listens, and ends without losing texts."""
 
 import asyncio
+import os
 import signal
 import socket
 import threading
@@ -175,9 +176,11 @@ def _listening(options: ServeOptions) -> socket.socket:
         family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as reason:
-        where = f"{options.host}:{options.port}"
+        # Python adds the address to a message of the system; names that are not found have no such number.
+        is_name = isinstance(reason, socket.gaierror)
+        why = reason.strerror if is_name else os.strerror(reason.errno or 0)
         raise RequestError(
-            f"{where} cannot be listened at: {reason.strerror}. Choose another --host or --port."
+            f"{options.host}:{options.port} cannot be listened at: {why}. Choose another --host or --port."
         ) from None
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("uvicorn", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 import httpx

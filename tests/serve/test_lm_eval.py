@@ -8,7 +8,9 @@ from tests.serve.conftest import Running
 
 from gpt2xl import Continuation
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("uvicorn", reason="the server needs the extra serve")
+pytest.importorskip("httpx", reason="the tests of the server need httpx")
 completions = pytest.importorskip("lm_eval.models.openai_completions", reason="needs lm-eval")
 instance = pytest.importorskip("lm_eval.api.instance", reason="needs lm-eval")
 pytest.importorskip("tenacity", reason="needs lm-eval[api]")

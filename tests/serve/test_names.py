@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("uvicorn", reason="the server needs the extra serve")
 
 from gpt2xl_serve.completions.names import with_our_names
 from gpt2xl_serve.errors import ApiError

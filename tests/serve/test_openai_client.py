@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("uvicorn", reason="the server needs the extra serve")
+pytest.importorskip("httpx", reason="the tests of the server need httpx")
 pytest.importorskip("openai", reason="needs OpenAI's client")
 
 import openai

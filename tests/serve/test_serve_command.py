@@ -12,7 +12,7 @@ import pytest
 from gpt2xl import Gpt2xlWarning, load
 from gpt2xl_export import ExportOptions, export
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
 pytest.importorskip("uvicorn", reason="the server needs the extra serve")
 
 from gpt2xl_cli.commands.serve import serve

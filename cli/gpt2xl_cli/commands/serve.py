@@ -161,9 +161,11 @@ def serve(
     server = Server(loaded, name or short_name(model, folder), options)
 
     def announce() -> None:
+        count = server.service.engine.batcher.rows
+        texts = "one text" if count == 1 else f"{count} texts"
         echo_line(
             f"Serving {server.service.name} at {server.url}/v1 (page: {server.url}/),"
-            f" {server.service.engine.batcher.rows} texts at a time. Ctrl-C ends it.",
+            f" {texts} at a time. Ctrl-C ends it.",
             indent=2,
         )
 

@@ -127,13 +127,13 @@ COMMANDS: Mapping[str, Entry] = {
         ),
     ),
     "models": Entry(
-        "models:app",
+        "groups.models:app",
         MODELS,
         "List, find and remove the models on this machine.",
         ("gpt2xl models", "gpt2xl models rm gpt2-xl --only checkpoint"),
     ),
     "config": Entry(
-        "config:app",
+        "groups.config:app",
         SETTINGS,
         "Show or change the defaults and presets of options.",
         ("gpt2xl config set temperature 0.7", "gpt2xl config presets"),

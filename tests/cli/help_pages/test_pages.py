@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 import pytest
 from typer.core import TyperGroup
 
-from gpt2xl_cli.commands import config, models
+from gpt2xl_cli.commands.groups import config, models
 from gpt2xl_cli.help_pages.boxes import Row, panel
 from gpt2xl_cli.help_pages.command_table import COMMANDS, FIRST
 from gpt2xl_cli.help_pages.loading import load_command
