@@ -13,7 +13,7 @@ from gpt2xl import GenerationOptions, Model
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-SECONDS = 60
+SECONDS = 120
 PROMPT = "Once upon a time, there was"
 SETTINGS: dict[str, Any] = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "seed": 7}
 """What the page begins with, and the seed of the tests."""
