@@ -98,7 +98,7 @@ class Playground:
 
     def tokens(self, within: str = "#document") -> Locator:
         """The coloured tokens."""
-        return self.page.locator(f"{within} .copy .token")
+        return self.page.locator(f"{within} >> .copy .token")
 
     def token(self, index: int, within: str = "#document") -> Locator:
         """One of them, once the page has drawn it."""

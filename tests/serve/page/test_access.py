@@ -10,7 +10,7 @@ from gpt2xl import Model
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-KEY = "a key of the tests"
+KEY = "a-key-of-the-tests"
 
 
 def test_the_page_asks_only_its_server(playground: Playground) -> None:
