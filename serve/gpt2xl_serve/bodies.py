@@ -16,6 +16,7 @@ Renamed = Callable[[dict[str, Any]], dict[str, Any]]
 PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 """Where msgspec says what is wrong."""
 MISSING = re.compile(r"Object missing required field `(\w+)`")
+CLOSE = {"Connection": "close"}  # the rest of the body is not waited for
 
 
 async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
@@ -40,7 +41,8 @@ async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
                     raise _too_large(most_bytes)
                 parts.append(part)
     except TimeoutError:
-        raise ApiError(408, f"the body did not arrive within {seconds:g} seconds.") from None
+        message = f"the body did not arrive within {seconds:g} seconds."
+        raise ApiError(408, message, headers=CLOSE) from None
     except ClientDisconnect:
         raise ApiError(400, "the client has left before its body was complete.") from None
     return b"".join(parts)
@@ -94,9 +96,8 @@ def _mistyped(reason: str) -> ApiError:
 
 
 def _too_large(most_bytes: int) -> ApiError:
-    return ApiError(
-        413, f"the body is larger than {most_bytes} bytes, the server's limit (--max-body)."
-    )
+    message = f"the body is larger than {most_bytes} bytes, the server's limit (--max-body)."
+    return ApiError(413, message, headers=CLOSE)
 
 
 def _shown(content: Any) -> str:

@@ -17,7 +17,7 @@ from gpt2xl_serve.options import ServeOptions
 
 def test_a_key_is_asked_for_but_not_for_health_and_page(serve: Callable[..., Running]) -> None:
     client = serve(api_key="secret").client
-    for path in ("/v1/models", "/version", "/tokenizer_info", "/nothing", "/page"):
+    for path in ("/v1/models", "/version", "/tokenizer_info", "/nothing", "/metrics"):
         refused = client.get(path)
         assert refused.status_code == 401, path
         assert refused.json()["error"]["type"] == "authentication_error"
@@ -74,7 +74,7 @@ def test_a_body_over_the_limit_is_refused(serve: Callable[..., Running]) -> None
 
 
 def test_slow_clients_are_not_waited_for(serve: Callable[..., Running]) -> None:
-    running = serve(header_timeout=0.3)
+    running = serve(header_timeout=0.3, keep_alive=1)
     head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     for sent, answered in (
         (b"", b""),
