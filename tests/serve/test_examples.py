@@ -65,9 +65,7 @@ def test_curl(server: Running, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
-@pytest.mark.skipif(
-    not (NODE_MODULES / "openai").is_dir(), reason=f"{NODE_MODULES} has no openai"
-)
+@pytest.mark.skipif(not (NODE_MODULES / "openai").is_dir(), reason=f"{NODE_MODULES} has no openai")
 def test_javascript(server: Running, tmp_path: Path) -> None:
     code, shown = example("js", "import OpenAI", server)
     (tmp_path / "node_modules").symlink_to(NODE_MODULES)
