@@ -14,7 +14,7 @@ class TokenNames:
 
     >>> names = TokenNames(tokenizer)
     >>> [names.name(token_id) for token_id in tokenizer.encode("a é")]
-    ['a', ' ', 'bytes:\\\\xc3', 'bytes:\\\\xa9']
+    ['a', ' ', 'bytes:\\xc3', 'bytes:\\xa9']
     """
 
     tokenizer: Tokenizer
