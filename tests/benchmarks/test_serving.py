@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 from tests.serve.conftest import Running, demo, demo_bundle, serve  # noqa: F401

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 from tests.serve.conftest import Servers
