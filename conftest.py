@@ -20,7 +20,10 @@ collect_ignore_glob = [
         ("matplotlib", "cli/*/comparison/picture.py"),
         ("lm_eval", "evaluate/*/lm_eval/model.py"),
         ("llguidance", "runtime/*/constraints/grammar.py"),
-        *((package, "serve/**") for package in ("msgspec", "starlette", "uvicorn")),
+        *(
+            (package, "serve/**")
+            for package in ("msgspec", "prometheus_client", "starlette", "uvicorn")
+        ),
     )
     if not find_spec(package)
 ]

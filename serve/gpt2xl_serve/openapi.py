@@ -92,7 +92,7 @@ def _responses(operation: Operation, references: References) -> Schema:
     else:
         media = {"application/json": {"schema": references[answer]}}
     if operation.streams:
-        media["text/event-stream"] = {"schema": {"type": "string"}}
+        media["text/event-stream"] = {}  # OpenAPI 3.1 cannot say what an event is
     error = {"application/json": {"schema": references[ErrorResponse]}}
     statuses = (*(BODY_ERRORS if operation.body else PLAIN_ERRORS), *operation.statuses)
     return {"200": {"description": "The answer.", "content": media}} | {

@@ -29,8 +29,8 @@ NOT_RUN = {
     "gpt2xl export gpt2-xl": "downloads 6.4 GB from the hub",
     "gpt2xl bench my-gpt2-xl": "needs two bundles of GPT-2 XL",
     "gpt2xl serve": "runs until it is ended",
-    "from openai import": "tests/serve/test_examples.py runs it",
-    "curl ": "tests/serve/test_examples.py runs it",
+    "from openai import": "tests/serve/documents/test_examples.py runs it",
+    "curl ": "tests/serve/documents/test_examples.py runs it",
 }
 """How a block continues after installation, and why it does not run."""
 

@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
 
 import gpt2xl
 from gpt2xl_serve.options import ServeOptions
@@ -35,7 +37,10 @@ def answers(model: gpt2xl.Model) -> dict[str, Any]:
         pytest.skip("node is not installed")
     if not (NODE_MODULES / "openai").is_dir():
         pytest.skip(f"{NODE_MODULES} (GPT2XL_NODE_MODULES names another) has no openai")
-    server, ready = Server(model, "demo", ServeOptions(port=0)), threading.Event()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gpt2xl.Gpt2xlWarning)  # int4 shares no steps
+        server = Server(model, "demo", ServeOptions(port=0))
+    ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set,))
     thread.start()
     try:

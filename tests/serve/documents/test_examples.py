@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 from tests.serve.conftest import Running, Servers
 
 from gpt2xl import Model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "serve.md").read_text("utf-8")
 NODE_MODULES = Path(
     os.environ.get("GPT2XL_NODE_MODULES", ROOT / "tests" / "interop" / "node_modules")

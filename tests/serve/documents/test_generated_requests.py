@@ -8,14 +8,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
+pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
 pytest.importorskip("httpx", reason="the tests of the server need httpx")
-schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 
 from tests.serve.conftest import Servers
 
 from gpt2xl import load
 from gpt2xl_serve.endpoints.documents import OPERATIONS
+
+schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 
 CHECKS = (
     "not_a_server_error",

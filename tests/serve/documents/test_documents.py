@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-pytest.importorskip("starlette", reason="the server needs the extra serve")
-pytest.importorskip("httpx", reason="the tests of the server need httpx")
+pytest.importorskip("msgspec", reason="the server needs the extra serve")
 pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
+pytest.importorskip("httpx", reason="the tests of the server need httpx")
 
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Route
