@@ -59,7 +59,7 @@ def _how_fast(chosen: Measured, fastest: Measured) -> str:
         return "the fastest for a single text"
     own, most = _decode(chosen), _decode(fastest)
     if own and most and _overlap(own, most):
-        return "as fast as the fastest, as far as these rounds tell"
+        return "not clearly slower than the fastest"
     why = "closer to its checkpoint" if _mean_kl(chosen) < _mean_kl(fastest) else "smaller"
     return f"at least {NEARLY_AS_FAST:.0%} of the fastest, and {why}"
 

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
 DATA_PANEL, SETTINGS_PANEL = "What is measured", "What the figures depend on"
 
 
+def _task_names(incomplete: str) -> list[str]:
+    """For the shell to complete."""
+    from gpt2xl_eval.tasks import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
+
+
 def evaluate(
     task: Annotated[
         str | None,
         typer.Argument(
             help="What to measure; without TASK and --table, the tasks are listed.",
             show_default=False,
+            autocompletion=_task_names,
         ),
     ] = None,
     *,

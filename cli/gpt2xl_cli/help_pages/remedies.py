@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 LIST = "`gpt2xl models` lists the models on this machine"
 REMOVE = "`gpt2xl models rm NAME` removes a model"
 DOWNLOAD = "a model is downloaded at its first use, such as `gpt2xl generate -m gpt2`; `gpt2xl export gpt2 my-gpt2` makes a bundle"
+VERSION = "`gpt2xl --version` shows the version"
 WRITE = "`gpt2xl generate` continues a text, `gpt2xl repl` writes one together with you"
 CHAT = f"GPT-2 is a base model, which continues texts and does not answer: {WRITE}"
 COMMANDS: Mapping[str, str] = {
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "gpt2xl rm": REMOVE,
     "gpt2xl models remove": REMOVE,
     "gpt2xl models delete": REMOVE,
+    "gpt2xl version": VERSION,
     "gpt2xl convert": "`gpt2xl export SOURCE OUT` makes a bundle of a checkpoint",
     "gpt2xl quantize": "`gpt2xl export SOURCE OUT --precision int8` makes a quantized bundle",
 }
@@ -78,7 +80,11 @@ def for_early_option(arguments: Sequence[str]) -> str:
     "a command comes first: gpt2xl generate -n 5 'Once upon'"
     >>> for_early_option(["-p", "Once upon"])
     "a command comes first, and a prompt needs no option: gpt2xl generate 'Once upon'"
+    >>> for_early_option(["-v"])
+    '`gpt2xl --version` shows the version'
     """
+    if arguments[0] in ("-v", "-V"):
+        return VERSION
     if arguments[0] in ("-p", "--prompt") and len(arguments) > 1:
         command = f"gpt2xl generate {shlex.join(arguments[1:])}"
         return f"a command comes first, and a prompt needs no option: {command}"

@@ -179,6 +179,8 @@ COMPLETED = {
     "gpt2xl info --model gpt2-x": ["gpt2-xl"],
     "gpt2xl export in out -p int4": ["int4", "int4-fp16"],
     "gpt2xl config s": ["show", "set"],
+    "gpt2xl config set temp": ["temperature"],
+    "gpt2xl eval cbt": ["cbt-cn", "cbt-ne"],
 }
 
 

@@ -1,6 +1,7 @@
 """gpt2xl config."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +22,24 @@ from gpt2xl_cli.options import Json
 from gpt2xl_cli.terminal import echo_line
 from gpt2xl_cli.text_options.conversion import option_name
 from gpt2xl_cli.text_options.layers import field_of, options_over, table_layer, value_of_words
+from gpt2xl_cli.text_options.text_options import TextOptions
 
 app = typer.Typer(help="Show or change the defaults and presets of options.", add_completion=False)
 
+
+def _keys(incomplete: str) -> list[str]:
+    """For the shell to complete."""
+    names = [MODEL, *(option_name(field.name) for field in fields(TextOptions))]
+    return [name for name in names if name.startswith(incomplete) and name != "preset"]
+
+
 Key = Annotated[
     str,
-    typer.Argument(help="An option without its dashes, such as top-p; or model.", metavar="KEY"),
+    typer.Argument(
+        help="An option without its dashes, such as top-p; or model.",
+        metavar="KEY",
+        autocompletion=_keys,
+    ),
 ]
 Preset = Annotated[
     str | None,
