@@ -1,10 +1,12 @@
 """The prompt of gpt2xl generate: an argument, a file or stdin; text or ids."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from gpt2xl_cli.terminal import echo_note
 from gpt2xl_cli.text_input import read_stdin, read_text_file, without_final_newline
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ def read_prompt(argument: str | None, file: Path | None, *, quiet: bool = False)
         return without_final_newline(read_text_file(file))
     if argument is None or argument == "-":
         return without_final_newline(read_stdin("prompt", quiet=quiet))
+    if not quiet and os.path.isfile(argument):
+        echo_note(f"'{argument}' is taken as the prompt; it is also a file, which -f reads.")
     return argument
 
 

@@ -176,3 +176,13 @@ def test_the_hint_names_the_extras_of_the_readme(monkeypatch: pytest.MonkeyPatch
     last = [*hint_lines()][-1]
     extras = last.removeprefix("They need: pip install 'gpt2xl").removesuffix("'")
     assert f'pip install ".{extras}"' in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_a_prompt_that_names_a_file_is_told_so(
+    bundle: Path, on_terminal: Terminal, place: None
+) -> None:
+    Path("king.txt").write_text("The king")
+    words = ("generate", "-m", bundle, "king.txt", "-s", 4, "-n", 2)
+    note = b"it is also a file, which -f reads"
+    assert note in b" ".join(on_terminal(*words).split())
+    assert note not in b" ".join(on_terminal(*words, "--quiet").split())
