@@ -3,9 +3,12 @@
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
+import pytest
 from tests.serve.page.playground import PROMPT, Playground, serving
 
 from gpt2xl import Model
+
+pytestmark = pytest.mark.slow  # a browser needs a process of its own: playwright runs an event loop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.serve.page.playground import Playground
 
+pytestmark = pytest.mark.slow  # a browser needs a process of its own: playwright runs an event loop
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 

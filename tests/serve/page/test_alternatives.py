@@ -2,9 +2,12 @@
 
 import math
 
+import pytest
 from tests.serve.page.playground import PROMPT, Playground, options
 
 from gpt2xl import Model
+
+pytestmark = pytest.mark.slow  # a browser needs a process of its own: playwright runs an event loop
 
 
 def shown(logprob: float) -> str:

@@ -1,8 +1,11 @@
 """Two settings side by side."""
 
+import pytest
 from tests.serve.page.playground import PROMPT, Playground, options
 
 from gpt2xl import Model
+
+pytestmark = pytest.mark.slow  # a browser needs a process of its own: playwright runs an event loop
 
 
 def compared(playground: Playground) -> None:

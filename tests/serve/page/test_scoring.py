@@ -2,9 +2,12 @@
 
 import math
 
+import pytest
 from tests.serve.page.playground import Playground
 
 from gpt2xl import GenerationOptions, Model
+
+pytestmark = pytest.mark.slow  # a browser needs a process of its own: playwright runs an event loop
 
 TEXT = "Once upon a time there lived a king.\n\n“Who goes there?” asked the naïve café owner 🦊.  Two spaces"
 

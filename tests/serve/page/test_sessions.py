@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 from tests.serve.page.playground import PROMPT, Playground
+
+pytestmark = pytest.mark.slow  # a browser needs a process of its own: playwright runs an event loop
 
 
 def with_text(playground: Playground) -> str:
