@@ -70,9 +70,8 @@ class Batcher:
         self.prefixes = prefixes
         """The prompts that are kept."""
         self._scheduler = Scheduler(session, rows=rows, prefixes=prefixes)
-        self._lock = (
-            Lock()
-        )  # of the transcripts, and so that a step does not come between a text's two entries
+        # Of the transcripts; and no step comes between a text's entry there and in the scheduler.
+        self._lock = Lock()
         self._transcripts = dict[int, Transcript]()
 
     @property

@@ -243,7 +243,9 @@ class Engine:
                 else:
                     text.was_repeated = True
                     self._running[self.batcher.add(again)] = text
-        self._hand_over(failed)
+            self._hand_over(
+                failed
+            )  # within: nobody cancels a number that the new batcher does not know
 
 
 class CrashError(Exception):

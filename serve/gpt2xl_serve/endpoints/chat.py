@@ -24,10 +24,9 @@ from gpt2xl_serve.completions.deltas import Delta, ScoredToken
 from gpt2xl_serve.completions.logprobs import TokenNames
 from gpt2xl_serve.completions.names import with_our_names
 from gpt2xl_serve.completions.response import Usage
-from gpt2xl_serve.completions.streaming import EventStream
-from gpt2xl_serve.connections import until_disconnect
+from gpt2xl_serve.endpoints.answering import answered
 from gpt2xl_serve.endpoints.starting import started
-from gpt2xl_serve.errors import ApiError, json_response
+from gpt2xl_serve.errors import ApiError
 from gpt2xl_serve.service import service_of
 
 Part = Literal["message", "delta"]
@@ -49,13 +48,7 @@ async def chat(request: Request) -> Response:
         service, lambda: chat_plan(body, template, service.model, service.engine.check_room)
     )
     writer = _Writer(body, begun, service.name)
-    if body.stream:
-        return EventStream(begun.run, writer.chunks(), headers)
-    try:
-        whole = await until_disconnect(request.receive, writer.whole())
-    finally:
-        begun.run.cancel()
-    return json_response(whole, headers=headers)
+    return await answered(request, begun, writer, headers, streams=bool(body.stream))
 
 
 class _Writer:

@@ -16,10 +16,8 @@ from gpt2xl_serve.completions.names import with_our_names
 from gpt2xl_serve.completions.plan import completion_plan
 from gpt2xl_serve.completions.request import CompletionRequest
 from gpt2xl_serve.completions.response import Choice, Completion, Usage
-from gpt2xl_serve.completions.streaming import EventStream
-from gpt2xl_serve.connections import until_disconnect
+from gpt2xl_serve.endpoints.answering import answered
 from gpt2xl_serve.endpoints.starting import started
-from gpt2xl_serve.errors import json_response
 from gpt2xl_serve.service import service_of
 
 
@@ -32,13 +30,7 @@ async def completions(request: Request) -> Response:
         service, lambda: completion_plan(body, service.model, service.engine.check_room)
     )
     writer = _Writer(body, begun, service.name)
-    if body.stream:
-        return EventStream(begun.run, writer.chunks(), headers)
-    try:
-        whole = await until_disconnect(request.receive, writer.whole())
-    finally:
-        begun.run.cancel()
-    return json_response(whole, headers=headers)
+    return await answered(request, begun, writer, headers, streams=bool(body.stream))
 
 
 class _Writer:
