@@ -7,11 +7,12 @@ from threading import Lock
 from gpt2xl.decoding.logprobs import Logprobs
 from gpt2xl.decoding.prefix_cache import PrefixCache
 from gpt2xl.decoding.scheduler import Outcome, Scheduler
+from gpt2xl.decoding.speculation import Acceptance
 from gpt2xl.errors import RequestError
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.preparing import Prepared, Preparer
 from gpt2xl.searching import is_search
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.speculating import Speculation
 from gpt2xl.text.prompts import Prompt
 from gpt2xl.text.results import Generation, Piece, Transcript
 from gpt2xl.text.tokenizer import Tokenizer
@@ -51,28 +52,37 @@ class Batcher:
     Args:
         preparer: of the model.
         tokenizer: of the model.
-        session: of the model.
-        rows: texts that share a step.
-        prefixes: keeps prompts for later ones that begin like them.
+        scheduler: of the model; nobody else uses it.
+        speculation: drafts tokens for a text that decodes alone.
     """
 
     def __init__(
         self,
         preparer: Preparer,
         tokenizer: Tokenizer,
-        session: Session,
-        rows: int,
-        prefixes: PrefixCache | None = None,
+        scheduler: Scheduler,
+        speculation: Speculation,
     ) -> None:
         self._preparer, self._tokenizer = preparer, tokenizer
-        self.rows = rows
-        """Most texts that share a step."""
-        self.prefixes = prefixes
-        """The prompts that are kept."""
-        self._scheduler = Scheduler(session, rows=rows, prefixes=prefixes)
+        self._scheduler, self._speculation = scheduler, speculation
         # Of the transcripts; and no step comes between a text's entry there and in the scheduler.
         self._lock = Lock()
         self._transcripts = dict[int, Transcript]()
+
+    @property
+    def rows(self) -> int:
+        """Most texts that share a step."""
+        return self._scheduler.rows
+
+    @property
+    def prefixes(self) -> PrefixCache | None:
+        """The prompts that are kept."""
+        return self._scheduler.prefixes
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """Draft tokens that were checked and accepted, so far."""
+        return self._speculation.acceptance
 
     @property
     def is_idle(self) -> bool:
@@ -109,7 +119,8 @@ class Batcher:
     def prepare(self, prompt: Prompt, options: GenerationOptions) -> Prepared:
         """Check a text, for `add`; arguments and errors as of `submit`. It may take a moment, and holds no step up."""
         check_is_one_text(options)
-        return self._preparer.prepare(prompt, options, drawn_seed(options))
+        speculator = self._speculation.speculator(options)
+        return self._preparer.prepare(prompt, options, drawn_seed(options), speculator)
 
     def add(self, prepared: Prepared) -> int:
         """Queue what `prepare` has returned, once; its number."""
@@ -130,7 +141,7 @@ class Batcher:
     def step(self) -> list[Update]:
         """Feed prompts that wait, then one token of each text with a row; what came of it.
 
-        A text whose prompt was fed may have two updates, in order.
+        A text may have several updates, in order: after its prompt, or where it decodes alone and draft tokens were accepted.
         """
         outcomes = self._scheduler.step()
         updates = (self._update(number, outcome) for number, outcome in outcomes)

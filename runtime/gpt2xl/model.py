@@ -209,21 +209,21 @@ class Model:
         check_prompts(prompts)
         return self._texts.batch(prompts, self._options(options, keywords), rows, skip)
 
-    def batcher(self, *, rows: int = 16, prefix_bytes: int = 0) -> Batcher:
+    def batcher(
+        self, *, rows: int = 16, prefix_bytes: int = 0, draft: "Model | None" = None
+    ) -> Batcher:
         """For texts that come at any time, each with options of its own, as a server has them.
+
+        Warnings and errors are those of `generate_batch` and, for ``draft``, of `stream`.
 
         Args:
             rows: most texts that share a step, as of `generate_batch`.
             prefix_bytes: memory for prompts that are kept for later ones that begin alike; changes no text. None on CUDA.
-
-        Warns:
-            Gpt2xlWarning: as of `generate_batch`.
-
-        Raises:
-            RequestError: an option out of its range, or no memory for so many rows.
+            draft: as of `stream`; it drafts tokens while a text decodes alone, as prompt lookup does without one.
         """
         checked_integer("prefix_bytes", prefix_bytes, 0)
-        return self._texts.batcher(checked_integer("rows", rows, 1, MAX_ROWS), prefix_bytes)
+        rows = checked_integer("rows", rows, 1, MAX_ROWS)
+        return self._texts.batcher(rows, prefix_bytes, _texts_of(draft))
 
     def save_prompt(self, prompt: Prompt, path: str | Path, *, parse_special: bool = True) -> None:
         """Write the keys and values of ``prompt`` to a file, so that `load_prompt` spares computing them.

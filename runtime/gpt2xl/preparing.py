@@ -10,7 +10,7 @@ from gpt2xl.constraints.vocabulary import Vocabulary
 from gpt2xl.decoding.logprobs import PromptScores
 from gpt2xl.decoding.loop import Request
 from gpt2xl.decoding.sliding import Slide
-from gpt2xl.decoding.speculation import Acceptance
+from gpt2xl.decoding.speculation import Speculator
 from gpt2xl.errors import RequestError, counted
 from gpt2xl.options.chains import TextFacts, active_processors, make_chain
 from gpt2xl.options.generation import GenerationOptions
@@ -34,8 +34,10 @@ class Prepared:
     start: TextStart
     endings: Endings
 
-    def transcript(self, tokenizer: Tokenizer, acceptance: Acceptance | None = None) -> Transcript:
+    def transcript(self, tokenizer: Tokenizer) -> Transcript:
         """For the tokens of `request`; its time begins now."""
+        speculator = self.request.speculator
+        acceptance = speculator.acceptance if speculator else None
         transcript = Transcript(tokenizer, self.start, self.endings, acceptance)
         if self.request.prompt_scores:
             transcript.prompt_logprobs = self.request.prompt_scores.logprobs
@@ -54,13 +56,20 @@ class Preparer:
         """The bytes of all ids; takes a moment at first use."""
         return Vocabulary(self._tokenizer, self._config.vocab_size)
 
-    def prepare(self, prompt: Prompt, options: GenerationOptions, seed: int | None) -> Prepared:
+    def prepare(
+        self,
+        prompt: Prompt,
+        options: GenerationOptions,
+        seed: int | None,
+        speculator: Speculator | None = None,
+    ) -> Prepared:
         """Check ``prompt`` and ``options`` against the model.
 
         Args:
             prompt: text or ids.
             options: of the text.
             seed: the sampler's; None where nothing is drawn.
+            speculator: of this text; None where nothing is drafted.
 
         Raises:
             RequestError: the model cannot take the prompt or an option.
@@ -77,6 +86,7 @@ class Preparer:
             processed_logprobs=options.processed_logprobs,
             prompt_scores=_scores(ids, options),
             slide=self._slide(options),
+            speculator=speculator,
         )
         start = TextStart(whole, seed, len(healing.removed) if healing else 0)
         return Prepared(request, start, self._endings(options, facts, ids))

@@ -1,8 +1,8 @@
 """Generates the texts of one model: streams, batches and searches."""
 
-from collections.abc import Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from warnings import warn
 from weakref import WeakKeyDictionary
@@ -17,7 +17,8 @@ from gpt2xl.decoding.loop import Request, Token, generate_tokens
 from gpt2xl.decoding.prefix_cache import PrefixCache
 from gpt2xl.decoding.prefix_reuse import PrefixReuse
 from gpt2xl.decoding.prompt_cache import bundle_id, load_context, save_context
-from gpt2xl.decoding.speculation import Acceptance, Experience, Speculator
+from gpt2xl.decoding.scheduler import PROMPT_TOKENS_PER_STEP, Scheduler
+from gpt2xl.decoding.speculation import Experience
 from gpt2xl.errors import Gpt2xlWarning, RequestError
 from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.preparing import Preparer
@@ -25,12 +26,15 @@ from gpt2xl.searching import is_search, search
 from gpt2xl.sessions.cancellation import Cancellation
 from gpt2xl.sessions.exactness import Exactness
 from gpt2xl.sessions.protocol import Session
+from gpt2xl.speculating import Speculation
 from gpt2xl.text.prompts import Prompt
 from gpt2xl.text.results import Generation
 from gpt2xl.text.streams import Stream
 from gpt2xl.text.tokenizer import Tokenizer
 
 SEQUENCE_ROWS = 16  # texts of one prompt that share each step, at most
+PROMPT_TOKENS_BETWEEN_TOKENS = 144
+"""Tokens of prompts that the next token of other texts waits for, where somebody reads along."""
 
 
 class Texts:
@@ -78,21 +82,16 @@ class Texts:
     def stream(self, prompt: Prompt, options: GenerationOptions, draft: "Texts | None") -> Stream:
         """See `Model.stream`."""
         check_is_one_text(options)
-        prepared = self._preparer.prepare(prompt, options, drawn_seed(options))
-        drafter = self._drafter(draft, options)
-        speculator = self._speculator(drafter, draft) if drafter else None
-        acceptance = speculator.acceptance if speculator else Acceptance()
-        transcript = prepared.transcript(self._tokenizer, acceptance)
+        speculator = self._speculation(draft).speculator(options)
+        prepared = self._preparer.prepare(prompt, options, drawn_seed(options), speculator)
         cancellation = Cancellation()
-        tokens = self._tokens(prepared.request, speculator, cancellation)
-        return Stream(tokens, transcript, cancellation)
+        tokens = self._tokens(prepared.request, cancellation)
+        return Stream(tokens, prepared.transcript(self._tokenizer), cancellation)
 
-    def _tokens(
-        self, request: Request, speculator: Speculator | None, cancellation: Cancellation
-    ) -> Generator[Token]:
+    def _tokens(self, request: Request, cancellation: Cancellation) -> Generator[Token]:
         context = self.reuse.take(request.ids, request.max_new_tokens - 1, cancellation)
         try:
-            yield from generate_tokens(context, request, speculator)
+            yield from generate_tokens(context, request)
         finally:
             self.reuse.give_back(context)
 
@@ -129,7 +128,7 @@ class Texts:
         rows: int,
         skip: Container[int],
     ) -> Iterator[tuple[int, Generation]]:
-        batcher = self.batcher(rows)
+        batcher = self.batcher(rows, prompt_tokens_per_step=PROMPT_TOKENS_PER_STEP)
         first = drawn_seed(options)
         wanted = ((number, prompt) for number, prompt in prompts if number not in skip)
         numbers = dict[int, int]()  # of prompts, by the batcher's
@@ -167,13 +166,29 @@ class Texts:
             raise RequestError("a model without a bundle has no prompt caches.")
         return bundle_id(self._bundle)
 
-    def batcher(self, rows: int, prefix_bytes: int = 0) -> Batcher:
+    def batcher(
+        self,
+        rows: int,
+        prefix_bytes: int = 0,
+        draft: "Texts | None" = None,
+        prompt_tokens_per_step: int = PROMPT_TOKENS_BETWEEN_TOKENS,
+    ) -> Batcher:
         """See `Model.batcher`."""
-        exactness = self.exactness
+        session, exactness = self._session, self.exactness
         prefixes = None
-        if prefix_bytes and self._session.device == "cpu":
-            prefixes = PrefixCache(self._session, lambda: exactness.may_merge_steps, prefix_bytes)
-        return Batcher(self._preparer, self._tokenizer, self._session, self._rows(rows), prefixes)
+        if prefix_bytes and session.device == "cpu":
+            prefixes = PrefixCache(session, lambda: exactness.may_merge_steps, prefix_bytes)
+        scheduler = Scheduler(
+            session,
+            rows=self._rows(rows),
+            prefixes=prefixes,
+            prompt_tokens_per_step=prompt_tokens_per_step,
+        )
+        speculation = self._speculation(draft)
+        if draft and speculation.new_drafter:  # the texts take turns with one draft cache
+            drafter = speculation.new_drafter()
+            speculation = replace(speculation, new_drafter=lambda: drafter)
+        return Batcher(self._preparer, self._tokenizer, scheduler, speculation)
 
     def _rows(self, rows: int) -> int:
         if rows == 1 or self.shares_steps:
@@ -184,28 +199,28 @@ class Texts:
         self._warn_once("rows", f"{consequence}: {row_remedy(self._bundle)}", 5)
         return 1
 
-    def _drafter(self, draft: "Texts | None", options: GenerationOptions) -> Drafter | None:
-        if draft is None:
+    def _speculation(self, draft: "Texts | None") -> Speculation:
+        """How to speculate, with ``draft`` or by prompt lookup."""
+        new_drafter: Callable[[], Drafter] | None = None
+        if draft:
+            new_drafter = partial(DraftModel, draft._session) if self._may_draft(draft) else None
+        elif self.exactness.may_feed_several:
             # The model need not run for this: the speculator compares the first steps itself.
-            return (
-                PromptLookup()
-                if options.prompt_lookup and self.exactness.may_feed_several
-                else None
-            )
+            new_drafter = PromptLookup
+        experience = self._experience.setdefault(draft or self, Experience())
+        return Speculation(new_drafter, experience, self.exactness.tolerance, draft is None)
+
+    def _may_draft(self, draft: "Texts") -> bool:
         # Comparing tokenizers takes as long as a step or two: once for each draft.
         if draft not in self._experience and not self._shares_tokenizer(draft):
             raise RequestError(
                 "the draft model has another tokenizer than the model it drafts for."
             )
-        if not self.exactness.may_merge_steps:
-            remedy = draft_remedy(self._bundle, on_cuda=self._session.device == "cuda")
-            self._warn_once("draft", f"the draft model is not used: {remedy}", 5)
-            return None
-        return DraftModel(draft._session)
-
-    def _speculator(self, drafter: Drafter, draft: "Texts | None") -> Speculator:
-        experience = self._experience.setdefault(draft or self, Experience())
-        return Speculator(drafter, experience, self.exactness.tolerance)
+        if self.exactness.may_merge_steps:
+            return True
+        remedy = draft_remedy(self._bundle, on_cuda=self._session.device == "cuda")
+        self._warn_once("draft", f"the draft model is not used: {remedy}", 6)
+        return False
 
     def _shares_tokenizer(self, other: "Texts") -> bool:
         """Whether both give any text the same ids, and logits for the same ids."""

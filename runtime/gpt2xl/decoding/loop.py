@@ -1,6 +1,6 @@
 """The decode loop over ids; knows nothing of text."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -48,6 +48,8 @@ class Request:
     """Where the prompt's log-probabilities go, if they are wanted."""
     slide: Slide | None = None
     """What the model is shown of a text beyond the context; not shared with another request."""
+    speculator: Speculator | None = None
+    """Adds draft tokens to the steps; None: each step feeds one token. Not shared with another request."""
 
     @property
     def needed_logits(self) -> int:
@@ -63,39 +65,52 @@ class Request:
         reported = processed if self.processed_logprobs else logits
         return replace(token, logprobs=logprobs_of(reported, token.id, self.logprobs))
 
+    def choose_while_drafted(
+        self, ids: list[int], logits: PositionLogits | TopLogits, draft: Sequence[int]
+    ) -> Iterator[Token]:
+        """The token after ``ids``, and those after it while each is the one that was drafted; ``ids`` grow by them.
+
+        Args:
+            ids: the prompt and the tokens so far.
+            logits: after the last of ``ids`` and after each draft token.
+            draft: tokens that were fed after ``ids``.
+        """
+        for position, draft_token in zip(logits, [*draft, None], strict=True):
+            token = self.choose(ids, position)
+            ids.append(token.id)
+            yield token
+            if token.finish_reason or token.id != draft_token:
+                return
+
+    def draft_room(self, length: int) -> int:
+        """Draft tokens that can be of use after ``length`` tokens of prompt and text."""
+        return len(self.ids) + self.max_new_tokens - length - 1
+
     def _token(self, ids: Sequence[int], token_id: int) -> Token:
         is_last = len(ids) + 1 == len(self.ids) + self.max_new_tokens
         reason: FinishReason | None = "length" if is_last else None
         return Token(token_id, "stop" if token_id in self.eos_token_ids else reason)
 
 
-def generate_tokens(
-    context: Context, request: Request, speculator: Speculator | None = None
-) -> Generator[Token]:
+def generate_tokens(context: Context, request: Request) -> Generator[Token]:
     """Yield the tokens of a text, at least one; nothing runs before the first is asked for.
 
     Args:
         context: may hold the beginning of the prompt already; every token but the last is fed to it.
         request: what to generate.
-        speculator: adds draft tokens to the steps; without one each step feeds one token.
     """
-    ids = list(request.ids)
-    end = len(ids) + request.max_new_tokens
+    ids, speculator = list(request.ids), request.speculator
     context.slide = request.slide
     # Draft tokens are checked against all logits.
     needed = 0 if speculator else request.needed_logits
     draft, logits = list[int](), _first_logits(context, request, needed)
     while True:
-        for position, draft_token in zip(logits, [*draft, None], strict=True):
-            token = request.choose(ids, position)
-            ids.append(token.id)
+        for token in request.choose_while_drafted(ids, logits, draft):
             yield token
             if token.finish_reason:
                 return
-            if token.id != draft_token:
-                break
         if speculator:
-            room = min(end - len(ids) - 1, context.room(len(ids)))
+            room = min(request.draft_room(len(ids)), context.room(len(ids)))
             draft, logits = speculator.advance(context, ids, room, request.chain)
         else:
             logits = context.advance(ids, needed_logits=needed)

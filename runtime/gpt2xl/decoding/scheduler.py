@@ -5,20 +5,23 @@ scheduler knows nothing of text.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 
 import numpy as np
 
+from gpt2xl.decoding.context import Context
 from gpt2xl.decoding.loop import Request, Token
 from gpt2xl.decoding.prefix_cache import PrefixCache
+from gpt2xl.decoding.speculation import Speculator
 from gpt2xl.errors import RequestError
 from gpt2xl.sessions.cancellation import Cancellation, Cancelled
 from gpt2xl.sessions.prefill import cut_into_chunks
 from gpt2xl.sessions.protocol import Cache, Ids, Logits, Session, StepLogits, TopLogits
 
-PROMPT_TOKENS_PER_STEP = 256  # after which the rows that decode get their next step
+PROMPT_TOKENS_PER_STEP = 256
+"""Tokens of prompts after which the rows that decode get their next step."""
 Outcome = Token | Exception
 """What a step gives of a text: its next token, or the error that has ended it."""
 
@@ -75,10 +78,20 @@ class Scheduler:
         session: computes the logits. Needs ``shares_steps`` unless ``rows`` is 1.
         rows: texts that share a step, at least 1.
         prefixes: keeps prompts for later ones that begin like them.
+        prompt_tokens_per_step: tokens of prompts after which the rows that decode get their next step, and most tokens of a
+            chunk beside them; at least ``session.long_step_from``.
     """
 
-    def __init__(self, session: Session, *, rows: int, prefixes: PrefixCache | None = None) -> None:
-        self._session, self._rows, self._prefixes = session, rows, prefixes
+    def __init__(
+        self,
+        session: Session,
+        *,
+        rows: int,
+        prefixes: PrefixCache | None = None,
+        prompt_tokens_per_step: int = PROMPT_TOKENS_PER_STEP,
+    ) -> None:
+        self._session, self.rows, self.prefixes = session, rows, prefixes
+        self._prompt_tokens_per_step = prompt_tokens_per_step
         self._cache = session.new_cache(rows, capacity=1)
         self._lock = RLock()  # of the next three
         self._submitted = 0
@@ -98,7 +111,7 @@ class Scheduler:
     @property
     def has_free_row(self) -> bool:
         """Whether a request submitted now would not have to wait for another text to end."""
-        return self.running + self.waiting < self._rows
+        return self.running + self.waiting < self.rows
 
     @property
     def waiting(self) -> int:
@@ -136,13 +149,13 @@ class Scheduler:
     def step(self) -> list[tuple[int, Outcome]]:
         """Feed prompts that wait, then one token of each row that decodes.
 
-        At least one chunk of a prompt is fed, and more until PROMPT_TOKENS_PER_STEP are; without a limit while no row
-        decodes.
+        At least one chunk of a prompt is fed, and more until ``prompt_tokens_per_step`` are; without a limit while no row
+        decodes. A text that decodes alone may feed draft tokens.
 
         Returns:
             Numbers of requests and their next tokens: one or two of a text whose prompt was fed, one of each
-            other that decodes, none of those that wait. In place of a token the error that has ended a text: of its
-            own chain, or of the session, which concerns all texts of a run.
+            other that decodes, none of those that wait, several where draft tokens were accepted. In place of a token the
+            error that has ended a text: of its own chain, or of the session, which concerns all texts of a run.
         """
         self._drop_cancelled()
         first_outcomes = list(self._prefill())
@@ -162,7 +175,7 @@ class Scheduler:
     def _prefill(self) -> Iterator[tuple[int, Outcome]]:
         """Feed chunks of prompts; the first tokens of the texts whose prompts are complete now."""
         fed = 0
-        while fed < PROMPT_TOKENS_PER_STEP or not self._decoding:
+        while fed < self._prompt_tokens_per_step or not self._decoding:
             text = self._prefilling or self._next()
             if text is None:
                 return
@@ -183,7 +196,7 @@ class Scheduler:
 
     def _next(self) -> _Running | None:
         """Give the next text that waits the first free row; None where nothing waits or no row is free."""
-        if len(self._decoding) == self._rows:
+        if len(self._decoding) == self.rows:
             return None
         with self._lock:
             self._prefilling = self._waiting.popleft() if self._waiting else None
@@ -196,18 +209,21 @@ class Scheduler:
         row = self._row_of_prompt()
         row.truncate(0)
         ids = text.shown()
-        if self._prefixes and not text.wants_prompt_scores:
-            text.restored = self._prefixes.restore(ids, row)
+        if self.prefixes and not text.wants_prompt_scores:
+            text.restored = self.prefixes.restore(ids, row)
         rest = np.array([ids[text.restored :]], np.int64)
-        text.chunks.extend(cut_into_chunks(rest, self._session.prefill_chunk))
+        longest = self._session.prefill_chunk
+        if self._decoding and self._session.device == "cpu":  # a GPU takes no longer for them
+            longest = min(longest, self._prompt_tokens_per_step)
+        text.chunks.extend(cut_into_chunks(rest, longest))
 
     def _feed(self, text: _Running, chunk: Ids) -> Token | None:
         """The first token of ``text`` where ``chunk`` was the last of its prompt."""
         logits = self._prompt_logits(text, chunk)
         if text.chunks:
             return None
-        if self._prefixes:
-            self._prefixes.keep(text.shown(), self._row_of_prompt(), text.restored)
+        if self.prefixes:
+            self.prefixes.keep(text.shown(), self._row_of_prompt(), text.restored)
         token = text.add(logits[0, -1])
         self._prefilling = self._prefilling_row = None
         if token.finish_reason:
@@ -241,16 +257,40 @@ class Scheduler:
                 self._free(index)
 
     def _decode(self) -> list[tuple[int, Outcome]]:
+        if len(self._decoding) == 1 and not self._prefilling:
+            text, speculator = self._decoding[0], self._decoding[0].request.speculator
+            if speculator:
+                outcomes = self._drafted_tokens(text, speculator)
+                self._end_finished([outcomes[-1]])
+                return [(text.number, outcome) for outcome in outcomes]
         texts = list(self._decoding)
-        if not texts:
-            return []
-        outcomes = self._next_tokens(texts)
-        for row in reversed(range(len(texts))):
+        outcomes = self._next_tokens(texts) if texts else []
+        self._end_finished(outcomes)
+        return [(text.number, outcome) for text, outcome in zip(texts, outcomes, strict=True)]
+
+    def _end_finished(self, outcomes: Sequence[Outcome]) -> None:
+        """Free the rows whose texts have ended; ``outcomes`` are the last of each row."""
+        for row in reversed(range(len(outcomes))):
             outcome = outcomes[row]
             if isinstance(outcome, Exception) or outcome.finish_reason:
-                self._end(texts[row])
+                self._end(self._decoding[row])
                 self._free(row)
-        return [(text.number, outcome) for text, outcome in zip(texts, outcomes, strict=True)]
+
+    def _drafted_tokens(self, text: _Running, speculator: Speculator) -> list[Outcome]:
+        """The next tokens of the only text that decodes, one at least."""
+        shown, request = text.shown(), text.request
+        context = Context(self._session, cache=self._cache.rows(0, 1), ids=shown[:-1])
+        context.slide = request.slide
+        room = min(request.draft_room(len(text.ids)), context.room(len(text.ids)))
+        outcomes = list[Outcome]()
+        try:
+            draft, logits = speculator.advance(context, text.ids, room, request.chain)
+            for token in request.choose_while_drafted(text.ids, logits, draft):
+                outcomes.append(token)
+        except Exception as error:  # as of `_next_tokens` and `_outcome`
+            outcomes.append(error)
+        context.truncate(len(shown) - 1 + len(outcomes))
+        return outcomes
 
     def _next_tokens(self, texts: list[_Running]) -> list[Outcome]:
         if self._decoding_rows is None:

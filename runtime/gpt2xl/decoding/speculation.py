@@ -37,6 +37,8 @@ class Experience:
     """Whether every step with draft tokens that was compared with a plain step gave the same logits."""
     compared_counts: set[int] = field(default_factory=set)
     """Numbers of draft tokens whose steps were compared."""
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    """Of all texts together."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ class Speculator:
             costs.add_plain_step(last.step_seconds)
             return
         accepted = common_prefix(last.draft, ids[last.length :])
-        self.acceptance.guessed += len(last.draft)
-        self.acceptance.accepted += accepted
+        for acceptance in (self.acceptance, self._experience.acceptance):
+            acceptance.guessed += len(last.draft)
+            acceptance.accepted += accepted
         costs.add_drafted_step(len(last.draft), accepted, last.draft_seconds, last.step_seconds)
 
     def _plain_logits(

@@ -116,6 +116,18 @@ def test_a_prompt_is_fed_in_the_pieces_that_it_is_fed_in_alone() -> None:
     assert session.fed_lengths == [240, 240, 240, 180]
 
 
+def test_a_prompt_beside_others_is_fed_in_shorter_pieces_where_asked() -> None:
+    session, texts = make_session(), dict[int, list[Token]]()
+    scheduler = Scheduler(session, rows=2, prompt_tokens_per_step=144)
+    scheduler.submit(request([1], count=9, eos=NEVER))
+    step(scheduler, texts)
+    long = list(range(10)) * 90
+    scheduler.submit(request(long, count=2, eos=NEVER))
+    run(scheduler, texts)
+    assert [length for length in session.fed_lengths if length > 1] == [144] * 5 + [96, 84]
+    assert texts[1] == alone(long, count=2, eos=NEVER)
+
+
 def test_a_row_that_ends_makes_room_while_a_prompt_is_fed() -> None:
     """The row being prefilled moves up, and so does the last row that decodes."""
     session = make_session(chunk=48)

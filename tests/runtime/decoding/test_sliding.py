@@ -144,12 +144,12 @@ def test_draft_tokens_change_no_window(model: Model, keep: int, window: int) -> 
     recorder = Recorder(prompt)
     chain = chain_of(GenerationOptions(greedy=True, processors=(recorder,)))
     slide = Slide(keep, window, session.n_positions)
-    request = Request(prompt, chain, 200, slide=slide)
     tolerance = model.exactness.tolerance
     speculator = Speculator(
         Oracle([*prompt, *wanted]), Experience(Eager(plain_seconds=1.0)), tolerance
     )
-    found = [token.id for token in generate_tokens(Context(session), request, speculator)]
+    request = Request(prompt, chain, 200, slide=slide, speculator=speculator)
+    found = [token.id for token in generate_tokens(Context(session), request)]
     assert found == wanted
     assert speculator.acceptance.accepted > 60
     recorder.assert_saw(seen, tolerance)

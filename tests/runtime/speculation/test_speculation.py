@@ -97,8 +97,8 @@ def text_of(
     count: int = CONTEXT,
 ) -> list[int]:
     """The prompt [0] and what follows."""
-    request = Request([0], chain, count)
-    tokens = generate_tokens(Context(session), request, speculator)
+    request = Request([0], chain, count, speculator=speculator)
+    tokens = generate_tokens(Context(session), request)
     return [0, *(token.id for token in tokens)]
 
 
