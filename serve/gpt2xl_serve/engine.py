@@ -70,18 +70,29 @@ class Engine:
         rows: most texts that share a step.
         queue: most texts and jobs that wait beside them.
         prefix_bytes: memory for prompts.
+        draft: a smaller model that drafts tokens while one text decodes.
 
     Warns:
-        Gpt2xlWarning: texts cannot share steps.
+        Gpt2xlWarning: texts cannot share steps, or ``draft`` cannot be used.
     """
 
-    def __init__(self, model: Model, *, rows: int, queue: int, prefix_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        rows: int,
+        queue: int,
+        prefix_bytes: int = 0,
+        draft: Model | None = None,
+    ) -> None:
         self.model = model
         self.queue = queue
         self.statistics = Statistics()
-        self._new_batcher = partial(model.batcher, rows=rows, prefix_bytes=prefix_bytes)
+        self._new_batcher = partial(
+            model.batcher, rows=rows, prefix_bytes=prefix_bytes, draft=draft
+        )
         self.batcher: Batcher = self._new_batcher()
-        """Its ``waiting``, ``running`` and ``prefixes`` are for metrics."""
+        """Its ``waiting``, ``running``, ``prefixes`` and ``acceptance`` are for metrics."""
         self._changed = Condition()  # of the next three
         self._running = dict[int, _Running]()  # by the batcher's numbers
         self._jobs = deque[Callable[[], None]]()

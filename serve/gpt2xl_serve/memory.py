@@ -23,35 +23,46 @@ class MemoryNeed:
     rows: int
     prefixes: int
     """Keys and values of earlier prompts."""
+    draft: int = 0
+    """KV cache of the draft model."""
 
     @property
     def growth(self) -> int:
         """What comes on top of the weights, which are loaded first."""
-        return self.rows * self.row + self.prefixes
+        return self.rows * self.row + self.prefixes + self.draft
 
     def __str__(self) -> str:
         parts = {
             "weights": self.weights,
-            "KV cache": self.rows * self.row,
+            "KV cache": self.rows * self.row + self.draft,
             "kept prompts": self.prefixes,
         }
         shown = ", ".join(f"{_shown(size)} {name}" for name, size in parts.items() if size)
         return f"up to {_shown(sum(parts.values()))} of memory ({shown})"
 
 
-def memory_need(model: Model, rows: int, prefix_bytes: int) -> MemoryNeed:
+def memory_need(
+    model: Model, rows: int, prefix_bytes: int, draft: Model | None = None
+) -> MemoryNeed:
     """What a server of ``model`` takes.
 
     Args:
         model: loaded.
         rows: texts that share a step.
         prefix_bytes: memory for earlier prompts.
+        draft: a smaller model beside it, with a row of its own.
     """
+    models = [model, draft] if draft else [model]
+    weights = sum(each.bundle.weights_size for each in models if each.bundle)
+    return MemoryNeed(
+        weights, _row_bytes(model), rows, prefix_bytes, _row_bytes(draft) if draft else 0
+    )
+
+
+def _row_bytes(model: Model) -> int:
     config = model.config
     value_bytes = INT8_KV_BYTES if model.session.has_int8_cache else KV_BYTES
-    row = 2 * config.n_layer * config.n_embd * config.n_positions * value_bytes
-    weights = model.bundle.weights_size if model.bundle else 0
-    return MemoryNeed(weights, row, rows, prefix_bytes)
+    return 2 * config.n_layer * config.n_embd * config.n_positions * value_bytes
 
 
 def check_fits(need: MemoryNeed, free: int | None = None) -> None:
@@ -71,7 +82,7 @@ def check_fits(need: MemoryNeed, free: int | None = None) -> None:
     free = memory_left() if free is None else free
     if free is None or need.growth <= free:
         return
-    fitting = (free - need.prefixes) // need.row
+    fitting = (free - need.prefixes - need.draft) // need.row
     remedy = f"use --rows {fitting} or fewer" if fitting > 0 else "use fewer --rows"
     raise RequestError(
         f"{need.rows} rows of KV cache take {_shown(need.rows * need.row)} and kept prompts"

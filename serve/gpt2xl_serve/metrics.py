@@ -123,12 +123,15 @@ class _EngineCollector(Collector):
     def _counters(self) -> Iterator[Metric]:
         counts, prefixes = self._engine.statistics, self._engine.batcher.prefixes
         reused = prefixes.reused_tokens if prefixes else 0
+        drafts = self._engine.batcher.acceptance
         for name, help_line, value in (
             ("texts_submitted", "Texts that were taken.", counts.texts_submitted),
             ("requests_refused", "Requests that found the queue full.", counts.requests_refused),
             ("prompt_tokens", "Tokens of prompts.", counts.prompt_tokens),
             ("reused_prompt_tokens", "Those that kept prompts spared.", reused),
             ("new_tokens", "Tokens that were generated.", counts.new_tokens),
+            ("draft_tokens", "Draft tokens that were checked.", drafts.guessed),
+            ("accepted_draft_tokens", "Those that were accepted.", drafts.accepted),
             ("steps", "Runs of the batcher.", counts.steps),
             ("crashes", "Steps that failed as a whole.", counts.crashes),
         ):
