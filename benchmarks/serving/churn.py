@@ -10,19 +10,13 @@ import argparse
 import asyncio
 import random
 import sys
-import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-from client import Address, complete, fetch
+from client import complete
 from leaving import leave_often
-from servers import Started, gpt2xl_command, running
-
-REPORTS = 10
-PATIENCE = 60.0
-"""Seconds in which a server whose clients have left has to be idle."""
-
+from servers import gpt2xl_command, running
+from states import REPORTS, State, idle_state, is_clean, metrics
 
 COUNTS = (
     "gpt2xl_texts_submitted_total",
@@ -30,38 +24,6 @@ COUNTS = (
     'gpt2xl_texts_total{result="cancelled"}',
     "gpt2xl_new_tokens_total",
 )
-
-
-@dataclass(frozen=True)
-class State:
-    """What a server holds while it is idle."""
-
-    rows: int
-    threads: int
-    files: int
-    resident_mb: float
-
-
-async def metric(address: Address, name: str) -> float:
-    """A value of /metrics."""
-    _, content = await fetch(address, "/metrics")
-    lines = dict(line.rsplit(" ", 1) for line in content.decode().splitlines() if line[0] != "#")
-    return float(lines[name])
-
-
-def idle_state(server: Started) -> State:
-    """The state once no text runs or waits; that of `PATIENCE` seconds later where some still do."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        texts = sum(
-            int(asyncio.run(metric(server.address, name)))
-            for name in ("gpt2xl_rows_in_use", "gpt2xl_queue")
-        )
-        if not texts or time.monotonic() > end:
-            break
-        time.sleep(0.1)
-    time.sleep(0.5)  # connections that are being closed
-    return State(texts, server.threads, server.files, server.resident_mb)
 
 
 def main() -> None:
@@ -85,18 +47,11 @@ def main() -> None:
             states.append(idle_state(server))
             print(f"{count} connections: {states[-1]}", flush=True)
         answer = asyncio.run(complete(server.address, {"prompt": "Once upon a", "temperature": 0}))
-        counts = {each: asyncio.run(metric(server.address, each)) for each in COUNTS}
+        values = asyncio.run(metrics(server.address))
     print(dict(seen))
-    print(counts)
+    print({name: values[name] for name in COUNTS})
     print(f"a text afterwards: {answer['choices'][0]['text']!r}")
-    first, middle, last = states[0], states[REPORTS // 2 - 1], states[-1]
-    is_clean = (
-        last.rows == 0
-        and last.threads <= first.threads
-        and last.files <= first.files
-        and last.resident_mb - middle.resident_mb <= asked.limit
-    )
-    sys.exit(0 if is_clean else 1)
+    sys.exit(0 if is_clean(states, asked.limit) else 1)
 
 
 if __name__ == "__main__":

@@ -79,17 +79,21 @@ def random_requests(texts: int, seed: int, most_tokens: int = 48) -> list[Wanted
     """Requests for at least ``texts`` texts: plain ones and streams, lists, n > 1, and many options."""
     rng, found, count = random.Random(seed), list[Wanted](), 0
     while count < texts:
-        prompts = [_prompt(rng) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
-        fields = rng.choice(SETTINGS) | {
-            "max_tokens": rng.randrange(1, most_tokens),
-            "return_token_ids": True,
-        }
-        wanted = Wanted(
-            prompts, rng.choice((1, 1, 1, 2)), rng.randrange(2**32), fields, rng.random() < 0.5
-        )
-        found.append(wanted)
-        count += len(prompts) * wanted.n
+        found.append(random_request(rng, most_tokens))
+        count += len(found[-1].prompts) * found[-1].n
     return found
+
+
+def random_request(rng: random.Random, most_tokens: int) -> Wanted:
+    """One of them, of texts below ``most_tokens`` tokens."""
+    prompts = [_prompt(rng) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+    fields = rng.choice(SETTINGS) | {
+        "max_tokens": rng.randrange(1, most_tokens),
+        "return_token_ids": True,
+    }
+    return Wanted(
+        prompts, rng.choice((1, 1, 1, 2)), rng.randrange(2**32), fields, rng.random() < 0.5
+    )
 
 
 def _prompt(rng: random.Random) -> str:

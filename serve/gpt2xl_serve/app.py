@@ -1,8 +1,5 @@
 """The ASGI application."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -32,16 +29,7 @@ CLIENT_LEFT = 499  # as nginx has it; nobody sees it
 
 
 def make_app(service: Service) -> Starlette:
-    """The application for ``service``, whose engine it starts and stops."""
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        service.engine.start()
-        try:
-            yield
-        finally:
-            service.engine.stop()
-
+    """The application for ``service``, whose engine runs."""
     middleware = [Middleware(Guards, service=service)]
     if service.options.cors:
         cors = Middleware(
@@ -63,7 +51,6 @@ def make_app(service: Service) -> Starlette:
             ClientLeftError: _client_left,
             Exception: _bug,
         },
-        lifespan=lifespan,
     )
     app.state.service = service
     return app

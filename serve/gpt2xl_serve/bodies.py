@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ Renamed = Callable[[dict[str, Any]], dict[str, Any]]
 PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 """Where msgspec says what is wrong."""
 MISSING = re.compile(r"Object missing required field `(\w+)`")
+LONGEST_NAME = 100
+"""Characters of an unknown field that are compared with known ones; a client may send many more."""
 CLOSE = {"Connection": "close"}  # the rest of the body is not waited for
 
 
@@ -67,8 +70,8 @@ def parsed(
     if unknown and not ignore_unknown:
         raise ApiError(
             400,
-            f"the field {unknown[0]!r} is not known here: leave it out, or start the server with"
-            " --ignore-unknown.",
+            f"the field {unknown[0]!r} is not known here{_hint(unknown[0], kind)}: leave it out, or start"
+            " the server with --ignore-unknown.",
             param=unknown[0],
             code="unknown_field",
         )
@@ -83,6 +86,11 @@ def parsed(
 def field_names(kind: type[msgspec.Struct]) -> frozenset[str]:
     """The names of the fields of ``kind`` in JSON."""
     return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
+
+
+def _hint(name: str, kind: type[msgspec.Struct]) -> str:
+    close = get_close_matches(name[:LONGEST_NAME].casefold(), sorted(field_names(kind)), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _mistyped(reason: str) -> ApiError:

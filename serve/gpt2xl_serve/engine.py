@@ -182,7 +182,7 @@ class Engine:
         futures = [Future[Result]() for _ in functions]
         with self._changed:
             self.check_room(len(functions))
-            self._jobs += map(partial, repeat(_do), functions, futures)
+            self._jobs += map(partial, repeat(fulfil), functions, futures)
             self._changed.notify()
         return futures
 
@@ -267,7 +267,8 @@ class EndedError(Exception):
     """The server has ended before the text."""
 
 
-def _do(function: Callable[[], Result], future: Future[Result]) -> None:
+def fulfil(function: Callable[[], Result], future: Future[Result]) -> None:
+    """Call ``function``, and give what comes of it to ``future``."""
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(function())

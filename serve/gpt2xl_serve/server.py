@@ -16,6 +16,7 @@ from gpt2xl.errors import RequestError
 from gpt2xl_serve.app import make_app
 from gpt2xl_serve.chat.template import ChatTemplate
 from gpt2xl_serve.engine import Engine
+from gpt2xl_serve.loading import Entrance, in_thread
 from gpt2xl_serve.memory import check_fits, memory_need
 from gpt2xl_serve.options import MEBIBYTE, ServeOptions
 from gpt2xl_serve.protocol import ImpatientProtocol
@@ -35,29 +36,30 @@ def _nothing() -> None:
 
 
 class Server:
-    """A server of one model.
+    """A server of one model, which listens from now on.
 
     Args:
-        model: to serve.
-        name: what clients call it.
+        load: gives the model; `run` calls it, in a thread.
+        name: what clients call the model.
         options: of the server.
 
-    Warns:
-        Gpt2xlWarning: the texts of this bundle cannot share steps, and what to do about it.
-
     Raises:
-        RequestError: the address cannot be listened at, or the memory does not suffice.
+        RequestError: the address cannot be listened at, or the chat template cannot be used.
     """
 
-    def __init__(self, model: Model, name: str, options: ServeOptions) -> None:
-        prefix_bytes = options.prefix_cache * MEBIBYTE
-        engine = Engine(model, rows=options.rows, queue=options.queue, prefix_bytes=prefix_bytes)
-        self.memory = memory_need(model, engine.batcher.rows, prefix_bytes)
-        if model.device == "cpu":  # the rows of a GPU are allocated by now
-            check_fits(self.memory)
-        self.service = Service(model, name, options, engine, _chat(model, options))
-        self._socket = _listening(options)
+    def __init__(self, load: Callable[[], Model], name: str, options: ServeOptions) -> None:
+        self._load, self._name, self.options = load, name, options
+        self._chat = ChatTemplate(options.chat_template) if options.chat_template else None
+        self._entrance = Entrance()
+        self._service: Service | None = None
         self._stopping: Callable[[], None] | None = None
+        self._socket = _listening(options)
+
+    @property
+    def service(self) -> Service:
+        """What is served, once the server is ready."""
+        assert self._service, "the model has not been loaded"
+        return self._service
 
     @property
     def port(self) -> int:
@@ -67,20 +69,27 @@ class Server:
     @property
     def url(self) -> str:
         """The address for a browser."""
-        host = self.service.options.host
+        host = self.options.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def run(self, on_ready: Action = _nothing, on_draining: Action = _nothing) -> None:
-        """Serve until SIGINT, SIGTERM or `stop`; then finish what runs within the grace time.
+        """Load the model and serve until SIGINT, SIGTERM or `stop`; then finish what runs within the grace time.
 
         Args:
-            on_ready: called once requests are answered.
+            on_ready: called once the model is loaded. Before, requests are answered 503, and signals are not handled.
             on_draining: called when no new ones are taken any more.
+
+        Warns:
+            Gpt2xlWarning: the texts of this bundle cannot share steps, and what to do about it.
+
+        Raises:
+            RequestError: the memory does not suffice.
+            Exception: whatever ``load`` raises.
         """
         asyncio.run(self._run(on_ready, on_draining))
 
     def stop(self) -> None:
-        """End, from any thread; the second time at once."""
+        """End, from any thread; the second time, or while the model is loaded, at once."""
         if self._stopping:
             self._stopping()
 
@@ -92,37 +101,63 @@ class Server:
             loop.call_soon_threadsafe(asked.put_nowait, None)
 
         self._stopping = stop
-        with _signals(stop):
-            serving = asyncio.create_task(uvicorn_server.serve([self._socket]))
-            while not (uvicorn_server.started or serving.done()):
-                await asyncio.sleep(POLL_SECONDS / 10)
-            if not serving.done():
-                on_ready()
-                await _first(asked.get(), serving)
-                self.service.is_draining = True
-                on_draining()
-                await _first(
-                    asked.get(),
-                    self._idle(uvicorn_server),
-                    asyncio.sleep(self.service.options.grace),
-                )
-                self.service.engine.stop()
-                uvicorn_server.should_exit = True
+        serving = asyncio.create_task(uvicorn_server.serve([self._socket]))
+        while not (uvicorn_server.started or serving.done()):
+            await asyncio.sleep(POLL_SECONDS / 10)
+        try:
+            loading = in_thread(self._loaded)
+            await _first(asked.get(), loading, serving)
+            if loading.done():
+                self._service = loading.result()
+                with _signals(stop):
+                    await self._serve(uvicorn_server, serving, asked, (on_ready, on_draining))
+        finally:
+            self._stopping = None
+            uvicorn_server.should_exit = True
             await serving
-        self._stopping = None
+
+    def _loaded(self) -> Service:
+        model, options = self._load(), self.options
+        prefix_bytes = options.prefix_cache * MEBIBYTE
+        engine = Engine(model, rows=options.rows, queue=options.queue, prefix_bytes=prefix_bytes)
+        memory = memory_need(model, engine.batcher.rows, prefix_bytes)
+        if model.device == "cpu":  # the rows of a GPU are allocated by now
+            check_fits(memory)
+        if self._chat:
+            self._chat.special_tokens = _special_tokens(model)
+        return Service(model, self._name, options, engine, memory, self._chat)
+
+    async def _serve(
+        self,
+        uvicorn_server: uvicorn.Server,
+        serving: asyncio.Task[None],
+        asked: asyncio.Queue[None],
+        actions: tuple[Action, Action],
+    ) -> None:
+        on_ready, on_draining = actions
+        self.service.engine.start()
+        self._entrance.app = make_app(self.service)
+        on_ready()
+        await _first(asked.get(), serving)
+        self.service.is_draining = True
+        on_draining()
+        await _first(asked.get(), self._idle(uvicorn_server), asyncio.sleep(self.options.grace))
+        self.service.engine.stop()
+        uvicorn_server.should_exit = True
+        await serving
 
     async def _idle(self, server: uvicorn.Server) -> None:
         while server.server_state.tasks or self.service.engine.load:
             await asyncio.sleep(POLL_SECONDS)
 
     def _config(self) -> uvicorn.Config:
-        options = self.service.options
+        options = self.options
         protocol = partial(ImpatientProtocol, head_seconds=options.header_timeout)
         return uvicorn.Config(
-            make_app(self.service),
+            self._entrance,
             http=protocol,  # type: ignore[arg-type]
             ws="none",
-            lifespan="on",
+            lifespan="off",
             log_config=None,
             log_level="error",
             access_log=False,
@@ -135,13 +170,10 @@ class Server:
         )
 
 
-def _chat(model: Model, options: ServeOptions) -> ChatTemplate | None:
-    if options.chat_template is None:
-        return None
+def _special_tokens(model: Model) -> dict[str, str]:
     config, tokenizer = model.config, model.tokenizer
     named = {"bos_token": config.bos_token_id, "eos_token": min(config.eos_token_ids, default=None)}
-    tokens = {name: tokenizer.decode([i]) for name, i in named.items() if i is not None}
-    return ChatTemplate(options.chat_template, tokens)
+    return {name: tokenizer.decode([i]) for name, i in named.items() if i is not None}
 
 
 class _Uvicorn(uvicorn.Server):

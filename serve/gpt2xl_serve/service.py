@@ -12,6 +12,7 @@ from gpt2xl_serve.bodies import Renamed, parsed, read_body
 from gpt2xl_serve.chat.template import ChatTemplate
 from gpt2xl_serve.engine import Engine
 from gpt2xl_serve.errors import ApiError
+from gpt2xl_serve.memory import MemoryNeed
 from gpt2xl_serve.metrics import Metrics
 from gpt2xl_serve.options import ServeOptions
 
@@ -28,6 +29,8 @@ class Service:
     """What clients call the model."""
     options: ServeOptions
     engine: Engine
+    memory: MemoryNeed
+    """What the server can take."""
     chat: ChatTemplate | None = None
     """Makes prompts of messages."""
     started: float = field(default_factory=time.time)

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from gpt2xl_serve.server import Server
 HERE = Path(__file__).parent
 NODE_MODULES = Path(os.environ.get("GPT2XL_NODE_MODULES", HERE / "node_modules")).resolve()
 SECONDS = 60
+pytestmark = pytest.mark.filterwarnings("ignore::gpt2xl.Gpt2xlWarning")  # int4 shares no steps
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +37,7 @@ def answers(model: gpt2xl.Model) -> dict[str, Any]:
         pytest.skip("node is not installed")
     if not (NODE_MODULES / "openai").is_dir():
         pytest.skip(f"{NODE_MODULES} (GPT2XL_NODE_MODULES names another) has no openai")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", gpt2xl.Gpt2xlWarning)  # int4 shares no steps
-        server = Server(model, "demo", ServeOptions(port=0))
+    server = Server(lambda: model, "demo", ServeOptions(port=0))
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set,))
     thread.start()

@@ -86,7 +86,7 @@ class Servers:
         from gpt2xl_serve.options import ServeOptions
         from gpt2xl_serve.server import Server
 
-        server = Server(model, "demo", ServeOptions(**{"port": 0, "grace": 0.0} | options))
+        server = Server(lambda: model, "demo", ServeOptions(**{"port": 0, "grace": 0.0} | options))
         ready = threading.Event()
         thread = threading.Thread(target=server.run, args=(ready.set,))
         thread.start()

@@ -42,7 +42,9 @@ def test_wrong_values_are_never_an_internal_error(
 @pytest.mark.parametrize(
     ("body", "param", "said"),
     [
-        ({"prompt": "a", "heat": 1}, "heat", "the field 'heat' is not known"),
+        ({"prompt": "a", "heat": 1}, "heat", "the field 'heat' is not known here: leave"),
+        ({"prompt": "a", "topk": 1}, "topk", "'topk' is not known here (did you mean 'top_k'?): leave"),
+        ({"prompt": "a", "Max_Token": 1}, "Max_Token", "did you mean 'max_tokens'?"),
         ({"prompt": "a", "max_tokens": "many"}, "max_tokens", "max_tokens: expected `int"),
         ({"prompt": "a", "max_tokens": 0}, "max_tokens", "max_tokens has to be >= 1, or 0 with echo"),
         ({"prompt": "a", "max_tokens": -1}, "max_tokens", "max_tokens has to be >= 1"),

@@ -21,6 +21,7 @@ from gpt2xl_serve.engine import Engine
 
 ENDLESS = {"prompt": "Once", "max_tokens": 60_000, "ignore_eos": True, "overflow": "slide"}
 """It runs longer than any test."""
+SECONDS = 60
 
 
 def engine_of(running: Running) -> Engine:
@@ -90,6 +91,18 @@ def test_a_full_queue_answers_429_at_once(serve: Callable[..., Running]) -> None
         streams[0].close()  # type: ignore[attr-defined]
         assert all(each.result()["choices"] for each in waiting)
     assert engine_of(running).statistics.requests_refused == 3
+
+
+def test_jobs_take_turns_with_steps(serve: Callable[..., Running]) -> None:
+    """An embedding of many texts lets others have a token between two of them."""
+    running = serve(rows=2)
+    engine = engine_of(running)
+    stream = running.stream(**ENDLESS)
+    next(stream)
+    futures = engine.run([lambda: engine.statistics.new_tokens] * 20)
+    counts = [each.result(SECONDS) for each in futures]
+    assert counts == list(range(counts[0], counts[0] + 20))
+    stream.close()  # type: ignore[attr-defined]
 
 
 def test_a_reader_that_stands_still_holds_nobody_up(serve: Callable[..., Running]) -> None:

@@ -45,4 +45,4 @@ def test_a_server_that_does_not_fit_is_refused(
     options = ServeOptions(port=0, prefix_cache=0)
     monkeypatch.setattr(memory, "memory_left", lambda: 10**6)
     with pytest.raises(RequestError, match="16 rows of KV cache take"):
-        Server(demo("int8"), "demo", options)
+        Server(lambda: demo("int8"), "demo", options).run()

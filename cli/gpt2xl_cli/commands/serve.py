@@ -156,16 +156,18 @@ def serve(
         chat_template=chat_template,
     )
     folder = model_folder(model, quiet=quiet)
-    loaded = load(folder, provider=provider, threads=threads)
-
-    server = Server(loaded, name or short_name(model, folder), options)
+    server = Server(
+        lambda: load(folder, provider=provider, threads=threads),
+        name or short_name(model, folder),
+        options,
+    )
 
     def announce() -> None:
         count = server.service.engine.batcher.rows
         texts = "one text" if count == 1 else f"{count} texts"
         echo_line(
             f"Serving {server.service.name} at {server.url}/v1 (page: {server.url}/),"
-            f" {texts} at a time, {server.memory}. Ctrl-C ends it.",
+            f" {texts} at a time, {server.service.memory}. Ctrl-C ends it.",
             indent=2,
         )
 

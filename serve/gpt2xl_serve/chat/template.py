@@ -1,6 +1,6 @@
 """A template that makes a prompt of messages, as transformers' chat templates do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,13 +14,15 @@ class ChatTemplate:
 
     Args:
         path: of the template.
-        special_tokens: variables beside ``messages`` and ``add_generation_prompt``, such as ``eos_token``.
 
     Raises:
         RequestError: it cannot be read, or jinja2 is not installed.
     """
 
-    def __init__(self, path: Path, special_tokens: dict[str, str]) -> None:
+    special_tokens: Mapping[str, str] = {}
+    """Variables beside ``messages`` and ``add_generation_prompt``, such as ``eos_token``."""
+
+    def __init__(self, path: Path) -> None:
         try:
             from jinja2 import TemplateError
             from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -36,7 +38,6 @@ class ChatTemplate:
             raise RequestError(f"the chat template '{path}' is not UTF-8.") from None
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _raise
-        self._variables = special_tokens
         try:
             self._template = environment.from_string(self.source)
         except TemplateError as reason:
@@ -51,7 +52,7 @@ class ChatTemplate:
         values = [{"role": each.role, "content": each.text} for each in messages]
         try:
             return self._template.render(
-                messages=values, add_generation_prompt=True, **self._variables
+                messages=values, add_generation_prompt=True, **self.special_tokens
             )
         except Exception as reason:  # a template may fail in any way
             message = f"the chat template refuses the messages: {one_line(reason)}."

@@ -15,7 +15,7 @@ from gpt2xl_serve.service import Service, service_of
 class Health(msgspec.Struct):
     """The answer of /health."""
 
-    status: Literal["ready", "draining"]
+    status: Literal["loading", "ready", "draining"]
 
 
 class Version(msgspec.Struct):
@@ -46,9 +46,14 @@ class ModelCards(msgspec.Struct, kw_only=True):
 
 async def health(request: Request) -> Response:
     """200 where requests are taken, 503 while the server ends."""
-    if service_of(request).is_draining:
-        return json_response(Health("draining"), 503, busy("", 503).headers)
-    return json_response(Health("ready"))
+    return (
+        unready("draining") if service_of(request).is_draining else json_response(Health("ready"))
+    )
+
+
+def unready(status: Literal["loading", "draining"]) -> Response:
+    """The answer of /health where requests are not taken."""
+    return json_response(Health(status), 503, busy("", 503).headers)
 
 
 async def version(_: Request) -> Response:

@@ -35,7 +35,7 @@ def browser(browser_api: Any) -> Iterator[Browser]:
         or shutil.which("google-chrome")
     )
     if path is None:
-        pytest.skip("needs chromium")
+        pytest.skip("needs chromium: apt-get install chromium")
     with browser_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpt2xl import GenerationOptions, Model
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 SECONDS = 120
 PROMPT = "Once upon a time, there was"
@@ -30,7 +31,7 @@ def serving(model: Model, **changes: Any) -> Iterator[str]:
     from gpt2xl_serve.options import ServeOptions
     from gpt2xl_serve.server import Server
 
-    server = Server(model, "demo", ServeOptions(port=0, grace=0, **changes))
+    server = Server(lambda: model, "demo", ServeOptions(port=0, grace=0, **changes))
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set,))
     thread.start()
@@ -84,6 +85,16 @@ class Playground:
             self.page.click("#settings summary")
         for name, value in settings.items():
             self.page.fill(f"#setting-{name}", str(value))
+
+    def go_on_without_end(self) -> None:
+        """Texts go on until they are stopped, however slow the browser is: settings end one at the context."""
+
+        def change(route: Route) -> None:
+            body = json.loads(route.request.post_data or "")
+            body |= {"max_tokens": 60_000, "overflow": "slide", "ignore_eos": True}
+            route.continue_(post_data=json.dumps(body))
+
+        self.page.route("**/v1/completions", change)
 
     def wait_until_done(self) -> str:
         """The report of what ran."""

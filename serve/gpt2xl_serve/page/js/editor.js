@@ -17,6 +17,7 @@ export class Editor extends EventTarget {
   #shown = []; // [text, token, element] of each part of the copy
   #isDrawing = false;
   #pointed = null;
+  #marked = null;
   #isLocked = false;
 
   /** @param {import("./document.js").TextDocument} doc */
@@ -111,6 +112,7 @@ export class Editor extends EventTarget {
 
   /** Frames the token that the alternatives belong to; null frames none. */
   mark(token) {
+    this.#marked = token;
     if (token === null) this.#pointed = null; // the pointer may come back to it
     for (const [, shown, part] of this.#shown) part.classList?.toggle("marked", shown !== null && shown === token);
   }
@@ -125,7 +127,8 @@ export class Editor extends EventTarget {
 
   #draw() {
     this.#isDrawing = false;
-    const isFollowed = this.#isLocked && this.#isEndVisible;
+    // Scrolling would take the alternatives away from who looks at them.
+    const isFollowed = this.#isLocked && this.#isEndVisible && !this.#pointed && !this.#marked;
     const parts = partsOf(this.doc);
     let same = 0;
     while (same < parts.length && this.#shown[same]?.[0] === parts[same][0] && this.#shown[same][1] === parts[same][1])
