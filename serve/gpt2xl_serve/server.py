@@ -42,13 +42,21 @@ class Server:
         load: gives the model; `run` calls it, in a thread.
         name: what clients call the model.
         options: of the server.
+        load_draft: gives a smaller model that drafts tokens, loaded with ``spinning=False``.
 
     Raises:
         RequestError: the address cannot be listened at, or the chat template cannot be used.
     """
 
-    def __init__(self, load: Callable[[], Model], name: str, options: ServeOptions) -> None:
-        self._load, self._name, self.options = load, name, options
+    def __init__(
+        self,
+        load: Callable[[], Model],
+        name: str,
+        options: ServeOptions,
+        load_draft: Callable[[], Model] | None = None,
+    ) -> None:
+        self._load, self._load_draft = load, load_draft
+        self._name, self.options = name, options
         self._chat = ChatTemplate(options.chat_template) if options.chat_template else None
         self._entrance = Entrance()
         self._service: Service | None = None
@@ -119,8 +127,15 @@ class Server:
     def _loaded(self) -> Service:
         model, options = self._load(), self.options
         prefix_bytes = options.prefix_cache * MEBIBYTE
-        engine = Engine(model, rows=options.rows, queue=options.queue, prefix_bytes=prefix_bytes)
-        memory = memory_need(model, engine.batcher.rows, prefix_bytes)
+        draft = self._load_draft() if self._load_draft else None
+        engine = Engine(
+            model,
+            rows=options.rows,
+            queue=options.queue,
+            prefix_bytes=prefix_bytes,
+            draft=draft,
+        )
+        memory = memory_need(model, engine.batcher.rows, prefix_bytes, draft)
         if model.device == "cpu":  # the rows of a GPU are allocated by now
             check_fits(memory)
         if self._chat:

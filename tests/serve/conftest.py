@@ -80,13 +80,14 @@ class Servers:
 
     running: list[Running] = field(default_factory=list)
 
-    def start(self, model: Model, **options: Any) -> Running:
+    def start(self, model: Model, draft: Model | None = None, **options: Any) -> Running:
         import httpx
 
         from gpt2xl_serve.options import ServeOptions
         from gpt2xl_serve.server import Server
 
-        server = Server(lambda: model, "demo", ServeOptions(**{"port": 0, "grace": 0.0} | options))
+        chosen = ServeOptions(**{"port": 0, "grace": 0.0} | options)
+        server = Server(lambda: model, "demo", chosen, (lambda: draft) if draft else None)
         ready = threading.Event()
         thread = threading.Thread(target=server.run, args=(ready.set,))
         thread.start()

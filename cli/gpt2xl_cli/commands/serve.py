@@ -1,12 +1,14 @@
 """gpt2xl serve."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gpt2xl_cli.models import model_folder, short_name
-from gpt2xl_cli.options import Model, Provider, Quiet, Threads
+from gpt2xl_cli.options import Model, Provider, Quiet, Threads, model_names
 from gpt2xl_cli.signals import watch_kept
 from gpt2xl_cli.terminal import echo_line
 
@@ -124,13 +126,23 @@ def serve(
             rich_help_panel=SERVER,
         ),
     ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="Smaller model that drafts tokens for this one to check, while one text is generated; changes no text.",
+            autocompletion=model_names,
+            metavar="MODEL",
+            show_default=False,
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
     model: Model = None,
     provider: Provider = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
     """Serve a model over HTTP, with OpenAI's protocol and a page to play with it."""
-    from gpt2xl import ExportError, load
+    from gpt2xl import ExportError, LoadOptions, load
 
     try:
         from gpt2xl_serve.options import ServeOptions
@@ -156,10 +168,13 @@ def serve(
         chat_template=chat_template,
     )
     folder = model_folder(model, quiet=quiet)
+    loading = LoadOptions(provider=provider, threads=threads)
+    load_draft = None
+    if draft is not None:
+        draft_folder = model_folder(draft, quiet=quiet)
+        load_draft = partial(load, draft_folder, replace(loading, spinning=False))
     server = Server(
-        lambda: load(folder, provider=provider, threads=threads),
-        name or short_name(model, folder),
-        options,
+        partial(load, folder, loading), name or short_name(model, folder), options, load_draft
     )
 
     def announce() -> None:
