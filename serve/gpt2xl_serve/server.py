@@ -152,7 +152,11 @@ class Server:
 
     def _config(self) -> uvicorn.Config:
         options = self.options
-        protocol = partial(ImpatientProtocol, head_seconds=options.header_timeout)
+        protocol = partial(
+            ImpatientProtocol,
+            head_seconds=options.header_timeout,
+            stalled_seconds=options.keep_alive,
+        )
         return uvicorn.Config(
             self._entrance,
             http=protocol,  # type: ignore[arg-type]

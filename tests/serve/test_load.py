@@ -120,6 +120,20 @@ def test_a_reader_that_stands_still_holds_nobody_up(serve: Callable[..., Running
         assert running.complete(prompt="Once", max_tokens=2)["choices"]
 
 
+def test_a_reader_that_stands_still_is_cut_off(serve: Callable[..., Running]) -> None:
+    running = serve(rows=2, keep_alive=1)
+    body = b'{"prompt": "Once", "max_tokens": 60000, "logprobs": 100, "stream": true, "ignore_eos": true, "overflow": "slide"}'
+    with socket.create_connection(("127.0.0.1", running.server.port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )  # and nothing is read
+        running.wait_until(lambda: engine_of(running).load == 1)
+        running.wait_until(lambda: engine_of(running).load == 0)
+    assert engine_of(running).statistics.texts_cancelled == 1
+
+
 def test_an_error_of_one_text_ends_one_request(
     serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
