@@ -7,10 +7,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2xl_serve.connections import ClientLeftError
 from gpt2xl_serve.endpoints import chat, completions, documents, embeddings, page, status, tokens
-from gpt2xl_serve.errors import ApiError
+from gpt2xl_serve.errors import ApiError, busy
 from gpt2xl_serve.guards import Guards
 from gpt2xl_serve.metrics import CountRequests
 from gpt2xl_serve.service import UNKNOWN_HEADER, Service
@@ -26,6 +27,24 @@ routes = [
 ]
 """Of all endpoints."""
 CLIENT_LEFT = 499  # as nginx has it; nobody sees it
+
+
+class Entrance:
+    """An ASGI application that is there before the one that it leads to: while the model is loaded, it answers 503."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp = _loading
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        await self.app(scope, receive, send)
+
+
+async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
+    is_health = scope["path"] == "/health"
+    error = busy("the model is being loaded: try again in a moment.", 503)
+    answer = status.unready("loading") if is_health else error.response()
+    await answer(scope, receive, send)
 
 
 def make_app(service: Service) -> Starlette:

@@ -45,7 +45,7 @@ class ServeOptions:
     header_timeout: float = 10.0
     """Seconds in which a client has to send a request's head; and then its body."""
     keep_alive: float = 30.0
-    """Seconds that an idle connection stays open."""
+    """Seconds that a connection stays open which is idle, or on which the client does not read its answer."""
     max_connections: int = 1024
     """Connections beyond it are answered 503."""
     ignore_unknown: bool = False

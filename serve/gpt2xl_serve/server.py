@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -13,10 +14,9 @@ import uvicorn
 
 from gpt2xl import Model
 from gpt2xl.errors import RequestError
-from gpt2xl_serve.app import make_app
+from gpt2xl_serve.app import Entrance, make_app
 from gpt2xl_serve.chat.template import ChatTemplate
-from gpt2xl_serve.engine import Engine
-from gpt2xl_serve.loading import Entrance, in_thread
+from gpt2xl_serve.engine import Engine, fulfil
 from gpt2xl_serve.memory import check_fits, memory_need
 from gpt2xl_serve.options import MEBIBYTE, ServeOptions
 from gpt2xl_serve.protocol import ImpatientProtocol
@@ -113,7 +113,7 @@ class Server:
         while not (uvicorn_server.started or serving.done()):
             await asyncio.sleep(POLL_SECONDS / 10)
         try:
-            loading = in_thread(self._loaded)
+            loading = _in_thread(self._loaded)
             await _first(asked.get(), loading, serving)
             if loading.done():
                 self._service = loading.result()
@@ -167,7 +167,11 @@ class Server:
 
     def _config(self) -> uvicorn.Config:
         options = self.options
-        protocol = partial(ImpatientProtocol, head_seconds=options.header_timeout)
+        protocol = partial(
+            ImpatientProtocol,
+            head_seconds=options.header_timeout,
+            stalled_seconds=options.keep_alive,
+        )
         return uvicorn.Config(
             self._entrance,
             http=protocol,  # type: ignore[arg-type]
@@ -183,6 +187,14 @@ class Server:
             limit_concurrency=options.max_connections,
             h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         )
+
+
+def _in_thread(function: Callable[[], Service]) -> asyncio.Future[Service]:
+    """What ``function`` gives; its thread does not hold up the end of the process, as those of a pool do."""
+    found = Future[Service]()
+    name, arguments = "gpt2xl-loading", (function, found)
+    threading.Thread(target=fulfil, args=arguments, name=name, daemon=True).start()
+    return asyncio.wrap_future(found)
 
 
 def _special_tokens(model: Model) -> dict[str, str]:

@@ -28,6 +28,14 @@ def engine_of(running: Running) -> Engine:
     return running.server.service.engine
 
 
+def ask_and_read_nothing(connection: socket.socket, body: bytes) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.sendall(
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+
+
 def test_a_client_that_leaves_a_stream_frees_its_rows(serve: Callable[..., Running]) -> None:
     running = serve(rows=2)
     engine = engine_of(running)
@@ -109,15 +117,20 @@ def test_a_reader_that_stands_still_holds_nobody_up(serve: Callable[..., Running
     running = serve(rows=2)
     body = b'{"prompt": "Once", "max_tokens": 900, "logprobs": 100, "stream": true, "ignore_eos": true}'
     with socket.create_connection(("127.0.0.1", running.server.port)) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(
-            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-        )  # and nothing is read
+        ask_and_read_nothing(connection, body)
         running.wait_until(lambda: engine_of(running).load == 1)
         assert running.complete(prompt="Once", max_tokens=2)["choices"]
         running.wait_until(lambda: engine_of(running).load == 0)  # its text is done all the same
         assert running.complete(prompt="Once", max_tokens=2)["choices"]
+
+
+def test_a_reader_that_stands_still_is_cut_off(serve: Callable[..., Running]) -> None:
+    running = serve(rows=2, keep_alive=1)
+    body = b'{"prompt": "Once", "max_tokens": 60000, "logprobs": 100, "stream": true, "ignore_eos": true, "overflow": "slide"}'
+    with socket.create_connection(("127.0.0.1", running.server.port)) as connection:
+        ask_and_read_nothing(connection, body)
+        running.wait_until(lambda: engine_of(running).load == 1)
+        running.wait_until(lambda: engine_of(running).statistics.texts_cancelled == 1)
 
 
 def test_an_error_of_one_text_ends_one_request(
