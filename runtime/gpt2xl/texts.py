@@ -43,7 +43,7 @@ class Texts:
         self._bundle = bundle
         self._preparer = Preparer(config, tokenizer, session)
         exactness = self.exactness  # a closure over self would keep a dropped model in memory
-        self.reuse = PrefixReuse(session, lambda: exactness.may_merge_steps)
+        self.reuse = PrefixReuse(session, lambda: exactness.may_reuse_prompts)
         """The KV cache of the last text."""
         self._experience = WeakKeyDictionary[Texts, Experience]()  # by the model that drafts
         self._warned = set[str]()
@@ -172,7 +172,7 @@ class Texts:
         exactness = self.exactness
         prefixes = None
         if prefix_bytes and self._session.device == "cpu":
-            prefixes = PrefixCache(self._session, lambda: exactness.may_merge_steps, prefix_bytes)
+            prefixes = PrefixCache(self._session, lambda: exactness.may_reuse_prompts, prefix_bytes)
         return Batcher(self._preparer, self._tokenizer, self._session, self._rows(rows), prefixes)
 
     def _rows(self, rows: int) -> int:

@@ -169,9 +169,19 @@ def scale_rows(new: NodeBuilder, x: ir.Value, factors: FloatArray) -> FloatArray
     if others or product.op_type != OPERATOR:
         return None
     size = product.attributes["block_size"].as_int()
-    largest = np.maximum.reduceat(factors, np.arange(0, len(factors), size))
-    _multiply(new, product, SCALES, largest)
-    return np.repeat(largest, size)[: len(factors)]
+    largest = largest_of_blocks(factors, size)
+    _multiply(new, product, SCALES, largest[::size])
+    return largest
+
+
+def largest_of_blocks(values: FloatArray, size: int) -> FloatArray:
+    """Each of ``values`` replaced by the largest one of its block of ``size``.
+
+    >>> largest_of_blocks(np.array([1, 3, 2, 4, 5]), 2)
+    array([3, 3, 4, 4, 5])
+    """
+    largest = np.maximum.reduceat(values, np.arange(0, len(values), size))
+    return np.asarray(np.repeat(largest, size)[: len(values)])
 
 
 def _multiply(new: NodeBuilder, product: ir.Node, number: int, by: FloatArray) -> None:

@@ -1,6 +1,6 @@
 """Write both graphs of a checkpoint at a precision, over one weights file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,20 +9,22 @@ import onnx_ir as ir
 
 from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import CheckpointError, ParityError
+from gpt2xl_export.formats.nbits import NBits, largest_of_blocks
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
 from gpt2xl_export.options import ExportOptions, has_engine
 from gpt2xl_export.output.calibrating import Calibration, calibrate_export, make_plan
 from gpt2xl_export.output.work import WeightsWork
+from gpt2xl_export.passes.choose_bits import ChooseBits
 from gpt2xl_export.passes.divide_inputs import DivideInputs
 from gpt2xl_export.passes.fp16 import ConvertToFloat16
 from gpt2xl_export.passes.kv_int8 import QuantizeKVCache
 from gpt2xl_export.passes.quantize_weights import QuantizeWeights
 from gpt2xl_export.passes.skip_norm import FuseSkipNorms
 from gpt2xl_export.recipes import EMBEDDINGS, assign, formats, has_format
-from gpt2xl_export.rounding.calibration import CalibrationText
-from gpt2xl_export.rounding.equalization import equalized
+from gpt2xl_export.rounding.calibration import CalibrationText, KVRange
+from gpt2xl_export.rounding.equalization import ATTENTION_OUT, equalized
 from gpt2xl_export.rounding.layers import Step
 from gpt2xl_export.source.checkpoint import Checkpoint
 from gpt2xl_export.source.tensors import matrix_names
@@ -81,10 +83,17 @@ def write_graphs(
         )
         even = equalized(replace(checkpoint, load=work.load), found.changes)
         _store_matrices(even, options, assigned, weights, work.step)
+        if options.recipe.long_blocks:
+            found.ranges = _block_ranges(found.ranges, assigned)
         models = _build(even)
         for kind, model in models.items():
             for pass_ in _passes(options, assigned, weights, kind, found):
                 pass_(model)
+        if options.recipe.long_blocks:
+            assert options.kv == "int8"
+            models["engine"] = _with_long_steps(
+                models["engine"], even, options, assigned, weights, found
+            )
         externalize(models.values(), weights)
     for kind, model in models.items():
         _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")
@@ -96,6 +105,31 @@ def _build(checkpoint: Checkpoint) -> dict[str, ir.Model]:
     if has_engine(checkpoint.config):
         models["engine"] = build_engine(checkpoint.config, checkpoint.load)
     return models
+
+
+def _with_long_steps(
+    short: ir.Model,
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    assigned: Mapping[str, str],
+    weights: WeightsFile,
+    found: Calibration,
+) -> ir.Model:
+    """An engine graph whose long steps multiply with a second set of matrices, and whose short steps are ``short``'s."""
+    form = formats(options.block_size)[str(options.recipe.long_blocks)]
+    assert form is not None
+    again = [name for name, kept in assigned.items() if kept.startswith("int4")]
+    if not checkpoint.config.tie_word_embeddings:
+        again.remove("wte.weight")
+    for name in again:
+        error, values = weights.errors[name], checkpoint.load(name)
+        form.store(name, values if name in EMBEDDINGS else values.T, weights)
+        weights.errors[name] = error  # of single tokens: the larger one
+    long = build_engine(checkpoint.config, checkpoint.load)
+    for pass_ in _passes(options, assigned, weights, "engine", found, again):
+        pass_(long)
+    ChooseBits(short, checkpoint.config.n_layer)(long)
+    return long
 
 
 def _store_matrices(
@@ -120,13 +154,20 @@ def _passes(
     weights: WeightsFile,
     kind: str,
     found: Calibration,
+    again: Collection[str] = (),
 ) -> list[ir.passes.InPlacePass]:
-    """What turns the float32 graph ``kind`` into that of ``options``, in order."""
+    """What turns the float32 graph ``kind`` into that of ``options``, in order.
+
+    Weights named in ``again`` are multiplied in the format for long steps.
+    """
     float16 = options.recipe.float16
     passes: list[ir.passes.InPlacePass] = [DivideInputs(found.changes)]
+    forms = formats(options.block_size, float16=float16)
+    if again and (form := forms[str(options.recipe.long_blocks)]):
+        passes.append(QuantizeWeights(form, again.__contains__, weights, embeds=False))
     passes += [
         QuantizeWeights(form, has_format(assigned, name), weights)
-        for name, form in formats(options.block_size, float16=float16).items()
+        for name, form in forms.items()
         if form is not None
     ]
     if float16:
@@ -134,8 +175,23 @@ def _passes(
     if float16 and kind == "engine":
         passes.append(FuseSkipNorms())
     if options.kv == "int8" and kind == "engine":
-        passes.append(QuantizeKVCache(found.ranges))
+        passes.append(
+            QuantizeKVCache(
+                found.ranges, has_long_steps=bool(again) or not options.recipe.long_blocks
+            )
+        )
     return passes
+
+
+def _block_ranges(ranges: Sequence[KVRange], assigned: Mapping[str, str]) -> list[KVRange]:
+    """``ranges`` with one of the values for each block of c_proj's inputs: graphs with other formats then share a cache."""
+    found, forms = [], formats(ExportOptions.block_size)
+    for number, (keys, values) in enumerate(ranges):
+        form = forms[assigned[f"h.{number}.{ATTENTION_OUT}.weight"]]
+        if isinstance(form, NBits):
+            values = largest_of_blocks(values.ravel(), form.block_size).reshape(values.shape)
+        found.append((keys, values))
+    return found
 
 
 def _save(model: ir.Model, path: Path) -> None:
