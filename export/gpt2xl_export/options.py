@@ -90,7 +90,7 @@ class ExportOptions:
             raise RequestError(
                 f"{self.precision} cannot be combined with keep rules or an int8 KV cache."
             )
-        if self.recipe.long_blocks and (
+        if self.recipe.long_steps and (
             self.kv == "float" or self.block_size != ExportOptions.block_size
         ):
             raise RequestError(
@@ -166,7 +166,7 @@ class ExportOptions:
     def resolved(self, checkpoint: Checkpoint) -> "ExportOptions":
         """The same with "auto" decided for ``checkpoint``."""
         quantized = self.recipe.blocks.startswith("int") and not self.recipe.float16
-        needs_int8 = self.recipe.long_blocks is not None
+        needs_int8 = self.recipe.long_steps is not None
         kv: KV = "int8" if needs_int8 or (quantized and has_engine(checkpoint.config)) else "float"
         has_own_blocks = self.precision == AUTO or needs_int8
         as_trained = not has_own_blocks and checkpoint.is_trained_for_int4(self.block_size)

@@ -45,8 +45,10 @@ class Recipe:
     tolerance: Tolerance
     rules: tuple[str, ...] = ()
     """Rules like those of ``keep``, which come before the user's."""
-    long_blocks: str | None = None
-    """The format of a second set of the blocks' 4-bit matrices, for long steps; None: there is no such set."""
+    long_steps: str | None = None
+    """The format of a second set of the 4-bit matrices and of the head, for long steps; None: there is no such set."""
+    short_head: NBits | None = None
+    """The format of the head in short steps, where it is not that of the embedding."""
     float16: bool = False
     """Whether everything that is not quantized becomes float16: `ConvertToFloat16` does it after the formats."""
 
@@ -61,10 +63,11 @@ RECIPES: Mapping[str, Recipe] = {
         "_q4",
         "q4",
         "int4-128",
-        "int4-128",
+        "int8-weight",
         LOSSES["int4"],
         rules=("int4-256:*.mlp.c_proj.weight",),
-        long_blocks="int8",
+        long_steps="int8",
+        short_head=NBits(bits=4, block_size=128, scale=best_scales, part=".head"),
     ),
     "int4-fp16": Recipe("_q4f16", "q4f16", "int4", "int8-weight", LOSSES["int4"], float16=True),
 }

@@ -36,6 +36,8 @@ class NBits:
     scale_type: type[np.floating[Any]] = np.float32
     scale: Callable[[FloatArray, int], FloatArray] | None = None
     """([block_size, n] weights, bits) -> the scale of each column; None: that which just covers it."""
+    part: str = ""
+    """Is appended to the names of weights that are stored in another format as well."""
 
     @property
     def method(self) -> str:
@@ -56,8 +58,8 @@ class NBits:
         )
 
     def _write(self, name: str, codes: Codes, scales: FloatArray, weights: WeightsFile) -> None:
-        weights.add(f"{name}.q{self.bits}", codes)
-        weights.add(f"{name}.scales", scales.astype(self.scale_type))
+        weights.add(f"{name}{self.part}.q{self.bits}", codes)
+        weights.add(f"{name}{self.part}.scales", scales.astype(self.scale_type))
 
     def _stored(self, rounded: Rounded) -> tuple[Codes, FloatArray]:
         """Codes and scales in the layout of MatMulNBits."""
@@ -80,7 +82,8 @@ class NBits:
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """One MatMulNBits, including the bias."""
         n_in, n_out = linear.shape
-        stored = [weights[f"{linear.name}.q{self.bits}"], weights[f"{linear.name}.scales"]]
+        name = f"{linear.name}{self.part}"
+        stored = [weights[f"{name}.q{self.bits}"], weights[f"{name}.scales"]]
         inputs: list[ir.Value | None] = [linear.x, *map(new.initializer, stored)]
         inputs += [] if linear.bias is None else [None, None, linear.bias]
         sizes = {"K": n_in, "N": n_out, "bits": self.bits, "block_size": self.block_size}

@@ -1,6 +1,6 @@
 """Write both graphs of a checkpoint at a precision, over one weights file."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import onnx_ir as ir
 from gpt2xl.bundle.remedies import HEAD_DIM_MULTIPLE
 from gpt2xl.errors import CheckpointError, ParityError
 from gpt2xl_export.formats.nbits import NBits, largest_of_blocks
+from gpt2xl_export.formats.protocol import Format
 from gpt2xl_export.graph.engine import build_engine
 from gpt2xl_export.graph.portable import build_portable
 from gpt2xl_export.graph.weights import WeightError, WeightsFile, externalize
@@ -83,17 +84,12 @@ def write_graphs(
         )
         even = equalized(replace(checkpoint, load=work.load), found.changes)
         _store_matrices(even, options, assigned, weights, work.step)
-        if options.recipe.long_blocks:
-            found.ranges = _block_ranges(found.ranges, assigned)
         models = _build(even)
+        if options.recipe.long_steps:
+            models["engine"] = _with_long_steps(even, options, assigned, weights, found)
         for kind, model in models.items():
-            for pass_ in _passes(options, assigned, weights, kind, found):
-                pass_(model)
-        if options.recipe.long_blocks:
-            assert options.kv == "int8"
-            models["engine"] = _with_long_steps(
-                models["engine"], even, options, assigned, weights, found
-            )
+            if kind == "portable" or not options.recipe.long_steps:
+                _apply(_passes(options, assigned, weights, kind, found), model)
         externalize(models.values(), weights)
     for kind, model in models.items():
         _save(model, folder / f"{STEMS[kind]}{options.recipe.suffix}.onnx")
@@ -108,28 +104,47 @@ def _build(checkpoint: Checkpoint) -> dict[str, ir.Model]:
 
 
 def _with_long_steps(
-    short: ir.Model,
     checkpoint: Checkpoint,
     options: ExportOptions,
     assigned: Mapping[str, str],
     weights: WeightsFile,
     found: Calibration,
 ) -> ir.Model:
-    """An engine graph whose long steps multiply with a second set of matrices, and whose short steps are ``short``'s."""
-    form = formats(options.block_size)[str(options.recipe.long_blocks)]
-    assert form is not None
-    again = [name for name, kept in assigned.items() if kept.startswith("int4")]
-    if not checkpoint.config.tie_word_embeddings:
-        again.remove("wte.weight")
-    for name in again:
-        error, values = weights.errors[name], checkpoint.load(name)
-        form.store(name, values if name in EMBEDDINGS else values.T, weights)
-        weights.errors[name] = error  # of single tokens: the larger one
-    long = build_engine(checkpoint.config, checkpoint.load)
-    for pass_ in _passes(options, assigned, weights, "engine", found, again):
-        pass_(long)
+    """An engine graph with a second set of matrices, with which its long steps multiply."""
+    shared = replace(found, ranges=_block_ranges(found.ranges, assigned))
+    short, long = (build_engine(checkpoint.config, checkpoint.load) for _ in range(2))
+    heads = [name for name in (_head(checkpoint),) if assigned[name] == options.recipe.head]
+    blocks = [name for name, kept in assigned.items() if kept.startswith("int4")]
+    eight_bits = formats(options.block_size)[str(options.recipe.long_steps)]
+    for model, form, names in (
+        (short, options.recipe.short_head, heads),
+        (long, eight_bits, [*blocks, *heads]),
+    ):
+        assert form is not None
+        _store_again(checkpoint, form, names, weights)
+        instead = QuantizeWeights(form, names.__contains__, weights, embeds=False)
+        _apply(
+            _passes(
+                options, assigned, weights, "engine", shared, instead, has_long_steps=model is long
+            ),
+            model,
+        )
     ChooseBits(short, checkpoint.config.n_layer)(long)
     return long
+
+
+def _store_again(
+    checkpoint: Checkpoint, form: Format, names: Sequence[str], weights: WeightsFile
+) -> None:
+    """Write matrices in a second format; the errors stay those of the first."""
+    for name in names:
+        first, values = weights.errors[name], checkpoint.load(name)
+        form.store(name, values if name in EMBEDDINGS else values.T, weights)
+        weights.errors[name] = first
+
+
+def _head(checkpoint: Checkpoint) -> str:
+    return "wte.weight" if checkpoint.config.tie_word_embeddings else "lm_head.weight"
 
 
 def _store_matrices(
@@ -154,20 +169,20 @@ def _passes(
     weights: WeightsFile,
     kind: str,
     found: Calibration,
-    again: Collection[str] = (),
+    instead: QuantizeWeights | None = None,
+    *,
+    has_long_steps: bool = True,
 ) -> list[ir.passes.InPlacePass]:
     """What turns the float32 graph ``kind`` into that of ``options``, in order.
 
-    Weights named in ``again`` are multiplied in the format for long steps.
+    ``instead`` comes before the formats that are ``assigned``, which it leaves no products.
     """
     float16 = options.recipe.float16
     passes: list[ir.passes.InPlacePass] = [DivideInputs(found.changes)]
-    forms = formats(options.block_size, float16=float16)
-    if again and (form := forms[str(options.recipe.long_blocks)]):
-        passes.append(QuantizeWeights(form, again.__contains__, weights, embeds=False))
+    passes += [instead] if instead else []
     passes += [
         QuantizeWeights(form, has_format(assigned, name), weights)
-        for name, form in forms.items()
+        for name, form in formats(options.block_size, float16=float16).items()
         if form is not None
     ]
     if float16:
@@ -175,12 +190,13 @@ def _passes(
     if float16 and kind == "engine":
         passes.append(FuseSkipNorms())
     if options.kv == "int8" and kind == "engine":
-        passes.append(
-            QuantizeKVCache(
-                found.ranges, has_long_steps=bool(again) or not options.recipe.long_blocks
-            )
-        )
+        passes.append(QuantizeKVCache(found.ranges, has_long_steps=has_long_steps))
     return passes
+
+
+def _apply(passes: Iterable[ir.passes.InPlacePass], model: ir.Model) -> None:
+    for pass_ in passes:
+        pass_(model)
 
 
 def _block_ranges(ranges: Sequence[KVRange], assigned: Mapping[str, str]) -> list[KVRange]:
