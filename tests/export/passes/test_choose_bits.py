@@ -31,7 +31,7 @@ def logits(session: Session, steps: tuple[int, ...], rows: int = 1) -> npt.NDArr
     for step in steps:
         found.append(session.forward(IDS[:, at : at + step], cache, keep=step))
         at += step
-    return np.concatenate(found, 1)[0]
+    return np.asarray(np.concatenate(found, 1)[0])
 
 
 def error(found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> float:
