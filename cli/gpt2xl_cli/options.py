@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 NAMED_MODELS = ("demo", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
-Precision = Literal["fp32", "fp16", "int8", "int8-weight", "int4", "int4-fp16", "auto"]
+Precision = Literal["fp32", "fp16", "int8", "int8-weight", "int4", "fast", "int4-fp16", "auto"]
 MODEL_PANEL, REPORT_PANEL = "Model", "Report"
 
 

@@ -48,7 +48,7 @@ class ExportOptions:
     """
 
     precision: str = "fp32"
-    """fp32, fp16, int8, int8-weight, int4 or int4-fp16; or auto, which chooses the format of each matrix
+    """fp32, fp16, int8, int8-weight, int4, fast or int4-fp16; or auto, which chooses the format of each matrix
     within one of the budgets below. The default loses nothing; int8 is what `gpt2xl.load("gpt2-xl")` makes."""
     block_size: int = 64
     """Inputs that share a scale in int4: a power of 2, 16 or more."""
@@ -89,6 +89,13 @@ class ExportOptions:
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError(
                 f"{self.precision} cannot be combined with keep rules or an int8 KV cache."
+            )
+        if self.recipe.long_steps and (
+            self.kv == "float" or self.block_size != ExportOptions.block_size
+        ):
+            raise RequestError(
+                f"{self.precision} has an int8 KV cache and block sizes of its own: leave out kv and block_size,"
+                " or take int4."
             )
         if self.backend == "optimum" and self._is_changed():
             raise RequestError("the optimum backend only makes fp32 and takes no other option.")
@@ -159,8 +166,10 @@ class ExportOptions:
     def resolved(self, checkpoint: Checkpoint) -> "ExportOptions":
         """The same with "auto" decided for ``checkpoint``."""
         quantized = self.recipe.blocks.startswith("int") and not self.recipe.float16
-        kv: KV = "int8" if quantized and has_engine(checkpoint.config) else "float"
-        as_trained = self.precision != AUTO and checkpoint.is_trained_for_int4(self.block_size)
+        needs_int8 = self.recipe.long_steps is not None
+        kv: KV = "int8" if needs_int8 or (quantized and has_engine(checkpoint.config)) else "float"
+        has_own_blocks = self.precision == AUTO or needs_int8
+        as_trained = not has_own_blocks and checkpoint.is_trained_for_int4(self.block_size)
         rounding: Rounding = "nearest" if as_trained else "gptq"
         if self.backend == "optimum":
             return replace(self, kv="float")

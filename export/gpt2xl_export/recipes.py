@@ -43,6 +43,12 @@ class Recipe:
     head: str
     """The format of the head and of the token embedding."""
     tolerance: Tolerance
+    rules: tuple[str, ...] = ()
+    """Rules like those of ``keep``, which come before the user's."""
+    long_steps: str | None = None
+    """The format of a second set of the 4-bit matrices and of the head, for long steps; None: there is no such set."""
+    short_head: NBits | None = None
+    """The format of the head in short steps, where it is not that of the embedding."""
     float16: bool = False
     """Whether everything that is not quantized becomes float16: `ConvertToFloat16` does it after the formats."""
 
@@ -53,6 +59,16 @@ RECIPES: Mapping[str, Recipe] = {
     "int8": Recipe("_int8", "int8", "int8", "int8-weight", LOSSES["int8"]),
     "int8-weight": Recipe("_int8", "int8", "int8-weight", "int8-weight", LOSSES["int8-weight"]),
     "int4": Recipe("_q4", "q4", "int4", "int8-weight", LOSSES["int4"]),
+    "fast": Recipe(
+        "_q4",
+        "q4",
+        "int4-128",
+        "int8-weight",
+        LOSSES["int4"],
+        rules=("int4-256:*.mlp.c_proj.weight",),
+        long_steps="int8",
+        short_head=NBits(bits=4, block_size=128, scale=best_scales, part=".head"),
+    ),
     "int4-fp16": Recipe("_q4f16", "q4f16", "int4", "int8-weight", LOSSES["int4"], float16=True),
 }
 
@@ -91,7 +107,7 @@ def assign(recipe: Recipe, names: Iterable[str], keep: Sequence[str]) -> dict[st
         RequestError: a rule has an unknown format, or its pattern matches no weight.
     """
     assigned = {name: recipe.head if name in EMBEDDINGS else recipe.blocks for name in names}
-    for rule in keep:
+    for rule in (*recipe.rules, *keep):
         form, _, pattern = rule.partition(":")
         if form not in KEPT:
             raise RequestError(f"'{rule}': the format has to be one of {', '.join(KEPT)}.")

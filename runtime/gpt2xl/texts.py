@@ -47,7 +47,7 @@ class Texts:
         self._bundle = bundle
         self._preparer = Preparer(config, tokenizer, session)
         exactness = self.exactness  # a closure over self would keep a dropped model in memory
-        self.reuse = PrefixReuse(session, lambda: exactness.may_merge_steps)
+        self.reuse = PrefixReuse(session, lambda: exactness.may_reuse_prompts)
         """The KV cache of the last text."""
         self._experience = WeakKeyDictionary[Texts, Experience]()  # by the model that drafts
         self._warned = set[str]()
@@ -177,7 +177,7 @@ class Texts:
         session, exactness = self._session, self.exactness
         prefixes = None
         if prefix_bytes and session.device == "cpu":
-            prefixes = PrefixCache(session, lambda: exactness.may_merge_steps, prefix_bytes)
+            prefixes = PrefixCache(session, lambda: exactness.may_reuse_prompts, prefix_bytes)
         scheduler = Scheduler(
             session,
             rows=self._rows(rows),

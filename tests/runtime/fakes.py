@@ -65,6 +65,7 @@ class FakeSession:
     vocab_size: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
     has_int8_cache: bool = False
+    has_two_precisions: bool = False
     long_step_from: int | None = None
     prefill_chunk: int = 256
     shares_steps: bool = True

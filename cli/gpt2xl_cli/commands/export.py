@@ -42,7 +42,8 @@ def export(
             "--precision",
             "-p",
             help="How the weights are stored. fp32 loses nothing; int8 suits most CPUs and takes a quarter of it, int4"
-            " about a sixth; auto chooses for each matrix within one of the three budgets.",
+            " about a sixth; fast has 4 bits for single tokens and 8 for prompts and batches; auto chooses for each matrix"
+            " within one of the three budgets.",
         ),
     ] = "fp32",
     max_kl: Annotated[

@@ -15,6 +15,7 @@ FORMATS = {
     "int8": "8-bit weights and activations",
     "int8-weight": "8-bit weights",
     "int4": "4-bit weights",
+    "fast": "4-bit weights for single tokens, 8-bit ones for prompts and batches",
     "int4-fp16": "4-bit weights, 16-bit floats",
     "auto": "chosen for each matrix",
 }

@@ -3,12 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PROMISED_KL = {"fp16": 0.001, "int8": 0.01, "int8-weight": 0.005, "int4": 0.1, "int4-fp16": 0.1}
+PROMISED_KL = {
+    "fp16": 0.001,
+    "int8": 0.01,
+    "int8-weight": 0.005,
+    "int4": 0.1,
+    "fast": 0.1,
+    "int4-fp16": 0.1,
+}
 """Mean KL to float32 on a page of text, in nats. Several times what it is on the demo with any outliers."""
 FINER = {
     "int8": "int8-weight",
     "int8-weight": "fp32",
     "int4": "int8-weight",
+    "fast": "int8-weight",
     "int4-fp16": "int8-weight",
 }
 """The precision to try next, and the format in which to keep the worst matrices."""

@@ -36,6 +36,8 @@ class NBits:
     scale_type: type[np.floating[Any]] = np.float32
     scale: Callable[[FloatArray, int], FloatArray] | None = None
     """([block_size, n] weights, bits) -> the scale of each column; None: that which just covers it."""
+    part: str = ""
+    """Is appended to the names of weights that are stored in another format as well."""
 
     @property
     def method(self) -> str:
@@ -56,8 +58,8 @@ class NBits:
         )
 
     def _write(self, name: str, codes: Codes, scales: FloatArray, weights: WeightsFile) -> None:
-        weights.add(f"{name}.q{self.bits}", codes)
-        weights.add(f"{name}.scales", scales.astype(self.scale_type))
+        weights.add(f"{name}{self.part}.q{self.bits}", codes)
+        weights.add(f"{name}{self.part}.scales", scales.astype(self.scale_type))
 
     def _stored(self, rounded: Rounded) -> tuple[Codes, FloatArray]:
         """Codes and scales in the layout of MatMulNBits."""
@@ -80,7 +82,8 @@ class NBits:
     def linear(self, new: NodeBuilder, linear: Linear, weights: WeightsFile) -> ir.Value:
         """One MatMulNBits, including the bias."""
         n_in, n_out = linear.shape
-        stored = [weights[f"{linear.name}.q{self.bits}"], weights[f"{linear.name}.scales"]]
+        name = f"{linear.name}{self.part}"
+        stored = [weights[f"{name}.q{self.bits}"], weights[f"{name}.scales"]]
         inputs: list[ir.Value | None] = [linear.x, *map(new.initializer, stored)]
         inputs += [] if linear.bias is None else [None, None, linear.bias]
         sizes = {"K": n_in, "N": n_out, "bits": self.bits, "block_size": self.block_size}
@@ -169,9 +172,19 @@ def scale_rows(new: NodeBuilder, x: ir.Value, factors: FloatArray) -> FloatArray
     if others or product.op_type != OPERATOR:
         return None
     size = product.attributes["block_size"].as_int()
-    largest = np.maximum.reduceat(factors, np.arange(0, len(factors), size))
-    _multiply(new, product, SCALES, largest)
-    return np.repeat(largest, size)[: len(factors)]
+    largest = largest_of_blocks(factors, size)
+    _multiply(new, product, SCALES, largest[::size])
+    return largest
+
+
+def largest_of_blocks(values: FloatArray, size: int) -> FloatArray:
+    """Each of ``values`` replaced by the largest one of its block of ``size``.
+
+    >>> largest_of_blocks(np.array([1, 3, 2, 4, 5]), 2)
+    array([3, 3, 4, 4, 5])
+    """
+    largest = np.maximum.reduceat(values, np.arange(0, len(values), size))
+    return np.asarray(np.repeat(largest, size)[: len(values)])
 
 
 def _multiply(new: NodeBuilder, product: ir.Node, number: int, by: FloatArray) -> None:

@@ -8,7 +8,7 @@ where these cannot take them. GroupQueryAttention dequantizes the cache again fo
 step, so steps of many positions take another branch: `gpt2xl_export.graph.long_steps`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -38,19 +38,28 @@ class QuantizeKVCache(ir.passes.InPlacePass):
 
     Args:
         ranges: for each layer the largest absolute key and value, [n_head, head_dim] each.
+        has_long_steps: whether there is a branch for long steps, and the input; without, all steps attend as short ones.
     """
 
-    def __init__(self, ranges: Sequence[tuple[FloatArray, FloatArray]]) -> None:
+    def __init__(
+        self, ranges: Sequence[tuple[FloatArray, FloatArray]], *, has_long_steps: bool = True
+    ) -> None:
         self._ranges = ranges
+        self._has_long_steps = has_long_steps
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite ``model``, an engine graph; others are not modified."""
         nodes = [node for node in model.graph if node.op_type == ATTENTION]
-        if nodes:
+        for node, (keys, values) in zip(nodes, self._ranges if nodes else (), strict=True):
+            _fold_scales(model, node, _scale(keys), _scale(values))
+        if nodes and self._has_long_steps:
             step, is_long = _step_inputs(model, nodes[0], len(self._ranges[0][0]))
-            for node, (keys, values) in zip(nodes, self._ranges, strict=True):
-                _fold_scales(model, node, _scale(keys), _scale(values))
+            for node in nodes:
                 _split_by_length(model, node, step, is_long)
+        elif nodes:
+            for node in nodes:
+                _replace_by_short(model, node)
+        if nodes:
             RemoveUnusedNodesPass()(model)
         return ir.passes.PassResult(model, bool(nodes))
 
@@ -150,8 +159,8 @@ def _scale(largest: FloatArray) -> FloatArray:
     return np.asarray(scale.ravel())
 
 
-def _attend_to_codes(node: ir.Node, new: NodeBuilder) -> ir.Graph:
-    """The branch for short steps: ``node`` over an int8 cache.
+def _attend_to_codes(node: ir.Node, new: NodeBuilder) -> ir.Node:
+    """What short steps do: ``node`` over an int8 cache.
 
     The sinks have no weight, but make onnxruntime choose its plain kernel. For one position after
     900 it is an eighth faster than the flash attention.
@@ -164,31 +173,43 @@ def _attend_to_codes(node: ir.Node, new: NodeBuilder) -> ir.Graph:
     attributes += [ir.AttrString(f"{part}_quant_type", "PER_TENSOR") for part in "kv"]
     outputs = [ir.val(f"{value.name}.short") for value in node.outputs]
     name = f"{node.name}.short"
-    short = ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, name=name)
-    return ir.Graph([], outputs, nodes=[short], name=name)
+    return ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs, name=name)
+
+
+def _replace_by_short(model: ir.Model, node: ir.Node) -> None:
+    """Replace ``node`` by what short steps do."""
+    new = rewriter(model)
+    short = _attend_to_codes(node, new)
+    register_initializers(model, new)
+    _replace(model, node, short)
 
 
 def _split_by_length(model: ir.Model, node: ir.Node, step: StepInputs, is_long: ir.Value) -> None:
     """Replace ``node`` by an If with a branch for long steps and one for short ones."""
     new = rewriter(model)
-    branches = {"then": attend_in_float(node, step, new), "else": _attend_to_codes(node, new)}
+    long = attend_in_float(node, step, new)
+    at_once = _attend_to_codes(node, new)
+    short = ir.Graph([], at_once.outputs, nodes=[at_once], name=at_once.name)
     register_initializers(model, new)
-    _replace_by_if(model, node, is_long, branches)
+    graphs = [ir.AttrGraph("then_branch", long), ir.AttrGraph("else_branch", short)]
+    outputs = [ir.val(None) for _ in node.outputs]
+    _replace(
+        model,
+        node,
+        ir.Node("", "If", [is_long], graphs, outputs=outputs, name=f"{node.name}.choice"),
+    )
 
 
-def _replace_by_if(
-    model: ir.Model, node: ir.Node, condition: ir.Value, branches: Mapping[str, ir.Graph]
-) -> None:
-    """Put an If in the place of ``node``; its cache becomes int8."""
+def _replace(model: ir.Model, node: ir.Node, by: ir.Node) -> None:
+    """Put ``by`` in the place of ``node``; its cache becomes int8."""
     for cache in (*node.inputs[3:5], *node.outputs[1:3]):
         assert cache is not None
         cache.dtype = INT8
     names = [value.name for value in node.outputs]
-    outputs = [ir.val(None, value.dtype, value.shape) for value in node.outputs]
-    graphs = [ir.AttrGraph(f"{name}_branch", graph) for name, graph in branches.items()]
-    choice = ir.Node("", "If", [condition], graphs, outputs=outputs, name=f"{node.name}.choice")
+    for value, old in zip(by.outputs, node.outputs, strict=True):
+        value.type, value.shape = old.type, old.shape
     ir.convenience.replace_nodes_and_values(
-        model.graph, node, [node], [choice], node.outputs, outputs
+        model.graph, node, [node], [by], node.outputs, by.outputs
     )
-    for value, name in zip(outputs, names, strict=True):
+    for value, name in zip(by.outputs, names, strict=True):
         value.name = name

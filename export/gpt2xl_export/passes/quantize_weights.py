@@ -18,12 +18,19 @@ class QuantizeWeights(ir.passes.InPlacePass):
         form: the format that has stored these weights.
         is_wanted: whether a weight, by its name, is one of them.
         weights: the file they are stored in.
+        embeds: whether the embedding is replaced where its weight is wanted, or only a head that is tied to it.
     """
 
     def __init__(
-        self, form: Format, is_wanted: Callable[[str], bool], weights: WeightsFile
+        self,
+        form: Format,
+        is_wanted: Callable[[str], bool],
+        weights: WeightsFile,
+        *,
+        embeds: bool = True,
     ) -> None:
         self._format, self._is_wanted, self._weights = form, is_wanted, weights
+        self._embeds = embeds
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite ``model``, a float32 graph."""
@@ -32,7 +39,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
             new = rewriter(model)
             result = self._format.linear(new, linear, self._weights)
             replace_nodes(model, linear.nodes, new, result)
-        gather = find_embedding(model) if self._is_wanted("wte.weight") else None
+        embeds = self._embeds and self._is_wanted("wte.weight")
+        gather = find_embedding(model) if embeds else None
         if gather is not None:
             self._replace_embedding(model, gather)
         modified = bool(linears) or gather is not None

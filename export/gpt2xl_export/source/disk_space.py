@@ -16,6 +16,7 @@ SHARES = {
     "int8": 0.25,
     "int8-weight": 0.28,
     "int4": 0.15,
+    "fast": 0.38,
     "int4-fp16": 0.14,
     "auto": 0.3,  # two bundles of about int4's size, until one is chosen
 }

@@ -32,7 +32,7 @@ class PrefixCache:
 
     Args:
         session: of the caches.
-        merges_exactly: `Exactness.may_merge_steps`; asked once, at the first prompt.
+        merges_exactly: `Exactness.may_reuse_prompts`; asked once, at the first prompt.
         most_bytes: memory for keys and values; 0 keeps nothing.
     """
 

@@ -150,7 +150,9 @@ class _Scorer:
             self._feed(used, batch, shared)
 
     def _new_cache(self, rows: int, texts: Iterable[Text]) -> Cache:
-        return self._session.new_cache(rows, capacity=max(len(text.ids) for text in texts))
+        capacity = max(len(text.ids) for text in texts)
+        # A view of several rows even for one: with two precisions, a score depends on no text beside it.
+        return self._session.new_cache(max(2, rows), capacity=capacity).rows(0, rows)
 
     def _feed(self, cache: Cache, texts: Sequence[Text], start: int) -> None:
         """Feed the ids of ``texts`` from ``start`` on; shorter rows are padded, which changes nothing before the padding."""

@@ -73,6 +73,11 @@ class OrtSession:
         return self.signature.inputs[self.past[0]].type == "tensor(int8)"
 
     @property
+    def has_two_precisions(self) -> bool:
+        """See ``Session.has_two_precisions``."""
+        return False
+
+    @property
     def prefill_chunk(self) -> int:
         """See ``Session.prefill_chunk``."""
         return PREFILL_CHUNK if self.device == "cpu" else self.n_positions

@@ -113,7 +113,7 @@ class DeviceEngineSession(DeviceSessionBase):
         binding = cache.binding(outputs)
         for name, ids in self.step_inputs(input_ids, cache.lengths).items():
             binding.bind_cpu_input(name, ids)
-        for name, number in self.optional_inputs(keep):
+        for name, number in self.optional_inputs(keep, shares_steps=False):
             binding.bind_ortvalue_input(name, number)
         values = []
         for output in outputs:

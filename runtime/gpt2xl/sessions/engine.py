@@ -19,10 +19,17 @@ class EngineCache:
     """See ``Cache``; allocates `capacity` tokens a row."""
 
     def __init__(
-        self, session: EngineSessionBase, buffers: list[npt.NDArray[np.generic]], lengths: Lengths
+        self,
+        session: EngineSessionBase,
+        buffers: list[npt.NDArray[np.generic]],
+        lengths: Lengths,
+        *,
+        shares_steps: bool,
     ) -> None:
         self.lengths = lengths
         """See ``Cache.lengths``."""
+        self.shares_steps = shares_steps
+        """Whether it is, or is a view of, a cache for several texts."""
         self._session = session
         self._buffers = buffers
         self._bindings: dict[tuple[str, ...], ort.IOBinding] = {}
@@ -72,7 +79,8 @@ class EngineCache:
     def rows(self, start: int, stop: int) -> "EngineCache":
         """See ``Cache.rows``."""
         buffers = [buffer[start:stop] for buffer in self._buffers]
-        return EngineCache(self._session, buffers, self.lengths[start:stop])
+        lengths = self.lengths[start:stop]
+        return EngineCache(self._session, buffers, lengths, shares_steps=self.shares_steps)
 
     def copy_row(self, source: int, target: int) -> None:
         """See ``Cache.copy_row``."""
@@ -120,7 +128,7 @@ class EngineSession(EngineSessionBase):
     def new_cache(self, rows: int = 1, capacity: int | None = None) -> EngineCache:
         """See ``Session.new_cache``."""
         buffers = _new_buffers(self, rows, capacity or self.n_positions)
-        return EngineCache(self, buffers, np.zeros(rows, np.int64))
+        return EngineCache(self, buffers, np.zeros(rows, np.int64), shares_steps=rows > 1)
 
     def forward(
         self, input_ids: Ids, cache: Cache, *, keep: int = 1, cancel: Cancellation | None = None
@@ -189,7 +197,7 @@ class EngineSession(EngineSessionBase):
         values = [np.empty((rows, keep, self.widths[o]), self.output_type(o)) for o in outputs]
         for name, ids in self.step_inputs(input_ids, cache.lengths).items():
             binding.bind_cpu_input(name, ids)
-        for name, number in self.optional_inputs(keep):
+        for name, number in self.optional_inputs(keep, shares_steps=cache.shares_steps):
             binding.bind_ortvalue_input(name, number)
         for output, value in zip(outputs, values, strict=True):
             binding.bind_ortvalue_output(output, on_cpu(value))

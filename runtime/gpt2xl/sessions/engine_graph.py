@@ -15,6 +15,7 @@ from gpt2xl.startup.graph import OpenedGraph
 
 KEEP_INPUT = "num_logits_to_keep"
 LONG_STEP_INPUT = "long_step_from"
+EIGHT_BITS_INPUT = "eight_bits_from"
 
 
 class EngineSessionBase(OrtSession):
@@ -40,6 +41,7 @@ class EngineSessionBase(OrtSession):
     ) -> None:
         super().__init__(graph, config)
         self._long_step_from = config.n_positions + 1 if exact_prompts else long_step_from
+        self._eight_bits_from = 1 if exact_prompts else long_step_from
         self._has_long_steps = LONG_STEP_INPUT in self.signature.optional and not exact_prompts
 
     @property
@@ -60,9 +62,26 @@ class EngineSessionBase(OrtSession):
         together = not lengths.any() or (is_long and (lengths == lengths[0]).all())
         return cut_into_chunks(input_ids, count if together else 1)
 
-    def optional_inputs(self, keep: int) -> Iterator[tuple[str, ort.OrtValue]]:
-        """The inputs with a default that the graph has, by name."""
-        for name, number in ((KEEP_INPUT, keep), (LONG_STEP_INPUT, self._long_step_from)):
+    @property
+    def has_two_precisions(self) -> bool:
+        """See ``Session.has_two_precisions``."""
+        return EIGHT_BITS_INPUT in self.signature.optional and self._eight_bits_from > 1
+
+    def optional_inputs(
+        self, keep: int, *, shares_steps: bool
+    ) -> Iterator[tuple[str, ort.OrtValue]]:
+        """The inputs with a default that the graph has, by name.
+
+        Args:
+            keep: positions whose logits are wanted.
+            shares_steps: whether texts share the step's cache.
+        """
+        eight_bits_from = 1 if shares_steps else self._eight_bits_from
+        for name, number in (
+            (KEEP_INPUT, keep),
+            (LONG_STEP_INPUT, self._long_step_from),
+            (EIGHT_BITS_INPUT, eight_bits_from),
+        ):
             if name in self.signature.optional:
                 yield name, _number(number)
 

@@ -15,6 +15,12 @@ another order. Whether that changes a text depends on what is quantized:
 * int4 in blocks of 64 or more: the kernels of a single row round differently from those of several rows. A
   trial shows it (`Exactness.steps_are_bitwise_equal`). Nothing may be merged.
 
+* Two sets of weights, 4 bits for short steps of a text alone and 8 bits for all others (`fast`): the 4-bit kernels
+  round a single row differently, so nothing is merged in a text alone. In a cache for several rows every step takes
+  8 bits, whatever the number of rows in it, and a position's bits depend on no other row. So texts that share rows
+  differ from texts alone, as two precisions do, but not with the number of rows or with what is in them. Long steps
+  take 8 bits in either case: the beginning of a long prompt may be reused.
+
 On CUDA rows share steps in any case: texts there may differ where two tokens are nearly as probable.
 """
 
@@ -22,7 +28,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gpt2xl.sessions.protocol import Session
+from gpt2xl.sessions.protocol import Cache, Session
 
 LONG_STEP = 9
 """``long_step_from`` of our exports."""
@@ -56,7 +62,8 @@ class Exactness:
         With an int8 KV cache it also depends on the weights' kernels: compare the first merged steps with
         plain ones, as the `Speculator` does, or ask `may_merge_steps`.
         """
-        return self._is_float32 or self._session.has_int8_cache
+        session = self._session
+        return self._is_float32 or (session.has_int8_cache and not session.has_two_precisions)
 
     @cached_property
     def steps_are_bitwise_equal(self) -> bool:
@@ -68,21 +75,44 @@ class Exactness:
         """Whether merged steps make the texts of plain ones; the first call may run the model."""
         return self._is_float32 or (self.may_feed_several and self.steps_are_bitwise_equal)
 
+    @cached_property
+    def _rows_are_bitwise_equal(self) -> bool:
+        return steps_are_bitwise_equal(self._session, in_rows=True)
+
     @property
     def may_share_rows(self) -> bool:
-        """Whether several texts may share a step; the first call may run the model."""
+        """Whether a text in rows depends on no other row; the first call may run the model.
+
+        It is then the text alone, but on CUDA and where there are two precisions.
+        """
+        if self._session.has_two_precisions:
+            return self._rows_are_bitwise_equal
         return self._session.device != "cpu" or self.may_merge_steps
 
+    @property
+    def may_reuse_prompts(self) -> bool:
+        """Whether the beginning of a prompt may come from another text, by the rule of `reusable_prefix`."""
+        return self._session.has_two_precisions or self.may_merge_steps
 
-def steps_are_bitwise_equal(session: Session) -> bool:
-    """Whether a few tokens give the same bits fed in one step, one by one, and as rows of a batch."""
+
+def steps_are_bitwise_equal(session: Session, *, in_rows: bool = False) -> bool:
+    """Whether a few tokens give the same bits fed in one step, one by one, and as rows of a batch.
+
+    Args:
+        session: the loaded graph.
+        in_rows: whether the single row is one of a cache for several.
+    """
     ids = np.arange(min(SHORT_STEP, session.n_positions), dtype=np.int64)[None]
     count = ids.shape[1]
-    together = session.forward(ids, session.new_cache(capacity=count), keep=count)[0]
-    cache = session.new_cache(capacity=count)
+
+    def one_row(capacity: int) -> Cache:
+        return session.new_cache(2 if in_rows else 1, capacity=capacity).rows(0, 1)
+
+    together = session.forward(ids, one_row(count), keep=count)[0]
+    cache = one_row(count)
     singly = [session.forward(ids[:, [at]], cache)[0, 0] for at in range(count)]
     rows = session.forward(ids.T, session.new_cache(count, capacity=1))[:, -1]
-    last = session.forward(ids[:, -1:], session.new_cache(capacity=1))[0, -1]
+    last = session.forward(ids[:, -1:], one_row(1))[0, -1]
     rows_are_equal = np.array_equal(rows[[0, -1]], [singly[0], last])
     return rows_are_equal and np.array_equal(together, singly)
 

@@ -107,6 +107,13 @@ class Session(Protocol):
         """Whether keys and values are kept in 8 bits."""
 
     @property
+    def has_two_precisions(self) -> bool:
+        """Whether short steps multiply with 4-bit weights and long ones with 8-bit weights.
+
+        Steps of a cache that was made for several rows, and of its views, then all take 8 bits.
+        """
+
+    @property
     def long_step_from(self) -> int | None:
         """Steps of at least this many tokens round differently from shorter ones; None where all round alike.
 

@@ -60,6 +60,26 @@ def test_int4_in_blocks_of_64_merges_nothing(demo: Callable[[str], Model]) -> No
     assert not found.may_share_rows
 
 
+def test_with_two_precisions_rows_share_steps_and_a_text_alone_merges_nothing(
+    demo: Callable[[str], Model],
+) -> None:
+    model = demo("fast")
+    found = exactness(model)
+    assert not found.may_feed_several
+    assert not found.may_merge_steps
+    assert found.may_share_rows
+    assert found.may_reuse_prompts
+    prompts = ["Once", "The king said to his daughter", "One day"]
+    batches = [
+        dict(model.generate_batch(some, rows=rows, max_new_tokens=12, seed=1))
+        for some, rows in ((prompts, 2), (prompts, 3), (prompts[:1], 2))
+    ]
+    assert [found.text for found in batches[0].values()] == [
+        found.text for found in batches[1].values()
+    ]
+    assert batches[2][0].text == batches[0][0].text
+
+
 def test_on_a_gpu_rows_share_steps_in_any_case(demo: Callable[[str], Model]) -> None:
     model = demo("int8 --kv float")
     opened = replace(open_graph(open_bundle_of(model), "cpu", CPU), device="cuda")
