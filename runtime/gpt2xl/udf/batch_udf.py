@@ -12,7 +12,7 @@ from gpt2xl.options.generation import GenerationOptions
 from gpt2xl.options.keywords import GenerationKeywords, updated
 from gpt2xl.searching import is_search
 from gpt2xl.startup.options import LoadOptions, checked_integer
-from gpt2xl.udf.columns import added_names, outcome_columns
+from gpt2xl.udf.columns import added_names, outcome_columns, reports_of
 from gpt2xl.udf.process_model import process_model
 from gpt2xl.udf.rows import Outcome, Row, check_options, row_texts
 
@@ -63,6 +63,9 @@ class BatchUdf:
         drawn = secrets.randbits(32) if checked.seed is None else checked.seed
         self.seed = checked_integer("seed", drawn, 0, 2**62)
         """Of the row with id 0."""
+        self.seed_is_given = checked.seed is not None
+        self.given_options = checked
+        """As far as they are known without the model."""
         self._options, self._keywords = options, keywords
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +107,8 @@ class BatchUdf:
         check_options(self.model, options)
         prompts = list(batch[self.prompt_column])
         ids = list(batch[self.id_column]) if options.draws else [None] * len(prompts)
-        new = outcome_columns(self.outcomes([*zip(ids, prompts, strict=True)]), options)
+        outcomes = self.outcomes([*zip(ids, prompts, strict=True)])
+        new = outcome_columns(outcomes, reports_of(options))
         return {self.prefix + name: column for name, column in new.items()}
 
     def _check_names(self, names: list[str], options: GenerationOptions) -> None:
@@ -116,7 +120,7 @@ class BatchUdf:
                 raise RequestError(
                     f"there is no column '{name}', only {', '.join(names)}: name one with {argument}."
                 )
-        for name in added_names(options):
+        for name in added_names(reports_of(options)):
             if self.prefix + name in names:
                 raise RequestError(
                     f"there is a column '{self.prefix}{name}' already: give another prefix for the new columns."

@@ -18,35 +18,45 @@ REPORTS = ("logprobs", "prompt_logprobs")
 """Options that add a column of JSON."""
 
 
-def added_names(options: GenerationOptions) -> list[str]:
+def reports_of(options: GenerationOptions) -> list[str]:
+    """The columns of JSON that ``options`` ask for."""
+    return [name for name in REPORTS if getattr(options, name) is not None]
+
+
+def added_names(reports: Sequence[str]) -> list[str]:
     """The names of the columns, without a prefix."""
-    reports = [name for name in REPORTS if getattr(options, name) is not None]
     return ["text", "finish_reason", "new_tokens", "seed", "error", *reports]
 
 
-def outcome_columns(outcomes: Sequence[Outcome], options: GenerationOptions) -> dict[str, Column]:
+def outcome_columns(outcomes: Sequence[Outcome], reports: Sequence[str]) -> dict[str, Column]:
     """One value for each row: empty texts, 0 tokens and seed -1 where there is none."""
     rows = [_values(outcome) for outcome in outcomes]
     types: dict[str, Any] = {"new_tokens": np.int64, "seed": np.int64}
     return {
         name: np.array([row.get(name, "") for row in rows], types.get(name, object))
-        for name in added_names(options)
+        for name in added_names(reports)
+    }
+
+
+def added_values(generation: Generation) -> dict[str, Any]:
+    """What a text adds to its row, in types that JSON has; reports are as in `Generation.to_dict`."""
+    values = {
+        "text": generation.text,
+        "finish_reason": generation.finish_reason,
+        "new_tokens": len(generation.new_ids),
+        "seed": generation.seed,
+    }
+    found = {name: getattr(generation, name) for name in REPORTS}
+    return values | {
+        name: [item and asdict(item) for item in items]
+        for name, items in found.items()
+        if items is not None
     }
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, RequestError):
         return {"error": str(outcome), "new_tokens": 0, "seed": -1}
-    return {
-        "text": outcome.text,
-        "finish_reason": outcome.finish_reason,
-        "new_tokens": len(outcome.new_ids),
-        "seed": -1 if outcome.seed is None else outcome.seed,
-        **{name: reported_json(outcome, name) for name in REPORTS},
-    }
-
-
-def reported_json(generation: Generation, name: str) -> str:
-    """A report as in `Generation.to_dict`; empty where it was not asked for."""
-    found = getattr(generation, name)
-    return "" if found is None else json.dumps([item and asdict(item) for item in found])
+    values = added_values(outcome)
+    reports = {name: json.dumps(values[name]) for name in REPORTS if name in values}
+    return values | {"seed": -1 if outcome.seed is None else outcome.seed} | reports
