@@ -87,7 +87,7 @@ def test_the_driver_dies(
     before = {path: path.stat().st_mtime_ns for path in parts(out)}
     again = run_cli(*arguments)
     stdout, stderr = again.communicate(timeout=120)
-    assert (again.returncode, stderr) == (0, "")
+    assert again.returncode == 0, stderr  # Ray may warn there of a node that has died
     assert f"of {len(parts(out))} parts were done before" in stdout
     kept = [path for path, when in before.items() if path.stat().st_mtime_ns == when]
     assert len(kept) >= 3
