@@ -9,8 +9,8 @@ import gpt2xl
 from gpt2xl_export import export
 
 DEMO = Path(__file__).parent / "models" / "demo"
-# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar", "lm-eval"
-# and "serve".
+# pytest imports every module to look for examples; these need the extras "bench", "cli", "grammar", "lm-eval",
+# "ray" and "serve".
 collect_ignore_glob = [
     path
     for package, path in (
@@ -24,6 +24,7 @@ collect_ignore_glob = [
             (package, "serve/**")
             for package in ("msgspec", "prometheus_client", "starlette", "uvicorn")
         ),
+        ("ray", "cluster/**"),
     )
     if not find_spec(package)
 ]

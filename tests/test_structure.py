@@ -8,6 +8,7 @@ SOURCES = (
     "export/gpt2xl_export",
     "evaluate/gpt2xl_eval",
     "serve/gpt2xl_serve",
+    "cluster/gpt2xl_ray",
     "cli/gpt2xl_cli",
     "tests",
     "benchmarks",

@@ -31,10 +31,12 @@ from gpt2xl.startup.options import LoadOptions
 from gpt2xl.text.results import Generation, Piece, Timings
 from gpt2xl.text.streams import Stream
 from gpt2xl.text.tokenizer import StreamDecoder, Tokenizer
+from gpt2xl.udf.batch_udf import BatchUdf, batch_udf
 from gpt2xl.version import __version__
 
 __all__ = [
     "Acceptance",
+    "BatchUdf",
     "Batcher",
     "BundleError",
     "BusyError",
@@ -66,6 +68,7 @@ __all__ = [
     "Tokenizer",
     "Update",
     "__version__",
+    "batch_udf",
     "load",
     "pipeline",
     "set_seed",

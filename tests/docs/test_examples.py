@@ -30,6 +30,8 @@ NOT_RUN = {
     "gpt2xl bench my-gpt2-xl": "needs two bundles of GPT-2 XL",
     "gpt2xl serve": "runs until it is ended",
     "from openai import": "tests/serve/documents/test_examples.py runs it",
+    "# Not run here: it needs a cluster.": "tests/cluster/test_datasets.py shows it",
+    "python benchmarks/": "a benchmark",
     "curl ": "tests/serve/documents/test_examples.py runs it",
 }
 """How a block continues after installation, and why it does not run."""

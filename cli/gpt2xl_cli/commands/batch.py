@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gpt2xl_cli.batches.cluster_options import ClusterOptions
 from gpt2xl_cli.options import Force, GenerationConfig, Json, Model, Provider, Quiet, Threads
 from gpt2xl_cli.signals import cleaning_up
 from gpt2xl_cli.terminal import echo_line
@@ -29,7 +30,7 @@ def batch(
         ),
     ],
     out: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="File to write: the same lines, each with its text. Until all are done, OUT.part"
             " holds the finished texts. - prints the lines on stdout.",
@@ -52,6 +53,7 @@ def batch(
     provider: Provider = "auto",
     threads: Threads = 0,
     force: Force = False,
+    cluster: ClusterOptions,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -60,12 +62,23 @@ def batch(
     from gpt2xl_cli.batches.claim import claimed
     from gpt2xl_cli.batches.run import print_texts, read_batch, write_texts
 
-    to_stdout = str(out) == "-"
+    cluster.check_needed()
+    to_stdout = out == "-"
     if to_stdout and as_json:
         raise typer.BadParameter(
             "cannot be combined with OUT '-': stdout carries the texts.", param_hint="--json"
         )
     load = LoadOptions(provider=provider, threads=threads, generation_config=generation_config)
+    if cluster.ray is not None:
+        from gpt2xl_cli.batches.cluster import refuse_local_only, run_on_cluster, summary_line
+
+        refuse_local_only(source, out, lines=lines)
+        with cleaning_up():
+            done = run_on_cluster(
+                source, out, cluster, model, load, layers_of(text), rows, force=force, quiet=quiet
+            )
+        echo_line(json.dumps(asdict(done)) if as_json else summary_line(done))
+        return
     read = partial(
         read_batch, source, model, load, layers_of(text), rows, plain_lines=lines, quiet=quiet
     )
@@ -77,9 +90,9 @@ def batch(
             return
         if source != "-" and os.path.realpath(source) == os.path.realpath(out):
             raise RequestError(f"'{out}' is the input, too: name another file to write.")
-        with claimed(out, force=force):
+        with claimed(Path(out), force=force):
             batch = read()
-            summary = write_texts(batch, out, force=force)
+            summary = write_texts(batch, Path(out), force=force)
     if as_json:
         typer.echo(json.dumps(asdict(summary)))
     else:
