@@ -52,7 +52,7 @@ def runner(path: Path, options: ort.SessionOptions | None = None) -> Run:
         is_text = isinstance(prompt, str)
         feed = {
             name: np.array([prompt], object) if is_text else np.array(prompt, np.int64),
-            "max_new_tokens": np.array(n), "temperature": np.array(heat), "top_k": np.array(k),
+            "max_new_tokens": np.array(n), "temperature": np.array(heat, np.float64), "top_k": np.array(k),
             "seed": np.array(seed), "stop_at_end_of_text": np.array(stops),
         }  # fmt: skip
         text, ids, reason = session.run(["text", "ids", "finish_reason"], feed)
