@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -44,7 +45,7 @@ def test_the_numbers_are_those_of_numpys_generator(seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def choose() -> Callable[[np.ndarray, float, int, float], int]:  # type: ignore[type-arg]
+def choose() -> Callable[[np.ndarray, float, int, float], int]:
     """From logits, temperature, top_k and a number to an id, by the graph."""
     e = Expressions("t")
     logits = typed(ir.val("logits"), FLOAT, [1, 1, VOCAB])
@@ -53,7 +54,7 @@ def choose() -> Callable[[np.ndarray, float, int, float], int]:  # type: ignore[
     found = typed(chosen_id(e, logits, make_choice(e, heat, k, VOCAB), number), INT64, [1])
     session = session_of(e, [logits, heat, k, number], found)
 
-    def run(values: np.ndarray, heat: float, k: int, number: float) -> int:  # type: ignore[type-arg]
+    def run(values: np.ndarray, heat: float, k: int, number: float) -> int:
         feed = {"logits": values[None, None], "temperature": np.array(heat), "top_k": np.array(k)}
         return int(session.run(None, feed | {"number": np.array([number])})[0][0])
 
@@ -71,7 +72,7 @@ def choose() -> Callable[[np.ndarray, float, int, float], int]:  # type: ignore[
 def test_the_id_is_that_of_the_runtimes_sampler(
     choose: Callable[..., int], logits: list[int], heat: float, k: int, seed: int
 ) -> None:
-    values = np.array(logits, np.float32) / 2
+    values: Any = np.array(logits, np.float32) / np.float32(2)
     found = choose(values, heat, k, np.random.default_rng(seed).random())
     if heat == 0:
         assert found == greedy(values)
