@@ -41,6 +41,7 @@ from gpt2xl_export.source.checkpoint import Checkpoint, open_checkpoint
 from gpt2xl_export.source.hub import ALIASES, is_hub_name
 from gpt2xl_export.source.sources import Source, resolve
 from gpt2xl_export.source.sums import file_sha256
+from gpt2xl_export.text_graphs.writing import check_text, write_text_graphs
 from gpt2xl_export.tokenizer.plain_bpe import PlainTokenizer
 from gpt2xl_export.tokenizer.tokenization import check_tokenization
 
@@ -100,7 +101,7 @@ def export(
         RequestError: a keep rule of ``options`` matches no weight.
 
     Warns:
-        Gpt2xlWarning: a part of the source is left out, or a quantized precision loses more on this
+        Gpt2xlWarning: a part of the source is left out, the tokenizer allows no text graph for strings, or a quantized precision loses more on this
             model than it should.
 
     Example::
@@ -118,6 +119,7 @@ def export(
         checkpoint = _opened(fetched, merged)
         with staged_folder(target, force=force) as staging:
             options = options.resolved(checkpoint)
+            check_text(options, checkpoint.config)
             costs = export_costs(checkpoint, options, has_text=text_file is not None)
             if options.precision == AUTO:
                 costs = mixed_costs(checkpoint, costs)
@@ -181,6 +183,8 @@ def _write_bundle(
         graphs = _write_with_optimum(checkpoint, folder / "onnx", options, encode, stages)
     else:
         graphs = _write_graphs(checkpoint, folder, options, encode, text_file, stages)
+    if options.text:
+        write_text_graphs(folder, options.one_file)
     if text_file and graphs.calibration.text is None:
         raise ExportError(f"nothing is calibrated: leave out the calibration text '{text_file}'.")
     manifest = {

@@ -14,6 +14,7 @@ from gpt2xl_export.source.checkpoint import Checkpoint
 KV = Literal["auto", "float", "int8"]
 Backend = Literal["gpt2xl", "optimum"]
 Rounding = Literal["auto", "gptq", "nearest"]
+OneFile = Literal["none", "ids", "string"]
 SMALLEST_BLOCK = 16
 AUTO = "auto"
 """The precision that is chosen for each matrix, within a budget."""
@@ -68,12 +69,18 @@ class ExportOptions:
     max_perplexity_loss: float | None = None
     """Budget of auto: increase of the perplexity of held-out text, in percent, with its standard error."""
 
+    text: bool = False
+    """Whether to add the text graphs, which hold the whole generation."""
+    one_file: OneFile = "none"
+    """Which text graph holds the weights itself, so that its file alone suffices; below 2 GB."""
+
     def __post_init__(self) -> None:
         for name, allowed in (
             ("precision", (*RECIPES, AUTO)),
             ("kv", get_args(KV)),
             ("backend", get_args(Backend)),
             ("rounding", get_args(Rounding)),
+            ("one_file", get_args(OneFile)),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -86,6 +93,8 @@ class ExportOptions:
                 f" {self.block_size}."
             )
         self._check_budget()
+        if self.one_file != "none" and not self.text:
+            raise RequestError("one_file is about a text graph: set text as well.")
         if self.recipe.float16 and (self.keep or self.kv == "int8"):
             raise RequestError(
                 f"{self.precision} cannot be combined with keep rules or an int8 KV cache."

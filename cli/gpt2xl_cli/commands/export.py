@@ -104,6 +104,19 @@ def export(
     backend: Annotated[
         Literal["gpt2xl", "optimum"], typer.Option(help="What builds the graph.")
     ] = "gpt2xl",
+    text: Annotated[
+        bool,
+        typer.Option(
+            "--text",
+            help="Add graphs that hold the whole generation, from ids or a string to text, for programs in any language.",
+        ),
+    ] = False,
+    one_file: Annotated[
+        Literal["none", "ids", "string"],
+        typer.Option(
+            help="Put the weights into this graph of --text, so that its file alone suffices; below 2 GB."
+        ),
+    ] = "none",
     adapter: Annotated[
         str | None,
         typer.Option(
@@ -133,7 +146,7 @@ def export(
     options = ExportOptions(
         precision, block_size=block_size, kv=kv, keep=tuple(keep or ()), backend=backend,
         rounding=rounding, max_kl=max_kl, max_size=max_size,
-        max_perplexity_loss=max_perplexity_loss,
+        max_perplexity_loss=max_perplexity_loss, text=text, one_file=one_file,
     )  # fmt: skip
     run = partial(
         run_export, source, out, options,

@@ -50,6 +50,10 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
         "size": folder_size(bundle.folder),
         "engine": bundle.engine and bundle.engine.relative_to(bundle.folder).as_posix(),
         "portable": bundle.portable and bundle.portable.relative_to(bundle.folder).as_posix(),
+        "text_graphs": {
+            kind: path.relative_to(bundle.folder).as_posix()
+            for kind, path in bundle.text_graphs.items()
+        },
         "config": asdict(bundle.config),
         "generation_config": _json_values(_defaults(bundle)),
         **{
@@ -78,6 +82,7 @@ def _lines(bundle: "Bundle") -> dict[str, str]:
 
     config, manifest = bundle.config, bundle.manifest
     graphs = [path for path in (bundle.engine, bundle.portable) if path]
+    graphs += bundle.text_graphs.values()
     lines = {
         "Folder": str(bundle.folder),
         "Precision": (manifest and manifest.precision) or "unknown (not exported by gpt2xl)",

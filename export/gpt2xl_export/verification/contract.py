@@ -99,11 +99,12 @@ def check_ports(model: ir.Model, config: GPT2Config, kind: str) -> None:
     inputs, outputs = ports(config, kind)
     if kind == "engine" and any(value.name == LONG_STEP_INPUT for value in model.graph.inputs):
         inputs[LONG_STEP_INPUT] = Port((INT64,), ())
-    _check_all("input", inputs, model.graph.inputs)
-    _check_all("output", outputs, model.graph.outputs)
+    check_all("input", inputs, model.graph.inputs)
+    check_all("output", outputs, model.graph.outputs)
 
 
-def _check_all(what: str, wanted: Mapping[str, Port], values: Iterable[ir.Value]) -> None:
+def check_all(what: str, wanted: Mapping[str, Port], values: Iterable[ir.Value]) -> None:
+    """Raise BundleError for the first of ``values`` that is not as ``wanted``, by name, says; ``what`` they are."""
     found = {str(value.name): value for value in values}
     for name in [*wanted, *found]:
         if name not in found:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from gpt2xl.bundle.bundle import TEXT_GRAPHS
 from gpt2xl.bundle.config import GPT2Config
 from gpt2xl.bundle.manifest import MANIFEST
 from gpt2xl.errors import (
@@ -27,6 +28,7 @@ from gpt2xl_export.verification.agreement import check_agreement
 from gpt2xl_export.verification.bundle_under_test import BundleUnderTest, Skip
 from gpt2xl_export.verification.contract import check_onnx, check_ports, check_sums, check_weights
 from gpt2xl_export.verification.replay import check_continuations, check_scores, check_tables
+from gpt2xl_export.verification.text_graphs import check_form, check_texts, names_of
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def verify(
         progress: called when a check begins and often during the long ones, with the check's name as the stage.
 
     Yields:
-        Each check as soon as it is done. Parity checks hold one layer in memory, those of
-        published outputs the whole model.
+        Each check as soon as it is done. Parity checks hold one layer in memory, those of text graphs
+        and of published outputs the whole model. "text" is left out where there are no text graphs.
 
     Raises:
         BundleError: ``folder`` is not a folder.
@@ -70,6 +72,8 @@ def verify(
     tested = BundleUnderTest(Path(folder), _path(source), _path(adapter), progress)
     failed = None
     for name, run in CHECKS.items():
+        if name == "text" and not any(tested.folder.glob(f"onnx/{TEXT_GRAPHS['ids']}*")):
+            continue
         check = Check(name, "skipped", f"{failed} failed") if failed else _run(name, run, tested)
         failed = name if check.status == "failed" else failed
         yield check
@@ -136,6 +140,19 @@ def _parity(tested: BundleUnderTest) -> str:
     report, parts = tested.counter("parity"), tested.bundle.config.n_layer + 2
     worst = check_agreement(runners, tested.prompts(), tested.tolerance, report, parts)
     return f"{' and '.join(runners)}, whole, stepwise and a page: relative logit difference {worst:.2g}"
+
+
+def _text(tested: BundleUnderTest) -> str:
+    graphs = tested.bundle.text_graphs
+    names = names_of(graphs)
+    for kind, path in graphs.items():
+        try:
+            check_form(path, kind)
+        except BundleError as reason:
+            raise BundleError(f"'{path.name}': {reason}") from None
+    tokenizer = Tokenizer.from_file(tested.bundle.tokenizer)
+    found = check_texts(graphs["ids"], tested.prompts().short, tested.session, tokenizer)
+    return f"{names}: valid ONNX; from ids {found}"
 
 
 def _source_sums(tested: BundleUnderTest) -> str:
@@ -225,6 +242,7 @@ CHECKS: Mapping[str, Callable[[BundleUnderTest], str]] = {
     "tokenization": _tokenization,
     "graphs": _graphs,
     "parity": _parity,
+    "text": _text,
     "source sums": _source_sums,
     "source parity": _source_parity,
     "published": _published,

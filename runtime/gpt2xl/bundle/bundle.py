@@ -9,6 +9,9 @@ from gpt2xl.bundle.hints import did_you_mean, is_lfs_pointer, lfs_hint, no_bundl
 from gpt2xl.bundle.manifest import Manifest, read_manifest
 from gpt2xl.errors import BundleError
 
+TEXT_GRAPHS = {"ids": "ids_to_text", "string": "text_to_text"}
+"""Begin the names of the graphs that hold the whole generation, by what the prompt is."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -44,6 +47,12 @@ class Bundle:
         graph = self.engine or self.portable
         assert graph is not None
         return graph
+
+    @property
+    def text_graphs(self) -> dict[str, Path]:
+        """The graphs that hold the whole generation, by what the prompt is: "ids" or "string"."""
+        found = {kind: _only(self.folder, f"{stem}*.onnx") for kind, stem in TEXT_GRAPHS.items()}
+        return {kind: path for kind, path in found.items() if path}
 
     @property
     def weights_size(self) -> int:
