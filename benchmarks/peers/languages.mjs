@@ -5,12 +5,13 @@ import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 import { Tokenizer } from "@huggingface/tokenizers";
-import * as ort from "onnxruntime-node";
 
 import { loadFolder } from "./gpt2xl.mjs";
 
 const [bundle, way, tokens] = process.argv.slice(2);
 const count = Number(tokens);
+// transformers.js brings an onnxruntime-node of its own, and a process can load one only.
+const ort = way === "transformers.js" ? null : await import("onnxruntime-node");
 const PROMPT = "Once upon a time";
 
 async function steps() {
