@@ -96,6 +96,7 @@ def opened(context: Any, site: Site) -> Any:
     return page
 
 
+@pytest.mark.timeout(600)  # WebAssembly on a busy machine
 def test_texts_are_those_of_the_runtime(
     browser: Any,
     serve: Callable[[Path], Site],
