@@ -14,7 +14,7 @@ from gpt2xl.bundle.external_data import MAX_BYTES
 from gpt2xl.bundle.manifest import Manifest
 from gpt2xl.errors import BundleError, first_line
 from gpt2xl.files.reading import belongs_to, check_regular, is_inside
-from gpt2xl.sessions.engine_graph import LONG_STEP_INPUT
+from gpt2xl.sessions.engine_graph import EIGHT_BITS_INPUT, LONG_STEP_INPUT
 from gpt2xl_export.progress import Count, Steps
 from gpt2xl_export.source.sums import file_sha256
 
@@ -97,8 +97,10 @@ def ports(config: GPT2Config, kind: str) -> tuple[dict[str, Port], dict[str, Por
 def check_ports(model: ir.Model, config: GPT2Config, kind: str) -> None:
     """Raise BundleError for the first input or output that is not as ``config`` asks."""
     inputs, outputs = ports(config, kind)
-    if kind == "engine" and any(value.name == LONG_STEP_INPUT for value in model.graph.inputs):
-        inputs[LONG_STEP_INPUT] = Port((INT64,), ())
+    if kind == "engine":
+        names = {str(value.name) for value in model.graph.inputs}
+        for name in names & {LONG_STEP_INPUT, EIGHT_BITS_INPUT}:
+            inputs[name] = Port((INT64,), ())
     check_all("input", inputs, model.graph.inputs)
     check_all("output", outputs, model.graph.outputs)
 

@@ -115,7 +115,7 @@ class Manifest:
     @property
     def int4_block_size(self) -> int:
         """Inputs that share a scale in the int4 weights of the transformer blocks, the most of any; 0 where there are none."""
-        has_int4 = self.precision in ("int4", "fast", "int4-fp16") or any(
+        has_int4 = self.precision in ("int4", "int4-fp16") or any(
             rule.startswith("int4:") for rule in self.keep
         )
         return max(self.block_size if has_int4 else 0, *map(_block_size, self.keep), 0)

@@ -43,6 +43,8 @@ def _rounding_remedy(bundle: Bundle | None) -> str:
         )
     if bundle.engine is None:
         return _rounds("the portable graph", "--precision fp32")
+    if manifest.precision == "fast":
+        return _rounds("the 4-bit set of weights", "--precision int8")
     if (manifest.precision or "").endswith("fp16"):
         return _rounds("float16", "--precision int8")
     options = ["--kv int8"] if manifest.kv == "float" else []

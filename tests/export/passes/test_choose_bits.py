@@ -14,6 +14,7 @@ from gpt2xl.sessions.protocol import Session
 from gpt2xl.startup.options import LoadOptions
 from gpt2xl_export.exporting import export
 from gpt2xl_export.options import ExportOptions
+from gpt2xl_export.verification.contract import check_ports, read_graph
 
 IDS = np.random.default_rng(0).integers(0, 280, (1, 60))
 MakeCheckpoint = Callable[..., Path]
@@ -81,6 +82,12 @@ def test_exact_prompts_take_8_bits_in_each_step(bundles: Callable[[str], Path]) 
     singly = logits(session, (1,) * 60)
     assert np.array_equal(logits(session, (60,)), singly)
     assert np.array_equal(logits(session, (1,) * 12, rows=2), singly[:12])
+
+
+def test_its_graph_has_the_inputs_of_the_contract(bundles: Callable[[str], Path]) -> None:
+    found = open_bundle(bundles("fast"))
+    assert found.engine
+    check_ports(read_graph(found.engine), found.config, "engine")
 
 
 @pytest.mark.parametrize("options", [{"kv": "float"}, {"block_size": 32}])

@@ -32,6 +32,7 @@ MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
         {"precision": "int8", "keep": ("int4-32:h.0.*", "int4-64:wte.weight")},
         "export with `--kv int8`",
     ),
+    "fast": ({"precision": "fast", "kv": "int8"}, "export with `--precision int8`"),
     "fp16": ({"precision": "fp16"}, "export with `--precision int8`"),
     "int4-fp16": ({"precision": "int4-fp16", "block_size": 64}, "export with `--precision int8`"),
 }
