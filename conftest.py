@@ -25,6 +25,8 @@ collect_ignore_glob = [
             for package in ("msgspec", "prometheus_client", "starlette", "uvicorn")
         ),
         ("ray", "cluster/**"),
+        ("ray", "cli/*/batches/cluster.py"),
+        ("ray", "tests/cluster/jobs.py"),
     )
     if not find_spec(package)
 ]

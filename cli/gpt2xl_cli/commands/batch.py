@@ -89,7 +89,7 @@ def batch(
             print_texts(batch)
             return
         if source != "-" and os.path.realpath(source) == os.path.realpath(out):
-            raise RequestError(f"'{out}' is the input, too: name another file to write.")
+            raise RequestError(f"'{Path(out)}' is the input, too: name another file to write.")
         with claimed(Path(out), force=force):
             batch = read()
             summary = write_texts(batch, Path(out), force=force)
