@@ -26,7 +26,6 @@ collect_ignore_glob = [
         ),
         ("ray", "cluster/**"),
         ("ray", "cli/*/batches/cluster.py"),
-        ("ray", "tests/cluster/jobs.py"),
     )
     if not find_spec(package)
 ]

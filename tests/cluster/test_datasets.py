@@ -4,8 +4,11 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
+import pandas as pd
 import ray
 from tests.cluster.jobs import ONE, PROMPTS, EndProcess
 

@@ -9,9 +9,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from pyarrow import fs
 from tests.cluster.jobs import ONE, SEED, Write, content, job, parts
 

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
 import ray
 from tests.cluster.jobs import ONE, SEED, EndProcess, Slow, Write, content, job, parts, run_cli
 
